@@ -1,0 +1,183 @@
+//! What went wrong, in a form that travels from executor to worker to master to user: a code that
+//! programs may match, a [`Disposition`] that the scheduler acts on, and a text for people. Retry
+//! decisions read the disposition, never the text.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::AttemptId;
+
+/// What a failure means for the task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Disposition {
+    /// May succeed anywhere, at once; counts against the task's attempts.
+    Retry,
+    /// This worker is the likely cause (disk full, file not readable here); counts, and prefers another.
+    RetryElsewhere,
+    /// A map output it needs is gone or damaged: that map task runs again, this attempt is handed
+    /// back and does not count.
+    RedoInput,
+    /// The worker was lost, drained or cancelled: the attempt never counts.
+    NotCounted,
+    /// No attempt can succeed (input changed, record too large): the job fails now.
+    Abort,
+}
+
+/// A failure's kind, stable for programs; its text form is `UPPER_SNAKE`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum FailureCode {
+    /// `map` or `reduce` returned an error.
+    UserError,
+    /// `map` or `reduce` panicked.
+    UserPanic,
+    /// The executor process died (abort, signal, out of memory).
+    ExecutorCrash,
+    /// A record is not what the input type says.
+    BadRecord,
+    /// A record or key is larger than a quarter of the attempt's memory.
+    RecordTooLarge,
+    /// An input object is missing or cannot be read.
+    InputUnreadable,
+    /// An input object is not what was planned (size, time or tag differ).
+    InputChanged,
+    /// A map output is missing or damaged.
+    MapOutputLost,
+    /// Scratch or output cannot be written.
+    WriteFailed,
+    /// The job's binary is not what the job was submitted with.
+    WrongBinary,
+    /// The worker was lost.
+    WorkerLost,
+    /// The job was cancelled.
+    Cancelled,
+    /// The job commit failed.
+    CommitFailed,
+    /// No worker came within the time given.
+    NoWorkers,
+}
+
+impl FailureCode {
+    /// The disposition of a failure of this kind, unless the reporter knows better.
+    pub fn disposition(self) -> Disposition {
+        match self {
+            FailureCode::UserError | FailureCode::UserPanic | FailureCode::ExecutorCrash => Disposition::Retry,
+            FailureCode::InputUnreadable | FailureCode::WriteFailed | FailureCode::WrongBinary => {
+                Disposition::RetryElsewhere
+            }
+            FailureCode::MapOutputLost => Disposition::RedoInput,
+            FailureCode::WorkerLost | FailureCode::Cancelled => Disposition::NotCounted,
+            FailureCode::BadRecord
+            | FailureCode::RecordTooLarge
+            | FailureCode::InputChanged
+            | FailureCode::CommitFailed
+            | FailureCode::NoWorkers => Disposition::Abort,
+        }
+    }
+}
+
+impl fmt::Display for FailureCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            FailureCode::UserError => "USER_ERROR",
+            FailureCode::UserPanic => "USER_PANIC",
+            FailureCode::ExecutorCrash => "EXECUTOR_CRASH",
+            FailureCode::BadRecord => "BAD_RECORD",
+            FailureCode::RecordTooLarge => "RECORD_TOO_LARGE",
+            FailureCode::InputUnreadable => "INPUT_UNREADABLE",
+            FailureCode::InputChanged => "INPUT_CHANGED",
+            FailureCode::MapOutputLost => "MAP_OUTPUT_LOST",
+            FailureCode::WriteFailed => "WRITE_FAILED",
+            FailureCode::WrongBinary => "WRONG_BINARY",
+            FailureCode::WorkerLost => "WORKER_LOST",
+            FailureCode::Cancelled => "CANCELLED",
+            FailureCode::CommitFailed => "COMMIT_FAILED",
+            FailureCode::NoWorkers => "NO_WORKERS",
+        })
+    }
+}
+
+/// Where in the input a failure happened.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct InputPosition {
+    /// The object, as shown to people.
+    pub object: String,
+    /// Byte offset of the record.
+    pub offset: u64,
+}
+
+impl fmt::Display for InputPosition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.object, self.offset)
+    }
+}
+
+/// One failure of one attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// The kind.
+    pub code: FailureCode,
+    /// What it means for the task.
+    pub disposition: Disposition,
+    /// What happened, naming the object: a lower-case fragment.
+    pub message: String,
+    /// The record in hand, where there is one.
+    pub position: Option<InputPosition>,
+    /// The map attempts whose outputs are lost, for [`FailureCode::MapOutputLost`].
+    pub lost_outputs: Vec<AttemptId>,
+}
+
+impl Failure {
+    /// A failure with its kind's usual disposition.
+    pub fn new(code: FailureCode, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            disposition: code.disposition(),
+            message: message.into(),
+            position: None,
+            lost_outputs: Vec::new(),
+        }
+    }
+
+    /// The same at a known record.
+    #[must_use]
+    pub fn at(mut self, position: InputPosition) -> Self {
+        self.position = Some(position);
+        self
+    }
+}
+
+impl fmt::Display for Failure {
+    /// The message, and file and offset where known: `cannot parse "x" (logs/a.txt:1204)`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        match &self.position {
+            Some(position) => write!(f, " (at {position})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Failure {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_name_their_position() {
+        let position = InputPosition { object: "logs/a.txt".into(), offset: 1204 };
+        let failure = Failure::new(FailureCode::UserError, "cannot parse \"x\"").at(position);
+        assert_eq!(failure.to_string(), "cannot parse \"x\" (at logs/a.txt:1204)");
+        assert_eq!(failure.disposition, Disposition::Retry);
+    }
+
+    #[test]
+    fn codes_serialise_as_they_display() {
+        for code in [FailureCode::UserError, FailureCode::MapOutputLost, FailureCode::NoWorkers] {
+            assert_eq!(serde_json::to_string(&code).expect("plain enum"), format!("\"{code}\""));
+        }
+    }
+}

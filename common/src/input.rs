@@ -1,0 +1,192 @@
+//! Record types that a job can read, and the [`Block`] of whole records in which the engine hands
+//! them to `map`. Where records begin and end is decided in `text.rs`.
+
+use std::marker::PhantomData;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::text::LineRule;
+
+/// Where the record in hand comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Provenance<'a> {
+    /// The input object, as its URI or path is shown to people.
+    pub object: &'a str,
+    /// Byte offset of the record's first byte in the object.
+    pub offset: u64,
+}
+
+/// A record that is not what the job's input type says.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct RecordError {
+    /// What is wrong with the record.
+    pub reason: String,
+}
+
+/// A type of records.
+pub trait Input: Send + Sync + 'static {
+    /// What `map` is given, borrowed from the read buffer.
+    type Record<'a>;
+
+    /// Makes the record of its bytes.
+    ///
+    /// # Errors
+    ///
+    /// If the bytes are no such record.
+    fn decode<'a>(bytes: &'a [u8], from: Provenance<'a>) -> Result<Self::Record<'a>, RecordError>;
+}
+
+/// Lines as bytes, UTF-8 or not.
+#[derive(Debug)]
+pub enum Lines {}
+
+impl Input for Lines {
+    type Record<'a> = &'a [u8];
+
+    #[inline]
+    fn decode<'a>(bytes: &'a [u8], _from: Provenance<'a>) -> Result<&'a [u8], RecordError> {
+        Ok(bytes)
+    }
+}
+
+/// Lines that must be UTF-8.
+#[derive(Debug)]
+pub enum Utf8Lines {}
+
+impl Input for Utf8Lines {
+    type Record<'a> = &'a str;
+
+    #[inline]
+    fn decode<'a>(bytes: &'a [u8], _from: Provenance<'a>) -> Result<&'a str, RecordError> {
+        std::str::from_utf8(bytes).map_err(|error| RecordError { reason: format!("not UTF-8: {error}") })
+    }
+}
+
+/// Records of `I`, each with where it comes from: `map` is given `(Provenance, record)`.
+#[derive(Debug)]
+pub struct Located<I>(PhantomData<I>);
+
+impl<I: Input> Input for Located<I> {
+    type Record<'a> = (Provenance<'a>, I::Record<'a>);
+
+    #[inline]
+    fn decode<'a>(bytes: &'a [u8], from: Provenance<'a>) -> Result<Self::Record<'a>, RecordError> {
+        Ok((from, I::decode(bytes, from)?))
+    }
+}
+
+/// Consecutive whole records of one object, read as one buffer.
+///
+/// The position of the record in hand is kept in a shared cell, so that whoever watches the attempt
+/// can name file and offset even if the process dies in user code.
+#[derive(Debug)]
+pub struct Block<'a, I> {
+    bytes: &'a [u8],
+    at: usize,
+    rule: &'a LineRule,
+    start: Provenance<'a>,
+    position: &'a AtomicU64,
+    records: u64,
+    input: PhantomData<fn() -> I>,
+}
+
+impl<'a, I: Input> Block<'a, I> {
+    /// A block over `bytes`, whose first record starts at `start`; `position` follows the records.
+    pub fn new(bytes: &'a [u8], rule: &'a LineRule, start: Provenance<'a>, position: &'a AtomicU64) -> Self {
+        position.store(start.offset, Ordering::Relaxed);
+        Self { bytes, at: 0, rule, start, position, records: 0, input: PhantomData }
+    }
+
+    /// The next record; `None` after the last one.
+    ///
+    /// # Errors
+    ///
+    /// If its bytes are no record of this type.
+    #[inline]
+    pub fn next_record(&mut self) -> Option<Result<I::Record<'a>, RecordError>> {
+        if self.at >= self.bytes.len() {
+            return None;
+        }
+        let bytes = self.bytes;
+        let span = self.rule.record_at(bytes, self.at);
+        let offset = self.start.offset + self.at as u64;
+        self.position.store(offset, Ordering::Relaxed);
+        let record = I::decode(&bytes[self.at..span.end], Provenance { object: self.start.object, offset });
+        self.at = span.next;
+        self.records += 1;
+        Some(record)
+    }
+
+    /// All bytes from the record in hand on, with their line ends, for maps that scan a whole block
+    /// at once. [`skip_to_end`](Self::skip_to_end) then counts them as read.
+    pub fn rest(&self) -> &'a [u8] {
+        &self.bytes[self.at..]
+    }
+
+    /// What ends the records of this block.
+    pub fn rule(&self) -> &'a LineRule {
+        self.rule
+    }
+
+    /// Marks the rest of the block as read and counts its records.
+    pub fn skip_to_end(&mut self) {
+        self.records += match self.rule {
+            LineRule::Lf => {
+                let rest = self.rest();
+                let ends = memchr::memchr_iter(b'\n', rest).count() as u64;
+                ends + u64::from(rest.last().is_some_and(|&last| last != b'\n'))
+            }
+            LineRule::Any | LineRule::Delimiter(_) => {
+                let mut count = 0;
+                let mut at = self.at;
+                while at < self.bytes.len() {
+                    at = self.rule.record_at(self.bytes, at).next;
+                    count += 1;
+                }
+                count
+            }
+        };
+        self.at = self.bytes.len();
+    }
+
+    /// How many records were read so far.
+    pub fn records_read(&self) -> u64 {
+        self.records
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_follow_their_position() {
+        let position = AtomicU64::new(0);
+        let start = Provenance { object: "a.txt", offset: 100 };
+        let mut block: Block<'_, Located<Utf8Lines>> = Block::new(b"one\ntwo\r\n\xff\n", &LineRule::Lf, start, &position);
+        let (from, record) = block.next_record().expect("first").expect("UTF-8");
+        assert_eq!((from.offset, record), (100, "one"));
+        let (from, record) = block.next_record().expect("second").expect("UTF-8");
+        assert_eq!((from.offset, record), (104, "two"));
+        assert!(block.next_record().expect("third").is_err());
+        assert_eq!(position.load(Ordering::Relaxed), 109);
+        assert!(block.next_record().is_none());
+        assert_eq!(block.records_read(), 3);
+    }
+
+    #[test]
+    fn skipping_counts_the_rest() {
+        let position = AtomicU64::new(0);
+        for (rule, bytes, records) in [
+            (LineRule::Lf, "a\nb\nc", 3),
+            (LineRule::Lf, "a\nb\n", 2),
+            (LineRule::Any, "a\rb\r\nc\n\n", 4),
+            (LineRule::Lf, "", 0),
+        ] {
+            let start = Provenance { object: "a", offset: 0 };
+            let mut block: Block<'_, Lines> = Block::new(bytes.as_bytes(), &rule, start, &position);
+            block.skip_to_end();
+            assert_eq!((block.records_read(), block.rest()), (records, b"".as_slice()), "{bytes:?}");
+        }
+    }
+}

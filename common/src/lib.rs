@@ -1,0 +1,47 @@
+//! What every part of Gristmill shares.
+//!
+//! | for | modules |
+//! |---|---|
+//! | job authors | [`job`], [`input`], [`output`], [`datum`], [`key`], [`combine`], [`partition`], [`program`] |
+//! | everyone | [`ids`], [`time`], [`size`], [`spec`], [`task`], [`failure`], [`counters`], [`naming`], [`text`], [`codec`], [`backoff`] |
+//! | tests | [`mod@reference`], the sequential oracle |
+//! | those who wait | `storage` (feature `storage`), `wire` (feature `wire`) |
+//!
+//! Without its features this crate knows neither tokio nor the network.
+
+pub mod backoff;
+pub mod codec;
+pub mod combine;
+pub mod counters;
+pub mod datum;
+pub mod failure;
+pub mod ids;
+pub mod input;
+pub mod job;
+pub mod key;
+pub mod naming;
+pub mod output;
+pub mod partition;
+pub mod program;
+pub mod reference;
+pub mod size;
+pub mod spec;
+#[cfg(feature = "storage")]
+pub mod storage;
+pub mod task;
+pub mod text;
+pub mod time;
+#[cfg(feature = "wire")]
+pub mod wire;
+
+/// Everything a job author names, in one `use`.
+pub mod prelude {
+    pub use crate::combine::{Combine, First, FoldError, Max, Min, NoCombine, Sum};
+    pub use crate::datum::{Datum, Maybe, Pair, Triple, Value};
+    pub use crate::input::{Block, Input, Lines, Located, Provenance, Utf8Lines};
+    pub use crate::job::{Emit, JobError, MapOnly, MapReduce, Result, Sink, Values, words};
+    pub use crate::key::Key;
+    pub use crate::output::{Output, Text, TextField};
+    pub use crate::partition::EncodedKey;
+    pub use crate::program::{JobVisitor, OptionError, Program};
+}

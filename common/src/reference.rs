@@ -1,0 +1,253 @@
+//! A sequential, in-memory MapReduce: the oracle against which every test compares the engine. It
+//! uses the job API and the record rule, and none of the engine.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::sync::atomic::AtomicU64;
+
+use crate::counters::Counters;
+use crate::datum::{Datum, Value};
+use crate::input::{Block, Provenance};
+use crate::job::{Emit, JobError, MapOnly, MapReduce, Result, Sink, ValueSource, Values, ValuesFailure};
+use crate::key::{Key, KeyArena};
+use crate::output::Output;
+use crate::partition::EncodedKey;
+use crate::program::JobVisitor;
+use crate::text::LineRule;
+
+/// What to run: whole objects in canonical order.
+#[derive(Debug, Clone, Copy)]
+pub struct ReferenceInput<'a> {
+    /// Names and contents.
+    pub objects: &'a [(&'a str, &'a [u8])],
+    /// What ends a record.
+    pub rule: &'a LineRule,
+    /// Reduce tasks.
+    pub partitions: u32,
+}
+
+/// What a job must give.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ReferenceOutput {
+    /// The bytes of each part, in order; a single one for map-only jobs.
+    pub parts: Vec<Vec<u8>>,
+    /// What user code counted.
+    pub counters: Counters,
+}
+
+/// Runs the visited job over the input.
+impl JobVisitor for ReferenceInput<'_> {
+    type Output = Result<ReferenceOutput>;
+
+    fn map_reduce<J: MapReduce>(self, job: J) -> Result<ReferenceOutput> {
+        run_map_reduce(&job, &self)
+    }
+
+    fn map_only<J: MapOnly>(self, job: J) -> Result<ReferenceOutput> {
+        run_map_only(&job, &self)
+    }
+}
+
+/// Runs a job with a reduce.
+///
+/// # Errors
+///
+/// The first error of user code.
+pub fn run_map_reduce<J: MapReduce>(job: &J, input: &ReferenceInput<'_>) -> Result<ReferenceOutput> {
+    let mut groups = Groups::<J> { values: BTreeMap::new(), counters: Counters::default(), job: std::marker::PhantomData };
+    for (object, bytes) in input.objects {
+        let position = AtomicU64::new(0);
+        let start = input.rule.preamble(bytes);
+        let from = Provenance { object, offset: start as u64 };
+        job.map_block(&mut Block::new(&bytes[start..], input.rule, from, &position), &mut groups)?;
+    }
+    let mut output = ReferenceOutput { parts: vec![vec![]; input.partitions as usize], counters: groups.counters };
+    let arena = KeyArena::new();
+    for (key, values) in &groups.values {
+        let partition = job.partition(EncodedKey::new(key), input.partitions);
+        let mut sink = PartSink::<J::Output> {
+            part: &mut output.parts[partition as usize],
+            counters: &mut output.counters,
+            output: std::marker::PhantomData,
+        };
+        let mut source = Listed { values: values.iter(), current: &[], failure: RefCell::new(None) };
+        let decoded = <J::Key as Key>::decode(key, &arena)?;
+        job.reduce(decoded, Values::new(&mut source), &mut sink)?;
+        if let Some(failure) = source.failure.into_inner() {
+            return Err(failure.into());
+        }
+    }
+    Ok(output)
+}
+
+/// Runs a map-only job; all output is in one part.
+///
+/// # Errors
+///
+/// The first error of user code.
+pub fn run_map_only<J: MapOnly>(job: &J, input: &ReferenceInput<'_>) -> Result<ReferenceOutput> {
+    let mut output = ReferenceOutput { parts: vec![vec![]], counters: Counters::default() };
+    for (object, bytes) in input.objects {
+        let position = AtomicU64::new(0);
+        let start = input.rule.preamble(bytes);
+        let from = Provenance { object, offset: start as u64 };
+        let mut sink = PartSink::<J::Output> {
+            part: &mut output.parts[0],
+            counters: &mut output.counters,
+            output: std::marker::PhantomData,
+        };
+        job.map_block(&mut Block::new(&bytes[start..], input.rule, from, &position), &mut sink)?;
+    }
+    Ok(output)
+}
+
+struct Groups<J> {
+    values: BTreeMap<Vec<u8>, Vec<Vec<u8>>>,
+    counters: Counters,
+    job: std::marker::PhantomData<J>,
+}
+
+impl<J: MapReduce> Emit<J::Key, J::Value> for Groups<J> {
+    fn emit(&mut self, key: <J::Key as Datum>::Ref<'_>, value: <J::Value as Datum>::Ref<'_>) -> Result<()> {
+        let (mut key_bytes, mut value_bytes) = (vec![], vec![]);
+        <J::Key as Key>::encode(&key, &mut key_bytes);
+        <J::Value as Value>::encode(&value, &mut value_bytes)?;
+        self.values.entry(key_bytes).or_default().push(value_bytes);
+        Ok(())
+    }
+
+    fn count(&mut self, name: &'static str, by: u64) {
+        self.counters.add(name, by);
+    }
+}
+
+struct PartSink<'a, O> {
+    part: &'a mut Vec<u8>,
+    counters: &'a mut Counters,
+    output: std::marker::PhantomData<O>,
+}
+
+impl<O: Output> Sink<O::Key, O::Value> for PartSink<'_, O> {
+    fn put(&mut self, key: <O::Key as Datum>::Ref<'_>, value: <O::Value as Datum>::Ref<'_>) -> Result<()> {
+        O::write(&key, &value, self.part);
+        Ok(())
+    }
+
+    fn count(&mut self, name: &'static str, by: u64) {
+        self.counters.add(name, by);
+    }
+}
+
+struct Listed<'a> {
+    values: std::slice::Iter<'a, Vec<u8>>,
+    current: &'a [u8],
+    failure: RefCell<Option<ValuesFailure>>,
+}
+
+impl ValueSource for Listed<'_> {
+    fn advance(&mut self) -> bool {
+        let next = if self.failure.borrow().is_some() { None } else { self.values.next() };
+        self.current = next.map_or(&[], Vec::as_slice);
+        next.is_some()
+    }
+
+    fn value(&self) -> &[u8] {
+        self.current
+    }
+
+    fn fail(&self, failure: ValuesFailure) {
+        self.failure.borrow_mut().get_or_insert(failure);
+    }
+}
+
+impl From<JobError> for String {
+    fn from(error: JobError) -> String {
+        error.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::prelude::*;
+
+    struct WordCount;
+
+    impl MapReduce for WordCount {
+        type Input = Lines;
+        type Key = [u8];
+        type Value = u64;
+        type Combine = Sum;
+        type Output = Text<[u8], u64>;
+
+        fn map(&self, line: &[u8], out: &mut impl Emit<[u8], u64>) -> Result<()> {
+            for word in words(line) {
+                out.emit(word, 1)?;
+                out.count("words", 1);
+            }
+            Ok(())
+        }
+
+        fn reduce(&self, word: &[u8], counts: Values<u64>, out: &mut impl Sink<[u8], u64>) -> Result<()> {
+            out.put(word, counts.sum())
+        }
+    }
+
+    /// Groups composite keys, and fails on a line that is no pair.
+    struct Visits;
+
+    impl MapReduce for Visits {
+        type Input = Utf8Lines;
+        type Key = Pair<str, u32>;
+        type Value = str;
+        type Combine = NoCombine;
+        type Output = Text<Pair<str, u32>, String>;
+
+        fn map(&self, line: &str, out: &mut impl Emit<Pair<str, u32>, str>) -> Result<()> {
+            let mut fields = line.split(' ');
+            let (Some(host), Some(hour), Some(page)) = (fields.next(), fields.next(), fields.next()) else {
+                return Err(JobError::new("not a visit"));
+            };
+            out.emit((host, hour.parse()?), page)
+        }
+
+        fn reduce(
+            &self,
+            key: (&str, u32),
+            mut pages: Values<str>,
+            out: &mut impl Sink<Pair<str, u32>, String>,
+        ) -> Result<()> {
+            let mut all = String::new();
+            while let Some(page) = pages.next_ref() {
+                all.push_str(page);
+            }
+            out.put(key, all)
+        }
+    }
+
+    fn input<'a>(objects: &'a [(&'a str, &'a [u8])], partitions: u32) -> ReferenceInput<'a> {
+        ReferenceInput { objects, rule: &LineRule::Lf, partitions }
+    }
+
+    #[test]
+    fn words_are_counted_in_key_order() {
+        let objects: [(&str, &[u8]); 2] = [("a", b"to be or\x0cnot"), ("b", b"to\tbe\r\n")];
+        let output = run_map_reduce(&WordCount, &input(&objects, 1)).expect("no user error");
+        assert_eq!(output.parts, [b"be\t2\nnot\t1\nor\t1\nto\t2\n".to_vec()]);
+        assert_eq!(output.counters.get("words"), 6);
+        let split = run_map_reduce(&WordCount, &input(&objects, 3)).expect("no user error");
+        let mut lines: Vec<&[u8]> = split.parts.iter().flat_map(|p| p.split_inclusive(|&b| b == b'\n')).collect();
+        lines.sort_unstable();
+        assert_eq!(lines.concat(), output.parts[0]);
+    }
+
+    #[test]
+    fn composite_keys_group_and_values_keep_their_order() {
+        let objects: [(&str, &[u8]); 1] = [("a", b"x 2 /b\nx 10 /c\nx 2 /a\n")];
+        let output = run_map_reduce(&Visits, &input(&objects, 1)).expect("no user error");
+        assert_eq!(output.parts, [b"x\t2\t/b/a\nx\t10\t/c\n".to_vec()]);
+        let broken: [(&str, &[u8]); 1] = [("a", b"x two /b")];
+        let error = run_map_reduce(&Visits, &input(&broken, 1)).expect_err("not a number");
+        assert_eq!(error.to_string(), "invalid digit found in string");
+    }
+}

@@ -1,0 +1,196 @@
+//! The job spec: the validated, immutable request of one job, and the memory rules that belong to
+//! it. A spec holds everything that the output may depend on; nothing here depends on threads,
+//! slots or machines.
+
+use serde::{Deserialize, Serialize};
+
+use crate::naming::Uri;
+use crate::partition::PARTITIONER_VERSION;
+use crate::size::ByteSize;
+use crate::text::LineRule;
+
+/// Memory of one attempt when no budget is given: table, sort buffer and I/O. Raising it saves
+/// spills on large inputs, lowering it lets more attempts run at once in little memory.
+pub const DEFAULT_ATTEMPT_BYTES: ByteSize = ByteSize::mib(160);
+
+/// The least memory one attempt can work in.
+pub const MIN_ATTEMPT_BYTES: ByteSize = ByteSize::mib(16);
+
+/// Bytes of input per map task by default. Larger splits combine better and cost fewer segments,
+/// smaller ones balance better and lose less when an attempt is lost.
+pub const DEFAULT_SPLIT_SIZE: ByteSize = ByteSize::mib(64);
+
+/// Attempts a task may fail before its job does.
+pub const DEFAULT_MAX_ATTEMPTS: u32 = 4;
+
+/// The most reduce tasks of a job: segments are counted as map tasks times this.
+pub const MAX_REDUCERS: u32 = 10_000;
+
+/// What the job's code does with the records, as far as planner and scheduler care.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum JobShape {
+    /// Map, shuffle, reduce.
+    MapReduce,
+    /// Map alone: each map task writes a part.
+    MapOnly,
+}
+
+/// The request of one job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobSpec {
+    /// Which job of the binary.
+    pub job: String,
+    /// The job's own options as a JSON object.
+    pub options: serde_json::Value,
+    /// Whether there is a reduce.
+    pub shape: JobShape,
+    /// What to read, in order: URIs of objects, folders or globs, absolute.
+    pub inputs: Vec<Uri>,
+    /// Where the output goes: the URI of a folder, absolute.
+    pub output: Uri,
+    /// Whether an existing output is replaced on success.
+    pub overwrite: bool,
+    /// Reduce tasks; derived from the input's size if absent.
+    pub reducers: Option<u32>,
+    /// Target bytes of input per map task.
+    pub split_size: ByteSize,
+    /// What ends a text record.
+    pub line_rule: LineRule,
+    /// Memory of one attempt: table, sort buffer, I/O. One record may take a quarter of it.
+    pub attempt_bytes: ByteSize,
+    /// Attempts a task may fail.
+    pub max_attempts: u32,
+    /// Whether stragglers get a second attempt.
+    pub speculation: bool,
+    /// Whether parts are forced to disk before they count.
+    pub fsync: bool,
+    /// The partition function, [`PARTITIONER_VERSION`].
+    pub partitioner: u32,
+}
+
+/// A spec that no job can run with.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SpecError {
+    /// Zero reduce tasks, or more than [`MAX_REDUCERS`].
+    #[error("cannot run with {reducers} reducers (1 to {MAX_REDUCERS})")]
+    Reducers {
+        /// What was asked for.
+        reducers: u32,
+    },
+    /// Zero bytes per split.
+    #[error("a split needs at least 1 byte")]
+    SplitSize,
+    /// Zero attempts.
+    #[error("a task needs at least 1 attempt")]
+    MaxAttempts,
+    /// Less memory than any attempt can work in.
+    #[error("{given} is too little memory: one attempt needs {MIN_ATTEMPT_BYTES}, so a process needs {}", min_budget())]
+    Memory {
+        /// What was given.
+        given: ByteSize,
+    },
+    /// No input.
+    #[error("a job needs at least one input")]
+    NoInputs,
+    /// The spec asks for a partition function this build does not have.
+    #[error("partition function {version} is unknown (this build has {PARTITIONER_VERSION})")]
+    Partitioner {
+        /// What was asked for.
+        version: u32,
+    },
+}
+
+/// The smallest `--memory`.
+pub fn min_budget() -> ByteSize {
+    ByteSize(2 * MIN_ATTEMPT_BYTES.bytes())
+}
+
+/// The memory of one attempt under a process budget: the largest power of two that is at most half
+/// of it.
+///
+/// # Errors
+///
+/// If that is less than [`MIN_ATTEMPT_BYTES`].
+pub fn attempt_bytes_for(budget: ByteSize) -> Result<ByteSize, SpecError> {
+    let half = budget.bytes() / 2;
+    if half < MIN_ATTEMPT_BYTES.bytes() {
+        return Err(SpecError::Memory { given: budget });
+    }
+    Ok(ByteSize(1 << half.ilog2()))
+}
+
+impl JobSpec {
+    /// A spec with every setting at its default.
+    pub fn new(job: impl Into<String>, shape: JobShape, inputs: Vec<Uri>, output: Uri) -> Self {
+        Self {
+            job: job.into(),
+            options: serde_json::Value::Object(serde_json::Map::new()),
+            shape,
+            inputs,
+            output,
+            overwrite: false,
+            reducers: None,
+            split_size: DEFAULT_SPLIT_SIZE,
+            line_rule: LineRule::default(),
+            attempt_bytes: DEFAULT_ATTEMPT_BYTES,
+            max_attempts: DEFAULT_MAX_ATTEMPTS,
+            speculation: true,
+            fsync: false,
+            partitioner: PARTITIONER_VERSION,
+        }
+    }
+
+    /// The largest record, key or value an attempt takes.
+    pub fn max_record_bytes(&self) -> ByteSize {
+        ByteSize(self.attempt_bytes.bytes() / 4)
+    }
+
+    /// Checks the numbers; whether inputs and output exist is for the planner.
+    ///
+    /// # Errors
+    ///
+    /// The first setting that no job can run with.
+    pub fn validate(&self) -> Result<(), SpecError> {
+        if let Some(reducers) = self.reducers
+            && !(1..=MAX_REDUCERS).contains(&reducers)
+        {
+            return Err(SpecError::Reducers { reducers });
+        }
+        if self.split_size.bytes() == 0 {
+            return Err(SpecError::SplitSize);
+        }
+        if self.max_attempts == 0 {
+            return Err(SpecError::MaxAttempts);
+        }
+        if self.attempt_bytes < MIN_ATTEMPT_BYTES {
+            return Err(SpecError::Memory { given: ByteSize(2 * self.attempt_bytes.bytes()) });
+        }
+        if self.inputs.is_empty() {
+            return Err(SpecError::NoInputs);
+        }
+        if self.partitioner != PARTITIONER_VERSION {
+            return Err(SpecError::Partitioner { version: self.partitioner });
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attempts_get_the_largest_power_of_two_in_half_the_budget() {
+        let check = |budget: u64, attempt: u64| {
+            assert_eq!(attempt_bytes_for(ByteSize::mib(budget)), Ok(ByteSize::mib(attempt)));
+        };
+        check(32, 16);
+        check(64, 32);
+        check(100, 32);
+        check(2048, 1024);
+        let error = attempt_bytes_for(ByteSize(1)).expect_err("too little");
+        let text = "1 B is too little memory: one attempt needs 16.0 MiB, so a process needs 32.0 MiB";
+        assert_eq!(error.to_string(), text);
+    }
+}

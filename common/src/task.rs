@@ -1,0 +1,179 @@
+//! What a plan consists of and what attempts report: pinned inputs, task inputs, segment and part
+//! descriptions. Plain data that planner, scheduler, workers and the wire share.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::counters::Counters;
+use crate::ids::{AttemptId, SessionId};
+use crate::naming::Uri;
+
+/// An input object as it was when the job was planned. Reads of anything else fail.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct InputObject {
+    /// Where it is.
+    pub uri: Uri,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Last modification in microseconds since 1970, where the store tells.
+    pub modified_micros: Option<i64>,
+    /// The store's entity tag, where it has one.
+    pub etag: Option<String>,
+}
+
+/// A byte range of one input object. The records that start inside it belong to it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Piece {
+    /// The object.
+    pub object: Arc<InputObject>,
+    /// First byte.
+    pub start: u64,
+    /// One past the last byte; `start <= end <= object.size`.
+    pub end: u64,
+}
+
+/// The input of one map task: one piece, or several small objects packed together.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Split {
+    /// The pieces in canonical order.
+    pub pieces: Vec<Piece>,
+}
+
+impl Split {
+    /// Bytes in all pieces.
+    pub fn bytes(&self) -> u64 {
+        self.pieces.iter().map(|piece| piece.end - piece.start).sum()
+    }
+}
+
+/// All tasks of a job. A function of the job spec and the listing of its inputs, nothing else.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct JobPlan {
+    /// One split for each map task, in task order.
+    pub splits: Vec<Split>,
+    /// Reduce tasks; 0 if the job is map-only.
+    pub reducers: u32,
+    /// Objects read.
+    pub objects: u64,
+    /// Bytes read.
+    pub input_bytes: u64,
+    /// What a user should know before the job runs, such as inputs that cannot be split.
+    pub warnings: Vec<String>,
+}
+
+/// One partition's share of a finished map attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+pub struct SegmentSummary {
+    /// Bytes as stored.
+    pub bytes: u64,
+    /// Records.
+    pub records: u64,
+    /// Hash of the records in order: equal for equal content, however it was spilled.
+    pub content_hash: u64,
+}
+
+/// A staged part file.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct PartSummary {
+    /// The file's name in the staging folder.
+    pub staged_name: String,
+    /// Its size.
+    pub bytes: u64,
+    /// Its records.
+    pub records: u64,
+    /// XXH3-64 of its bytes.
+    pub checksum: u64,
+}
+
+/// What a finished attempt leaves behind.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AttemptOutput {
+    /// A map output in the worker's scratch: one segment per reduce task.
+    MapOutput(Vec<SegmentSummary>),
+    /// A part in the job's staging folder.
+    Part(PartSummary),
+}
+
+/// What an attempt did. All counts are of this attempt alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct AttemptStats {
+    /// Bytes of input or of segments read.
+    pub input_bytes: u64,
+    /// Records mapped, or records merged.
+    pub input_records: u64,
+    /// Pairs emitted, or records put.
+    pub output_records: u64,
+    /// Bytes of map output or part.
+    pub output_bytes: u64,
+    /// Times the sort buffer or combiner table was spilled before the end.
+    pub spills: u64,
+    /// Bytes of those spills and of intermediate merges.
+    pub spilled_bytes: u64,
+    /// Merges of runs into longer runs before the last one.
+    pub merge_passes: u64,
+    /// Key groups reduced.
+    pub groups: u64,
+    /// Wall time in microseconds.
+    pub wall_micros: u64,
+}
+
+impl AttemptStats {
+    /// Adds another attempt's counts; times add up too.
+    pub fn merge(&mut self, other: &AttemptStats) {
+        self.input_bytes += other.input_bytes;
+        self.input_records += other.input_records;
+        self.output_records += other.output_records;
+        self.output_bytes += other.output_bytes;
+        self.spills += other.spills;
+        self.spilled_bytes += other.spilled_bytes;
+        self.merge_passes += other.merge_passes;
+        self.groups += other.groups;
+        self.wall_micros += other.wall_micros;
+    }
+}
+
+/// The report of a finished attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptReport {
+    /// What it leaves behind.
+    pub output: AttemptOutput,
+    /// What user code and engine counted.
+    pub counters: Counters,
+    /// What it did.
+    pub stats: AttemptStats,
+}
+
+/// The map outputs that one worker session holds for a reduce attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SegmentSource {
+    /// Who holds them.
+    pub session: SessionId,
+    /// Where its shuffle service listens, as `http://host:port`; empty in an embedded run.
+    pub address: String,
+    /// Names the machine: processes with equal names can read each other's scratch.
+    pub machine: String,
+    /// Its scratch folder on that machine.
+    pub scratch: String,
+    /// The committed map attempts, in map-task order.
+    pub attempts: Vec<AttemptId>,
+}
+
+/// What an attempt works on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TaskInput {
+    /// A map task's split and the number of partitions (0: map-only).
+    Map {
+        /// What to read.
+        split: Split,
+        /// Reduce tasks of the job.
+        partitions: u32,
+    },
+    /// A reduce task's segments; the partition is the task's index.
+    Reduce {
+        /// Every committed map output, grouped by holder.
+        sources: Vec<SegmentSource>,
+    },
+}
