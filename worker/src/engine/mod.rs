@@ -1,0 +1,129 @@
+//! The engine: from records to map outputs, from map outputs to parts. Synchronous; runs one attempt
+//! on the calling thread and knows neither tokio nor the network.
+//!
+//! | module | the record's way |
+//! |---|---|
+//! | [`input`] | pinned objects, read ahead, blocks of whole records |
+//! | [`map`] | `map`, partition, combiner table or sort buffer, spills |
+//! | [`shuffle`] | blocks, segments, the map output file and its index |
+//! | [`merge`] | k-way merge in canonical order, in several passes when wide |
+//! | [`reduce`] | key groups, `reduce` |
+//! | [`output`] | part files |
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use gristmill_common::failure::Failure;
+use gristmill_common::ids::{AttemptId, JobAttempt};
+use gristmill_common::job::{MapOnly, MapReduce};
+use gristmill_common::program::{JobVisitor, OptionError};
+use gristmill_common::spec::{JobShape, JobSpec};
+use gristmill_common::task::{AttemptReport, Split};
+use gristmill_sys::positions::RecordPosition;
+
+/// A job of any type, ready to run attempts. The only dynamic call is [`run`](Self::run).
+pub trait AnyJob: Send + Sync {
+    /// Whether there is a reduce.
+    fn shape(&self) -> JobShape;
+
+    /// Runs one attempt to its end on the calling thread, catching panics of user code.
+    ///
+    /// Leaves a map output in `context.scratch` or a staged part in `context.staging`, and nothing
+    /// at all if it fails.
+    ///
+    /// # Errors
+    ///
+    /// Why the attempt failed, with file and offset where a record was in hand.
+    fn run(&self, task: &EngineTask<'_>, context: &AttemptContext<'_>) -> Result<AttemptReport, Failure>;
+}
+
+/// Builds the job that a spec names; implemented by whoever knows the jobs of the binary.
+pub trait JobSource: Send + Sync {
+    /// The job with the spec's options.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such job, or an option has a value that cannot be.
+    fn build(&self, spec: &JobSpec) -> Result<Arc<dyn AnyJob>, OptionError>;
+}
+
+/// What an attempt works on, all of it local.
+#[derive(Debug, Clone, Copy)]
+pub enum EngineTask<'a> {
+    /// A split, into this many partitions (0: map-only).
+    Map {
+        /// What to read.
+        split: &'a Split,
+        /// Reduce tasks of the job.
+        partitions: u32,
+    },
+    /// One partition's segments, in map-task order.
+    Reduce {
+        /// The segments.
+        segments: &'a [LocalSegment],
+    },
+}
+
+/// A segment inside a local file: a map output, or a file of fetched segments.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LocalSegment {
+    /// The map attempt that wrote it.
+    pub attempt: AttemptId,
+    /// The file.
+    pub path: PathBuf,
+    /// Where in the file it starts.
+    pub offset: u64,
+    /// Its length in bytes.
+    pub bytes: u64,
+}
+
+/// Whether blocks of map outputs are compressed. Never changes an output; it pays where segments
+/// travel over a network slower than LZ4.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compression {
+    /// Blocks are stored as they are.
+    None,
+    /// LZ4 blocks, where one shrinks by an eighth or more.
+    Lz4,
+}
+
+/// Everything an attempt is given besides its task.
+#[derive(Debug, Clone, Copy)]
+pub struct AttemptContext<'a> {
+    /// Which attempt this is; names its files.
+    pub id: JobAttempt,
+    /// The job.
+    pub spec: &'a JobSpec,
+    /// The job's folder in scratch; exists.
+    pub scratch: &'a Path,
+    /// The folder for staged parts; exists.
+    pub staging: &'a Path,
+    /// How map outputs are stored.
+    pub compression: Compression,
+    /// Set when the attempt is to stop; looked at about once a block.
+    pub cancelled: &'a AtomicBool,
+    /// Follows the record in hand.
+    pub position: &'a RecordPosition,
+}
+
+/// The file of a map attempt's output inside the job's scratch folder.
+pub fn map_output_path(scratch: &Path, attempt: AttemptId) -> PathBuf {
+    scratch.join(format!("{attempt}.out"))
+}
+
+/// Makes an [`AnyJob`] of the visited job.
+#[derive(Debug, Clone, Copy)]
+pub struct IntoAnyJob;
+
+impl JobVisitor for IntoAnyJob {
+    type Output = Arc<dyn AnyJob>;
+
+    fn map_reduce<J: MapReduce>(self, _job: J) -> Arc<dyn AnyJob> {
+        todo!()
+    }
+
+    fn map_only<J: MapOnly>(self, _job: J) -> Arc<dyn AnyJob> {
+        todo!()
+    }
+}
