@@ -49,6 +49,14 @@ impl JobError {
         Self(Reason::Interrupted)
     }
 
+    /// The error of user code, if it is an `E`.
+    pub fn downcast_ref<E: std::error::Error + 'static>(&self) -> Option<&E> {
+        match &self.0 {
+            Reason::User(error) => error.downcast_ref(),
+            Reason::Interrupted => None,
+        }
+    }
+
     /// Whether this is [`interrupted`](Self::interrupted), not an error of user code.
     pub fn is_interruption(&self) -> bool {
         matches!(self.0, Reason::Interrupted)

@@ -3,12 +3,26 @@
 //!
 //! | module | the record's way |
 //! |---|---|
-//! | [`input`] | pinned objects, read ahead, blocks of whole records |
-//! | [`map`] | `map`, partition, combiner table or sort buffer, spills |
+//! | `input` | pinned objects, read ahead, blocks of whole records |
+//! | `map` | `map`, partition, combiner table or sort buffer, spills |
 //! | [`shuffle`] | blocks, segments, the map output file and its index |
-//! | [`merge`] | k-way merge in canonical order, in several passes when wide |
-//! | [`reduce`] | key groups, `reduce` |
-//! | [`output`] | part files |
+//! | `runs`, `merge` | k-way merge in canonical order, in several passes when wide |
+//! | `reduce` | key groups, `reduce` |
+//! | `output` | part files |
+//! | `typed`, `panics` | one dynamic call per attempt, and what user code may do in it |
+
+mod failures;
+mod input;
+mod map;
+mod merge;
+mod output;
+mod panics;
+mod reduce;
+mod runs;
+pub mod shuffle;
+#[cfg(test)]
+mod tests;
+mod typed;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,11 +30,13 @@ use std::sync::atomic::AtomicBool;
 
 use gristmill_common::failure::Failure;
 use gristmill_common::ids::{AttemptId, JobAttempt};
-use gristmill_common::job::{MapOnly, MapReduce};
-use gristmill_common::program::{JobVisitor, OptionError};
+use gristmill_common::program::OptionError;
 use gristmill_common::spec::{JobShape, JobSpec};
 use gristmill_common::task::{AttemptReport, Split};
 use gristmill_sys::positions::RecordPosition;
+
+pub use self::panics::install_panic_hook;
+pub use self::typed::IntoAnyJob;
 
 /// A job of any type, ready to run attempts. The only dynamic call is [`run`](Self::run).
 pub trait AnyJob: Send + Sync {
@@ -110,20 +126,4 @@ pub struct AttemptContext<'a> {
 /// The file of a map attempt's output inside the job's scratch folder.
 pub fn map_output_path(scratch: &Path, attempt: AttemptId) -> PathBuf {
     scratch.join(format!("{attempt}.out"))
-}
-
-/// Makes an [`AnyJob`] of the visited job.
-#[derive(Debug, Clone, Copy)]
-pub struct IntoAnyJob;
-
-impl JobVisitor for IntoAnyJob {
-    type Output = Arc<dyn AnyJob>;
-
-    fn map_reduce<J: MapReduce>(self, _job: J) -> Arc<dyn AnyJob> {
-        todo!()
-    }
-
-    fn map_only<J: MapOnly>(self, _job: J) -> Arc<dyn AnyJob> {
-        todo!()
-    }
 }

@@ -1,0 +1,64 @@
+//! Failures as the engine phrases them: what could not be done, to which file, and why.
+
+use std::fmt::Display;
+use std::io;
+use std::path::Path;
+
+use gristmill_common::failure::{Disposition, Failure, FailureCode, InputPosition};
+use gristmill_common::ids::AttemptId;
+use gristmill_common::naming::Uri;
+use gristmill_common::size::ByteSize;
+
+/// A file of this process (spill, map output, part) cannot be written: no space, no permission.
+pub(super) fn write_failed(what: &str, path: &Path, error: &io::Error) -> Failure {
+    Failure::new(FailureCode::WriteFailed, format!("cannot write {what} {}: {error}", path.display()))
+}
+
+/// A spill of this very attempt cannot be read back, or is damaged.
+pub(super) fn spill_unreadable(error: &impl Display) -> Failure {
+    Failure::new(FailureCode::WriteFailed, format!("cannot read back a spill: {error}"))
+}
+
+/// A map output cannot be read, or is damaged: that map task has to run again.
+pub(super) fn map_output_lost(attempt: AttemptId, error: &impl Display) -> Failure {
+    let mut failure = Failure::new(FailureCode::MapOutputLost, format!("cannot read map output {attempt}: {error}"));
+    failure.lost_outputs.push(attempt);
+    failure
+}
+
+/// An input object cannot be read.
+pub(super) fn input_unreadable(object: &Uri, offset: u64, error: &io::Error) -> Failure {
+    Failure::new(FailureCode::InputUnreadable, format!("cannot read input {object}: {error}"))
+        .at(InputPosition { object: object.to_string(), offset })
+}
+
+/// An input object is not what was planned.
+pub(super) fn input_changed(object: &Uri, offset: u64, how: &str) -> Failure {
+    Failure::new(FailureCode::InputChanged, format!("input {object} changed since the job was planned: {how}"))
+        .at(InputPosition { object: object.to_string(), offset })
+}
+
+/// A record does not fit into a quarter of the attempt's memory.
+pub(super) fn record_too_large(what: &str, bytes: usize, limit: ByteSize) -> Failure {
+    let message =
+        format!("{what} takes {} and the limit is {limit}, a quarter of an attempt's memory (raise --memory)", ByteSize(bytes as u64));
+    Failure::new(FailureCode::RecordTooLarge, message)
+}
+
+/// The attempt was told to stop.
+pub(super) fn cancelled() -> Failure {
+    Failure::new(FailureCode::Cancelled, "the attempt was cancelled")
+}
+
+/// User code gave a result that the engine cannot use.
+pub(super) fn user_error(message: impl Into<String>) -> Failure {
+    Failure::new(FailureCode::UserError, message)
+}
+
+/// Data that user code wrote in this job does not decode: its types changed between map and reduce,
+/// or a serde implementation is not symmetric. Running it again cannot help.
+pub(super) fn undecodable(message: impl Into<String>) -> Failure {
+    let mut failure = Failure::new(FailureCode::UserError, message);
+    failure.disposition = Disposition::Abort;
+    failure
+}

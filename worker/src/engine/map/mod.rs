@@ -1,0 +1,106 @@
+//! A map attempt: blocks of records to `map`, what it emits to the combiner table or the sort
+//! buffer, full ones to spills, and all of it to one map output.
+
+mod emitter;
+mod sort_buffer;
+mod spills;
+mod table;
+
+use std::sync::atomic::Ordering;
+
+use gristmill_common::counters::Counters;
+use gristmill_common::failure::{Failure, FailureCode, InputPosition};
+use gristmill_common::input::{Block, Input, Provenance, RecordError};
+use gristmill_common::job::{JobError, MapOnly, MapReduce};
+use gristmill_common::task::{AttemptOutput, AttemptReport, AttemptStats, Split};
+
+use self::emitter::Emitter;
+use super::input::{PieceReader, ReadBuffer};
+use super::output::{PartSink, PartWriter};
+use super::{AttemptContext, failures};
+
+/// Runs one map attempt of a job with a reduce.
+pub(super) fn run<J: MapReduce>(
+    job: &J,
+    split: &Split,
+    partitions: u32,
+    context: &AttemptContext<'_>,
+) -> Result<AttemptReport, Failure> {
+    let mut emitter = Emitter::new(job, partitions, context);
+    let mut stats = AttemptStats::default();
+    for_each_block::<J::Input>(split, context, &mut stats, |block| {
+        let result = job.map_block(block, &mut emitter);
+        // A failure of the engine is the cause whatever user code made of it.
+        match emitter.take_failure() {
+            Some(failure) => Err(failure),
+            None => result.map_err(|error| map_failed(&error)),
+        }
+    })?;
+    let counters = emitter.take_counters();
+    let segments = emitter.finish(&mut stats)?;
+    Ok(AttemptReport { output: AttemptOutput::MapOutput(segments), counters, stats })
+}
+
+/// Runs one attempt of a map-only job.
+pub(super) fn run_map_only<J: MapOnly>(
+    job: &J,
+    split: &Split,
+    context: &AttemptContext<'_>,
+) -> Result<AttemptReport, Failure> {
+    let mut stats = AttemptStats::default();
+    let mut counters = Counters::default();
+    let mut part = PartWriter::create(context.staging, context.id.attempt)?;
+    let mut sink = PartSink::<J::Output>::new(&mut part, &mut counters);
+    for_each_block::<J::Input>(split, context, &mut stats, |block| {
+        let result = job.map_block(block, &mut sink);
+        match sink.failure.take() {
+            Some(failure) => Err(failure),
+            None => result.map_err(|error| map_failed(&error)),
+        }
+    })?;
+    stats.output_records = sink.records();
+    let part = part.finish(context.spec.fsync)?;
+    stats.output_bytes = part.bytes;
+    Ok(AttemptReport { output: AttemptOutput::Part(part), counters, stats })
+}
+
+/// Reads the split block by block; a failure is given the position of the record in hand.
+fn for_each_block<I: Input>(
+    split: &Split,
+    context: &AttemptContext<'_>,
+    stats: &mut AttemptStats,
+    mut map_block: impl FnMut(&mut Block<'_, I>) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let mut buffer = ReadBuffer::default();
+    for (index, piece) in split.pieces.iter().enumerate() {
+        let object = piece.object.uri.to_string();
+        context.position.enter_piece(index as u64, piece.start);
+        let max_record = context.spec.max_record_bytes();
+        let mut reader = PieceReader::open(piece, &context.spec.line_rule, max_record, &mut buffer)?;
+        while let Some(raw) = reader.next_block()? {
+            if context.cancelled.load(Ordering::Relaxed) {
+                return Err(failures::cancelled());
+            }
+            let from = Provenance { object: &object, offset: raw.offset };
+            let mut block = Block::new(raw.bytes, &context.spec.line_rule, from, context.position.offset());
+            map_block(&mut block).map_err(|failure| match failure.position {
+                Some(_) => failure,
+                None => {
+                    let offset = context.position.offset().load(Ordering::Relaxed);
+                    failure.at(InputPosition { object: object.clone(), offset })
+                }
+            })?;
+            stats.input_records += block.records_read();
+            stats.input_bytes += raw.bytes.len() as u64;
+        }
+    }
+    context.position.leave();
+    Ok(())
+}
+
+fn map_failed(error: &JobError) -> Failure {
+    match error.downcast_ref::<RecordError>() {
+        Some(record) => Failure::new(FailureCode::BadRecord, format!("cannot read a record: {record}")),
+        None => failures::user_error(format!("map failed: {error}")),
+    }
+}

@@ -1,0 +1,303 @@
+//! The combiner table: one running fold for each distinct key, in a hash table with open addressing
+//! and linear probing. Keys of up to 16 bytes lie inside their slot, longer ones in an arena; states
+//! lie inside the slot too, so an update touches one cache line. Its order never reaches an output:
+//! entries are sorted when they leave.
+
+use std::num::NonZeroU32;
+
+use xxhash_rust::xxh3::xxh3_64;
+
+/// Slots of a new table.
+const FIRST_SLOTS: usize = 1 << 12;
+
+/// Keys up to this length lie inside their slot.
+const INLINE_BYTES: usize = 16;
+
+/// Bytes of one piece of the key arena. Pieces never move, so growing copies nothing.
+const ARENA_PIECE_BYTES: usize = 64 << 10;
+
+#[derive(Debug)]
+struct Slot<A> {
+    /// Inline: the key's bytes, little endian, zero padded. Long: its hash and its place in the arena.
+    words: [u64; 2],
+    /// Key length plus one, so that an absent slot takes no room of its own.
+    len: NonZeroU32,
+    acc: A,
+}
+
+/// The folds of distinct keys.
+#[derive(Debug)]
+pub(super) struct CombineTable<A> {
+    slots: Vec<Option<Slot<A>>>,
+    used: usize,
+    arena: Vec<Vec<u8>>,
+    heap_bytes: usize,
+}
+
+/// A key made ready for probing.
+#[derive(Clone, Copy)]
+struct Probe {
+    words: [u64; 2],
+    len: NonZeroU32,
+    hash: u64,
+}
+
+/// What [`CombineTable::entry`] found.
+pub(super) enum Entry<'a, A> {
+    /// The key's state.
+    Occupied(&'a mut A),
+    /// The key is new; [`CombineTable::insert`] takes its first state.
+    Vacant(Vacancy),
+}
+
+/// Where a new key belongs.
+pub(super) struct Vacancy {
+    probe: Probe,
+    slot: usize,
+}
+
+impl<A> CombineTable<A> {
+    pub(super) fn new() -> Self {
+        Self { slots: Vec::new(), used: 0, arena: Vec::new(), heap_bytes: 0 }
+    }
+
+    /// Distinct keys.
+    pub(super) fn len(&self) -> usize {
+        self.used
+    }
+
+    /// Memory in use.
+    pub(super) fn bytes(&self) -> usize {
+        let arena: usize = self.arena.iter().map(Vec::capacity).sum();
+        self.slots.capacity() * size_of::<Option<Slot<A>>>() + arena + self.heap_bytes
+    }
+
+    /// Memory that the next new key may take in use for a moment: when the table must grow, old and
+    /// new slots are both there.
+    pub(super) fn bytes_after_insert(&self, key_len: usize) -> usize {
+        let grown = if self.must_grow() { 2 * self.slots.len().max(FIRST_SLOTS / 2) * size_of::<Option<Slot<A>>>() } else { 0 };
+        self.bytes() + grown + if key_len > INLINE_BYTES { key_len.max(ARENA_PIECE_BYTES) } else { 0 }
+    }
+
+    /// Accounts for heap memory behind states.
+    pub(super) fn add_heap_bytes(&mut self, before: usize, after: usize) {
+        self.heap_bytes = (self.heap_bytes + after).saturating_sub(before);
+    }
+
+    /// Looks a key up.
+    #[inline]
+    pub(super) fn entry(&mut self, key: &[u8]) -> Entry<'_, A> {
+        let probe = if key.len() <= INLINE_BYTES { inline_probe(key) } else { long_probe(key) };
+        if self.slots.is_empty() {
+            return Entry::Vacant(Vacancy { probe, slot: 0 });
+        }
+        let mask = self.slots.len() - 1;
+        let mut at = probe.hash as usize & mask;
+        // Found and read in two steps: a borrow that is returned from a loop would last through it.
+        let found = loop {
+            match &self.slots[at] {
+                None => break false,
+                Some(slot) if self.holds(slot, &probe, key) => break true,
+                Some(_) => at = (at + 1) & mask,
+            }
+        };
+        match &mut self.slots[at] {
+            Some(slot) if found => Entry::Occupied(&mut slot.acc),
+            _ => Entry::Vacant(Vacancy { probe, slot: at }),
+        }
+    }
+
+    #[inline]
+    fn holds(&self, slot: &Slot<A>, probe: &Probe, key: &[u8]) -> bool {
+        if slot.len != probe.len || slot.words[0] != probe.words[0] {
+            return false;
+        }
+        if key.len() <= INLINE_BYTES { slot.words[1] == probe.words[1] } else { self.long_key(slot) == key }
+    }
+
+    /// Puts a new key in. `key` must be the one that [`entry`](Self::entry) found vacant.
+    pub(super) fn insert(&mut self, vacancy: Vacancy, key: &[u8], acc: A) {
+        let Vacancy { mut probe, mut slot } = vacancy;
+        if self.must_grow() {
+            self.grow();
+            let mask = self.slots.len() - 1;
+            slot = probe.hash as usize & mask;
+            while self.slots[slot].is_some() {
+                slot = (slot + 1) & mask;
+            }
+        }
+        if key.len() > INLINE_BYTES {
+            probe.words[1] = self.keep_key(key);
+        }
+        self.slots[slot] = Some(Slot { words: probe.words, len: probe.len, acc });
+        self.used += 1;
+    }
+
+    /// Half full: longer probes cost more than the memory saves.
+    fn must_grow(&self) -> bool {
+        (self.used + 1) * 2 > self.slots.len()
+    }
+
+    #[cold]
+    fn grow(&mut self) {
+        let size = (self.slots.len() * 2).max(FIRST_SLOTS);
+        let mut slots = Vec::with_capacity(size);
+        slots.resize_with(size, || None);
+        let mask = size - 1;
+        for slot in self.slots.drain(..).flatten() {
+            let hash = if slot.len.get() as usize <= INLINE_BYTES + 1 { fold(slot.words) } else { slot.words[0] };
+            let mut at = hash as usize & mask;
+            while slots[at].is_some() {
+                at = (at + 1) & mask;
+            }
+            slots[at] = Some(slot);
+        }
+        self.slots = slots;
+    }
+
+    fn keep_key(&mut self, key: &[u8]) -> u64 {
+        if self.arena.last().is_none_or(|piece| piece.capacity() - piece.len() < key.len()) {
+            self.arena.push(Vec::with_capacity(key.len().max(ARENA_PIECE_BYTES)));
+        }
+        let index = self.arena.len() - 1;
+        let piece = &mut self.arena[index];
+        let at = piece.len();
+        piece.extend_from_slice(key);
+        (index as u64) << 32 | at as u64
+    }
+
+    fn long_key(&self, slot: &Slot<A>) -> &[u8] {
+        let (piece, at) = ((slot.words[1] >> 32) as usize, slot.words[1] as u32 as usize);
+        &self.arena[piece][at..at + slot.len.get() as usize - 1]
+    }
+
+    /// Positions of all entries, for [`key`](Self::key), [`prefix`](Self::prefix) and [`acc`](Self::acc).
+    pub(super) fn positions(&self) -> impl Iterator<Item = u32> {
+        self.slots.iter().enumerate().filter(|(_, slot)| slot.is_some()).map(|(at, _)| at as u32)
+    }
+
+    /// The key at a position; short ones are copied into `room`.
+    #[inline]
+    pub(super) fn key<'a>(&'a self, position: u32, room: &'a mut [u8; INLINE_BYTES]) -> &'a [u8] {
+        let slot = self.slot(position);
+        let len = slot.len.get() as usize - 1;
+        if len > INLINE_BYTES {
+            return self.long_key(slot);
+        }
+        room[..8].copy_from_slice(&slot.words[0].to_le_bytes());
+        room[8..].copy_from_slice(&slot.words[1].to_le_bytes());
+        &room[..len]
+    }
+
+    /// The state at a position.
+    pub(super) fn acc(&self, position: u32) -> &A {
+        &self.slot(position).acc
+    }
+
+    fn slot(&self, position: u32) -> &Slot<A> {
+        self.slots[position as usize].as_ref().expect("positions name entries")
+    }
+
+    /// Empties the table and keeps its slots for reuse.
+    pub(super) fn clear(&mut self) {
+        self.slots.iter_mut().for_each(|slot| *slot = None);
+        self.used = 0;
+        self.heap_bytes = 0;
+        self.arena.truncate(1);
+        if let Some(piece) = self.arena.first_mut() {
+            piece.clear();
+        }
+    }
+}
+
+/// A short key as two words. Overlapping loads of fixed size replace a copy of variable length.
+#[inline]
+fn inline_probe(key: &[u8]) -> Probe {
+    let words = match (key.first_chunk::<8>(), key.last_chunk::<8>()) {
+        (Some(first), Some(last)) => {
+            let tail = u64::from_le_bytes(*last);
+            let high = tail.checked_shr(8 * (INLINE_BYTES - key.len()) as u32).unwrap_or(0);
+            [u64::from_le_bytes(*first), high]
+        }
+        _ => [short_word(key), 0],
+    };
+    Probe { words, len: NonZeroU32::MIN.saturating_add(key.len() as u32), hash: fold(words) }
+}
+
+/// Up to seven bytes as a word.
+#[inline]
+fn short_word(key: &[u8]) -> u64 {
+    match (key.first_chunk::<4>(), key.last_chunk::<4>(), key) {
+        (Some(first), Some(last), _) => {
+            let shift = 8 * (key.len() - 4) as u32;
+            u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << shift
+        }
+        (_, _, []) => 0,
+        (_, _, [a]) => u64::from(*a),
+        (_, _, [a, b]) => u64::from(*a) | u64::from(*b) << 8,
+        (_, _, [a, b, c, ..]) => u64::from(*a) | u64::from(*b) << 8 | u64::from(*c) << 16,
+    }
+}
+
+fn long_probe(key: &[u8]) -> Probe {
+    let hash = xxh3_64(key);
+    Probe { words: [hash, 0], len: NonZeroU32::MIN.saturating_add(key.len() as u32), hash }
+}
+
+/// Mixes two words by a folded 128-bit product (the step of wyhash).
+#[inline]
+fn fold(words: [u64; 2]) -> u64 {
+    let product =
+        u128::from(words[0] ^ 0x9e37_79b9_7f4a_7c15) * u128::from(words[1] ^ 0xd1b5_4a32_d192_ed03);
+    (product as u64) ^ (product >> 64) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    fn add(table: &mut CombineTable<u64>, key: &[u8]) {
+        match table.entry(key) {
+            Entry::Occupied(acc) => *acc += 1,
+            Entry::Vacant(vacancy) => table.insert(vacancy, key, 1),
+        }
+    }
+
+    fn content(table: &CombineTable<u64>) -> BTreeMap<Vec<u8>, u64> {
+        let mut room = [0; INLINE_BYTES];
+        table.positions().map(|at| (table.key(at, &mut room).to_vec(), *table.acc(at))).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn the_table_counts_as_a_map_does(
+            keys in proptest::collection::vec(proptest::collection::vec(0_u8..3, 0..20), 0..300),
+        ) {
+            let mut table = CombineTable::new();
+            for round in 0..2 {
+                let mut expect = BTreeMap::new();
+                for key in &keys {
+                    add(&mut table, key);
+                    *expect.entry(key.clone()).or_default() += 1;
+                }
+                prop_assert_eq!(content(&table), expect, "round {}", round);
+                prop_assert_eq!(table.len(), content(&table).len());
+                table.clear();
+            }
+        }
+    }
+
+    #[test]
+    fn the_table_grows_and_says_how_much_it_takes() {
+        let mut table = CombineTable::new();
+        for n in 0..20_000_u32 {
+            add(&mut table, format!("key number {n:08}").as_bytes());
+        }
+        assert_eq!(table.len(), 20_000);
+        assert!(content(&table).values().all(|&count| count == 1));
+        assert!(table.bytes() >= 20_000 * 20);
+        assert_eq!(size_of::<Option<Slot<u64>>>(), 32, "an absent slot takes no room of its own");
+    }
+}

@@ -1,0 +1,254 @@
+//! Sorted runs in files, and merging them: spills of a map attempt into its map output, segments of
+//! a reduce attempt into fewer ones. A fold that may run early runs here too.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use gristmill_common::combine::Combine;
+use gristmill_common::datum::Value;
+use gristmill_common::failure::Failure;
+use gristmill_common::ids::AttemptId;
+use gristmill_common::job::MapReduce;
+use gristmill_common::task::AttemptStats;
+
+use super::merge::{Merge, fan_in};
+use super::shuffle::{self, RecordRef, SegmentCursor, SegmentRange, SegmentWriter};
+use super::{AttemptContext, LocalSegment, failures};
+
+/// Bytes a cursor needs besides its block.
+const CURSOR_BYTES: u64 = 512;
+
+/// Records between two looks at the cancel flag.
+const CANCEL_CHECK_RECORDS: u64 = 1 << 16;
+
+/// One sorted sequence of records for each partition, in one file.
+#[derive(Debug)]
+pub(super) struct Run {
+    place: Place,
+    segments: Vec<SegmentRange>,
+}
+
+#[derive(Debug)]
+enum Place {
+    /// A spill or merge of this very attempt, in a file without a name.
+    Own(Arc<File>),
+    /// Another attempt's map output, opened only while it is read: there may be more of them than a
+    /// process may hold open.
+    MapOutput { path: PathBuf, attempt: AttemptId },
+}
+
+impl Run {
+    /// Another attempt's segment, as the only partition of a run.
+    pub(super) fn fetched(segment: &LocalSegment) -> Result<Self, Failure> {
+        let place = Place::MapOutput { path: segment.path.clone(), attempt: segment.attempt };
+        let mut run = Self { place, segments: Vec::new() };
+        let file = run.file()?;
+        let mut range = SegmentRange { offset: segment.offset, bytes: segment.bytes, ..SegmentRange::default() };
+        range.largest = shuffle::largest_block(&file, segment.offset, segment.bytes);
+        run.segments.push(range);
+        Ok(run)
+    }
+
+    /// Bytes of all its segments.
+    pub(super) fn bytes(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.bytes).sum()
+    }
+
+    /// Memory that reading any one of its segments takes: a block as stored and as read.
+    fn largest(&self) -> u64 {
+        2 * self.segments.iter().map(|segment| segment.largest).max().unwrap_or(0)
+    }
+
+    fn file(&self) -> Result<Arc<File>, Failure> {
+        match &self.place {
+            Place::Own(file) => Ok(Arc::clone(file)),
+            Place::MapOutput { path, attempt } => File::open(path)
+                .map(Arc::new)
+                .map_err(|error| failures::map_output_lost(*attempt, &format_args!("{}: {error}", path.display()))),
+        }
+    }
+
+    fn open(&self, partition: usize) -> Result<SegmentCursor, Failure> {
+        let SegmentRange { offset, bytes, .. } = self.segments[partition];
+        let name = match &self.place {
+            Place::Own(_) => "a spill".into(),
+            Place::MapOutput { path, .. } => path.display().to_string().into(),
+        };
+        SegmentCursor::open(self.file()?, name, offset, bytes).map_err(|error| self.failed(&error))
+    }
+
+    /// What it means that this run cannot be read.
+    fn failed(&self, error: &dyn std::fmt::Display) -> Failure {
+        match &self.place {
+            Place::Own(_) => failures::spill_unreadable(&error),
+            Place::MapOutput { attempt, .. } => failures::map_output_lost(*attempt, &error),
+        }
+    }
+}
+
+/// A scratch file to which runs are appended. It has no name any more: whatever ends the process,
+/// nothing is left of it.
+#[derive(Debug)]
+pub(super) struct SpillFile {
+    file: Arc<File>,
+    bytes: u64,
+}
+
+impl SpillFile {
+    /// Creates an empty one.
+    pub(super) fn create(context: &AttemptContext<'_>) -> Result<Self, Failure> {
+        let path = context.scratch.join(format!("{}.spill", context.id.attempt));
+        let open = |path: &Path| {
+            let file = File::options().read(true).write(true).create(true).truncate(true).open(path)?;
+            std::fs::remove_file(path)?;
+            Ok(file)
+        };
+        let file = open(&path).map_err(|error| failures::write_failed("spill", &path, &error))?;
+        Ok(Self { file: Arc::new(file), bytes: 0 })
+    }
+
+    /// Appends a run that `write` fills.
+    pub(super) fn append(
+        &mut self,
+        partitions: u32,
+        context: &AttemptContext<'_>,
+        write: impl FnOnce(&mut SegmentWriter) -> Result<(), Failure>,
+    ) -> Result<(Run, u64), Failure> {
+        let mut writer = SegmentWriter::new(Arc::clone(&self.file), self.bytes, partitions, context.compression);
+        write(&mut writer)?;
+        let (segments, end) = writer
+            .finish()
+            .map_err(|error| failures::write_failed("spill in", context.scratch, &error))?;
+        let bytes = end - self.bytes;
+        self.bytes = end;
+        Ok((Run { place: Place::Own(Arc::clone(&self.file)), segments }, bytes))
+    }
+}
+
+/// A merge of one partition of several runs; failures name the run they come from.
+#[derive(Debug)]
+pub(super) struct RunMerge<'a> {
+    merge: Merge,
+    runs: Vec<&'a Run>,
+}
+
+impl<'a> RunMerge<'a> {
+    /// Opens the partition in every run, in the runs' order.
+    pub(super) fn open(runs: &'a [Run], partition: usize) -> Result<Self, Failure> {
+        let runs: Vec<&Run> = runs.iter().filter(|run| run.segments[partition].bytes > 0).collect();
+        let cursors = runs.iter().map(|run| run.open(partition)).collect::<Result<Vec<_>, _>>()?;
+        Ok(Self { merge: Merge::new(cursors), runs })
+    }
+
+    /// The cursor on the next record, if there is one.
+    #[inline]
+    pub(super) fn head(&self) -> Option<&SegmentCursor> {
+        self.merge.head()
+    }
+
+    /// Passes the record in hand.
+    #[inline]
+    pub(super) fn advance(&mut self) -> Result<(), Failure> {
+        self.merge.advance().map_err(|failed| self.runs[failed.segment].failed(&failed.error))
+    }
+}
+
+/// Merges groups of consecutive runs into longer ones until all that is left can be merged at once
+/// in half of the attempt's memory. The groups depend on the runs' sizes and order alone.
+pub(super) fn narrow<J: MapReduce>(
+    runs: &mut Vec<Run>,
+    context: &AttemptContext<'_>,
+    stats: &mut AttemptStats,
+) -> Result<(), Failure> {
+    let budget = context.spec.attempt_bytes.bytes() / 2;
+    let fit = |runs: &[Run]| fan_in(runs.iter().map(Run::largest), CURSOR_BYTES, budget);
+    while runs.len() > fit(runs) {
+        let mut file = SpillFile::create(context)?;
+        let mut narrowed = Vec::new();
+        let mut rest = runs.as_slice();
+        while !rest.is_empty() {
+            let (group, others) = rest.split_at(fit(rest).min(rest.len()));
+            narrowed.push(merge_to_run::<J>(group, &mut file, context, stats)?);
+            rest = others;
+        }
+        *runs = narrowed;
+    }
+    Ok(())
+}
+
+/// Merges runs into one, appended to `file`.
+pub(super) fn merge_to_run<J: MapReduce>(
+    group: &[Run],
+    file: &mut SpillFile,
+    context: &AttemptContext<'_>,
+    stats: &mut AttemptStats,
+) -> Result<Run, Failure> {
+    let partitions = group[0].segments.len();
+    let (run, bytes) = file.append(partitions as u32, context, |writer| {
+        (0..partitions).try_for_each(|partition| merge_segment::<J>(group, partition, writer, context))
+    })?;
+    stats.merge_passes += 1;
+    stats.spilled_bytes += bytes;
+    Ok(run)
+}
+
+/// Merges one partition of `runs` into the next segment of `writer`, folding equal keys if the job
+/// has a fold.
+pub(super) fn merge_segment<J: MapReduce>(
+    runs: &[Run],
+    partition: usize,
+    writer: &mut SegmentWriter,
+    context: &AttemptContext<'_>,
+) -> Result<(), Failure> {
+    let failed = |error: std::io::Error| failures::write_failed("a merge in", context.scratch, &error);
+    writer.begin_segment().map_err(failed)?;
+    let mut merge = RunMerge::open(runs, partition)?;
+    let mut records = 0_u64;
+    let (mut key, mut folded) = (Vec::new(), Vec::new());
+    while let Some(head) = merge.head() {
+        if records % CANCEL_CHECK_RECORDS == 0 && context.cancelled.load(Ordering::Relaxed) {
+            return Err(failures::cancelled());
+        }
+        records += 1;
+        if <J::Combine as Combine<J::Value>>::ACTIVE {
+            key.clear();
+            key.extend_from_slice(head.key());
+            fold_group::<J>(&mut merge, &key, &mut folded)?;
+            writer.push(RecordRef { key: &key, value: &folded }).map_err(failed)?;
+        } else {
+            writer.push(RecordRef { key: head.key(), value: head.value() }).map_err(failed)?;
+            merge.advance()?;
+        }
+    }
+    Ok(())
+}
+
+/// Folds all values of the group that `merge` is on into one, encoded in `folded`, and passes them.
+pub(super) fn fold_group<J: MapReduce>(
+    merge: &mut RunMerge<'_>,
+    key: &[u8],
+    folded: &mut Vec<u8>,
+) -> Result<(), Failure> {
+    let named = |error: &dyn std::fmt::Display| format!("{error} (key {})", shown(key));
+    let mut acc: Option<<J::Combine as Combine<J::Value>>::Acc> = None;
+    while let Some(head) = merge.head().filter(|head| head.key() == key) {
+        let value = <J::Value as Value>::decode(head.value()).map_err(|e| failures::undecodable(named(&e)))?;
+        match &mut acc {
+            None => acc = Some(J::Combine::start(value)),
+            Some(acc) => J::Combine::fold(acc, value).map_err(|e| failures::user_error(named(&e)))?,
+        }
+        merge.advance()?;
+    }
+    folded.clear();
+    let acc = acc.expect("the merge is on a record of the group");
+    J::Combine::encode(&acc, folded).map_err(|e| failures::undecodable(named(&e)))
+}
+
+/// A key as people can read it, cut after 60 bytes.
+pub(super) fn shown(key: &[u8]) -> String {
+    const MOST: usize = 60;
+    let text = key[..key.len().min(MOST)].escape_ascii();
+    if key.len() > MOST { format!("\"{text}…\"") } else { format!("\"{text}\"") }
+}

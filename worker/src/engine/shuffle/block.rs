@@ -1,0 +1,176 @@
+//! One block: records packed behind a checksummed header, as `mod.rs` draws it.
+
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
+
+use super::{BLOCK_BYTES, push_varint, read_varint};
+use crate::engine::Compression;
+
+/// Bytes of a block's header.
+pub(super) const HEADER_BYTES: usize = 24;
+
+const CODEC_RAW: u32 = 0;
+const CODEC_LZ4: u32 = 1;
+
+/// A record as it lies in a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in super::super) struct RecordRef<'a> {
+    /// The encoded key.
+    pub(in super::super) key: &'a [u8],
+    /// The encoded value.
+    pub(in super::super) value: &'a [u8],
+}
+
+/// Collects records and closes them into blocks.
+#[derive(Debug)]
+pub(in super::super) struct BlockBuffer {
+    raw: Vec<u8>,
+    records: u32,
+    packed: Vec<u8>,
+    compression: Compression,
+}
+
+/// What [`BlockBuffer::close`] wrote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ClosedBlock {
+    /// Bytes with the header.
+    pub(super) bytes: u64,
+    pub(super) raw: u64,
+    pub(super) records: u64,
+    /// XXH3-64 of the raw bytes.
+    pub(super) raw_hash: u64,
+}
+
+impl BlockBuffer {
+    pub(in super::super) fn new(compression: Compression) -> Self {
+        Self { raw: Vec::with_capacity(BLOCK_BYTES + 1024), records: 0, packed: Vec::new(), compression }
+    }
+
+    /// Whether a record with this many bytes belongs into the next block.
+    #[inline]
+    pub(super) fn is_full_for(&self, record_bytes: usize) -> bool {
+        self.records > 0 && self.raw.len() + record_bytes > BLOCK_BYTES
+    }
+
+    /// Adds a record whose lengths are already in front of it.
+    #[inline]
+    pub(super) fn push_framed(&mut self, record: &[u8]) {
+        self.raw.extend_from_slice(record);
+        self.records += 1;
+    }
+
+    /// Adds a record.
+    #[inline]
+    pub(super) fn push(&mut self, record: RecordRef<'_>) {
+        push_varint(record.key.len() as u32, &mut self.raw);
+        push_varint(record.value.len() as u32, &mut self.raw);
+        self.raw.extend_from_slice(record.key);
+        self.raw.extend_from_slice(record.value);
+        self.records += 1;
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.records == 0
+    }
+
+    /// Appends the block to `out` and starts a new one.
+    pub(super) fn close(&mut self, out: &mut Vec<u8>) -> ClosedBlock {
+        let raw_hash = xxh3_64(&self.raw);
+        let mut codec = CODEC_RAW;
+        if self.compression == Compression::Lz4 {
+            self.packed.resize(lz4_flex::block::get_maximum_output_size(self.raw.len()), 0);
+            let packed = lz4_flex::block::compress_into(&self.raw, &mut self.packed)
+                .expect("the buffer has the size that LZ4 asks for");
+            self.packed.truncate(packed);
+            if packed <= self.raw.len() - self.raw.len() / 8 {
+                codec = CODEC_LZ4;
+            }
+        }
+        let payload = if codec == CODEC_LZ4 { &self.packed } else { &self.raw };
+        let fields = [payload.len() as u32, self.raw.len() as u32, self.records, codec];
+        let mut header = [0; HEADER_BYTES];
+        for (place, field) in header.chunks_exact_mut(4).zip(fields) {
+            place.copy_from_slice(&field.to_le_bytes());
+        }
+        header[16..].copy_from_slice(&checksum(fields, payload).to_le_bytes());
+        out.extend_from_slice(&header);
+        out.extend_from_slice(payload);
+        let closed = ClosedBlock {
+            bytes: (HEADER_BYTES + payload.len()) as u64,
+            raw: self.raw.len() as u64,
+            records: u64::from(self.records),
+            raw_hash,
+        };
+        self.raw.clear();
+        self.records = 0;
+        closed
+    }
+}
+
+/// A parsed block header.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct BlockHeader {
+    fields: [u32; 4],
+    checksum: u64,
+}
+
+impl BlockHeader {
+    pub(super) fn parse(bytes: &[u8; HEADER_BYTES]) -> Self {
+        let field = |i: usize| u32::from_le_bytes([bytes[4 * i], bytes[4 * i + 1], bytes[4 * i + 2], bytes[4 * i + 3]]);
+        let checksum = u64::from_le_bytes(*bytes.last_chunk().expect("24 bytes hold 8"));
+        Self { fields: [field(0), field(1), field(2), field(3)], checksum }
+    }
+
+    /// Bytes of the payload as stored.
+    pub(super) fn stored(&self) -> usize {
+        self.fields[0] as usize
+    }
+
+    /// Bytes of the records.
+    pub(super) fn raw(&self) -> usize {
+        self.fields[1] as usize
+    }
+
+    /// Checks the payload and makes `raw` its records. Nothing is allocated before the checksum has
+    /// vouched for the lengths.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the block.
+    pub(super) fn open(&self, payload: &mut Vec<u8>, raw: &mut Vec<u8>) -> Result<(), &'static str> {
+        if checksum(self.fields, payload) != self.checksum {
+            return Err("a block's checksum does not match");
+        }
+        match self.fields[3] {
+            CODEC_RAW if payload.len() == self.raw() => {
+                std::mem::swap(payload, raw);
+                Ok(())
+            }
+            CODEC_LZ4 => {
+                raw.resize(self.raw(), 0);
+                match lz4_flex::block::decompress_into(payload, raw) {
+                    Ok(n) if n == self.raw() => Ok(()),
+                    _ => Err("a block does not decompress"),
+                }
+            }
+            _ => Err("a block's codec or length is unknown"),
+        }
+    }
+}
+
+fn checksum(fields: [u32; 4], payload: &[u8]) -> u64 {
+    let low = u64::from(fields[0]) | u64::from(fields[1]) << 32;
+    let high = u64::from(fields[2]) | u64::from(fields[3]) << 32;
+    xxh3_64_with_seed(payload, low ^ high.rotate_left(17))
+}
+
+/// The record at `*at` of a block's raw bytes, and moves `*at` past it; `None` at a malformed one.
+#[inline]
+pub(super) fn record_at<'a>(raw: &'a [u8], at: &mut usize) -> Option<RecordRef<'a>> {
+    let key_len = read_varint(raw, at)? as usize;
+    let value_len = read_varint(raw, at)? as usize;
+    let rest = raw.get(*at..)?;
+    let (key, rest) = rest.split_at_checked(key_len)?;
+    let value = rest.get(..value_len)?;
+    *at += key_len + value_len;
+    Some(RecordRef { key, value })
+}

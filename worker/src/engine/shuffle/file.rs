@@ -1,0 +1,253 @@
+//! Writing a file of segments, and opening one by its index.
+
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use gristmill_common::codec::VALUE_FORMAT;
+use gristmill_common::task::SegmentSummary;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use super::block::{BlockBuffer, RecordRef};
+use super::{SegmentError, push_varint};
+use crate::engine::Compression;
+
+const MAGIC: &[u8; 8] = b"GMSEGMT1";
+const END_MAGIC: &[u8; 8] = b"GMSEGEND";
+const VERSION: u16 = 1;
+const HEADER_BYTES: u64 = 16;
+const ENTRY_BYTES: usize = 48;
+const TRAILER_BYTES: u64 = 32;
+
+/// Bytes collected before the file is written to: large enough that the calls cost nothing.
+const WRITE_BYTES: usize = 1 << 20;
+
+/// Where one partition's segment lies in a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SegmentRange {
+    /// First byte.
+    pub offset: u64,
+    /// Length; 0 for an empty segment.
+    pub bytes: u64,
+    /// Records.
+    pub records: u64,
+    /// Bytes of the records before compression.
+    pub raw: u64,
+    /// Hash of the records in order.
+    pub content_hash: u64,
+    /// Bytes of the largest block's records: what reading the segment needs in memory.
+    pub largest: u64,
+}
+
+impl SegmentRange {
+    /// What reports say of it.
+    pub(in super::super) fn summary(&self) -> SegmentSummary {
+        SegmentSummary { bytes: self.bytes, records: self.records, content_hash: self.content_hash }
+    }
+}
+
+/// Writes the segments of a file, partition by partition, in order.
+#[derive(Debug)]
+pub(in super::super) struct SegmentWriter {
+    file: Arc<File>,
+    block: BlockBuffer,
+    pending: Vec<u8>,
+    written: u64,
+    index: Vec<SegmentRange>,
+    partitions: u32,
+}
+
+impl SegmentWriter {
+    /// Starts `partitions` segments at the end of `file`, which has `at` bytes. Offsets in the index
+    /// count from the file's start.
+    pub(in super::super) fn new(file: Arc<File>, at: u64, partitions: u32, compression: Compression) -> Self {
+        let mut pending = Vec::with_capacity(WRITE_BYTES + WRITE_BYTES / 4);
+        pending.extend_from_slice(MAGIC);
+        pending.extend_from_slice(&VERSION.to_le_bytes());
+        pending.extend_from_slice(&[VALUE_FORMAT, 0]);
+        pending.extend_from_slice(&partitions.to_le_bytes());
+        let index = Vec::with_capacity(partitions as usize);
+        Self { file, block: BlockBuffer::new(compression), pending, written: at, index, partitions }
+    }
+
+    /// Begins the next partition's segment.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be written.
+    pub(in super::super) fn begin_segment(&mut self) -> io::Result<()> {
+        self.close_block()?;
+        let offset = self.written + self.pending.len() as u64;
+        self.index.push(SegmentRange { offset, ..SegmentRange::default() });
+        Ok(())
+    }
+
+    /// Appends a record to the segment begun last.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be written.
+    #[inline]
+    pub(in super::super) fn push(&mut self, record: RecordRef<'_>) -> io::Result<()> {
+        if self.block.is_full_for(record.key.len() + record.value.len() + 10) {
+            self.close_block()?;
+        }
+        self.block.push(record);
+        Ok(())
+    }
+
+    /// Appends a record that already has its lengths in front.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be written.
+    #[inline]
+    pub(in super::super) fn push_framed(&mut self, record: &[u8], lengths: usize) -> io::Result<()> {
+        // The same bound as in `push`, so that blocks are cut alike however records come.
+        if self.block.is_full_for(record.len() - lengths + 10) {
+            self.close_block()?;
+        }
+        self.block.push_framed(record);
+        Ok(())
+    }
+
+    fn close_block(&mut self) -> io::Result<()> {
+        if self.block.is_empty() {
+            return Ok(());
+        }
+        let closed = self.block.close(&mut self.pending);
+        let segment = self.index.last_mut().expect("a record is only pushed into a segment");
+        segment.bytes += closed.bytes;
+        segment.records += closed.records;
+        segment.raw += closed.raw;
+        segment.largest = segment.largest.max(closed.raw);
+        segment.content_hash = (segment.content_hash.rotate_left(23) ^ closed.raw_hash).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        if self.pending.len() >= WRITE_BYTES {
+            self.write_pending()?;
+        }
+        Ok(())
+    }
+
+    fn write_pending(&mut self) -> io::Result<()> {
+        (&*self.file).write_all(&self.pending)?;
+        self.written += self.pending.len() as u64;
+        self.pending.clear();
+        Ok(())
+    }
+
+    /// Writes index and trailer and tells the index and where the file ends now.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be written.
+    ///
+    /// # Panics
+    ///
+    /// If not every partition's segment was begun.
+    pub(in super::super) fn finish(mut self) -> io::Result<(Vec<SegmentRange>, u64)> {
+        self.close_block()?;
+        assert_eq!(self.index.len(), self.partitions as usize, "every partition has a segment");
+        let offset = self.written + self.pending.len() as u64;
+        let start = self.pending.len();
+        for segment in &self.index {
+            let fields =
+                [segment.offset, segment.bytes, segment.records, segment.raw, segment.content_hash, segment.largest];
+            for field in fields {
+                self.pending.extend_from_slice(&field.to_le_bytes());
+            }
+        }
+        let checksum = xxh3_64_with_seed(&self.pending[start..], offset);
+        self.pending.extend_from_slice(&offset.to_le_bytes());
+        self.pending.extend_from_slice(&self.partitions.to_le_bytes());
+        self.pending.extend_from_slice(&[0; 4]);
+        self.pending.extend_from_slice(&checksum.to_le_bytes());
+        self.pending.extend_from_slice(END_MAGIC);
+        self.write_pending()?;
+        Ok((self.index, self.written))
+    }
+}
+
+/// An opened file of segments whose index was checked.
+#[derive(Debug, Clone)]
+pub struct MapOutput {
+    file: Arc<File>,
+    path: PathBuf,
+    index: Vec<SegmentRange>,
+}
+
+impl MapOutput {
+    /// Opens a map output and checks its header, index and trailer; blocks are checked when read.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read or is not a whole map output.
+    pub fn open(path: &Path) -> Result<Self, SegmentError> {
+        let read = |source| SegmentError::Read { path: path.display().to_string(), source };
+        let file = File::open(path).map_err(read)?;
+        let len = file.metadata().map_err(read)?.len();
+        let damaged = |offset, reason| SegmentError::Damaged { path: path.display().to_string(), offset, reason };
+        if len < HEADER_BYTES + TRAILER_BYTES {
+            return Err(damaged(len, "the file is cut short"));
+        }
+        let mut header = [0; HEADER_BYTES as usize];
+        file.read_exact_at(&mut header, 0).map_err(read)?;
+        if !header.starts_with(MAGIC) || header[8..12] != [VERSION as u8, (VERSION >> 8) as u8, VALUE_FORMAT, 0] {
+            return Err(damaged(0, "the header is of another format or version"));
+        }
+        let mut trailer = [0; TRAILER_BYTES as usize];
+        file.read_exact_at(&mut trailer, len - TRAILER_BYTES).map_err(read)?;
+        let number = |range: std::ops::Range<usize>| {
+            trailer[range].iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte))
+        };
+        let (offset, partitions, checksum) = (number(0..8), number(8..16), number(16..24));
+        let index_bytes = partitions.saturating_mul(ENTRY_BYTES as u64);
+        let ends_at = offset.checked_add(index_bytes);
+        if &trailer[24..] != END_MAGIC || ends_at != Some(len - TRAILER_BYTES) || trailer[8..12] != header[12..] {
+            return Err(damaged(len - TRAILER_BYTES, "the trailer is damaged"));
+        }
+        let mut bytes = vec![0; index_bytes as usize];
+        file.read_exact_at(&mut bytes, offset).map_err(read)?;
+        if xxh3_64_with_seed(&bytes, offset) != checksum {
+            return Err(damaged(offset, "the index's checksum does not match"));
+        }
+        let index = bytes.chunks_exact(ENTRY_BYTES).map(parse_entry).collect();
+        Ok(Self { file: Arc::new(file), path: path.to_owned(), index })
+    }
+
+    /// Partitions in the file.
+    pub fn partitions(&self) -> u32 {
+        self.index.len() as u32
+    }
+
+    /// Where a partition's segment lies; `None` beyond the last partition.
+    pub fn segment(&self, partition: u32) -> Option<SegmentRange> {
+        self.index.get(partition as usize).copied()
+    }
+
+    /// The open file, for positional reads.
+    pub fn file(&self) -> &Arc<File> {
+        &self.file
+    }
+
+    /// The file's path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+fn parse_entry(entry: &[u8]) -> SegmentRange {
+    let mut fields = entry.chunks_exact(8).map(|field| {
+        field.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte))
+    });
+    let mut next = || fields.next().expect("an entry has six fields");
+    SegmentRange { offset: next(), bytes: next(), records: next(), raw: next(), content_hash: next(), largest: next() }
+}
+
+/// The lengths in front of a record, for callers that keep records framed.
+#[inline]
+pub(in super::super) fn frame(key_len: usize, value_len: usize, out: &mut Vec<u8>) {
+    push_varint(key_len as u32, out);
+    push_varint(value_len as u32, out);
+}

@@ -1,0 +1,55 @@
+//! How records lie in spills and map outputs.
+//!
+//! ```text
+//! file    := header segment{partitions} index trailer
+//! header  := "GMSEGMT1" version:u16 value_format:u8 zero:u8 partitions:u32          16 bytes
+//! segment := block*
+//! block   := stored:u32 raw:u32 records:u32 codec:u32 checksum:u64 payload          24 bytes + stored
+//! index   := { offset:u64 bytes:u64 records:u64 raw:u64 content_hash:u64 largest:u64 } per partition
+//! trailer := index_offset:u64 partitions:u32 zero:u32 checksum:u64 "GMSEGEND"       32 bytes
+//! record  := key_len:varint value_len:varint key value
+//! ```
+//!
+//! Integers are little endian. `codec` is 0 (as is) or 1 (LZ4 block). A block's checksum is XXH3-64
+//! of its payload as stored, seeded with the four fields before it; the trailer's is XXH3-64 of the
+//! index, seeded with the index's offset. A record never spans blocks; a block holds about
+//! [`BLOCK_BYTES`], or one larger record. Records of a segment are sorted by key and, among equal
+//! keys, by emission. A segment is a run of whole blocks, so it can be moved without being read.
+
+mod block;
+mod file;
+mod reader;
+mod varint;
+
+pub(super) use block::RecordRef;
+pub use file::{MapOutput, SegmentRange};
+pub(super) use file::{SegmentWriter, frame};
+pub(super) use reader::{SegmentCursor, largest_block};
+pub(super) use varint::{push_varint, read_varint};
+
+/// Raw bytes at which a block is closed. Larger blocks compress better and cost fewer reads, smaller
+/// ones let a merge hold more segments in the same memory.
+pub const BLOCK_BYTES: usize = 128 << 10;
+
+/// A segment that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SegmentError {
+    /// The file cannot be opened or read.
+    #[error("cannot read {path}: {source}")]
+    Read {
+        /// The file.
+        path: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The bytes are not what was written.
+    #[error("{path} is damaged at byte {offset}: {reason}")]
+    Damaged {
+        /// The file.
+        path: String,
+        /// Where.
+        offset: u64,
+        /// What is wrong.
+        reason: &'static str,
+    },
+}

@@ -1,0 +1,387 @@
+//! Whole jobs through the engine, against the sequential reference, under budgets so small that
+//! everything spills and merges in passes.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use gristmill_common::failure::{Failure, FailureCode};
+use gristmill_common::ids::{AttemptId, JobAttempt, JobId, TaskId};
+use gristmill_common::naming::Uri;
+use gristmill_common::prelude::*;
+use gristmill_common::program::JobVisitor;
+use gristmill_common::reference::{ReferenceInput, ReferenceOutput};
+use gristmill_common::size::ByteSize;
+use gristmill_common::spec::{JobShape, JobSpec};
+use gristmill_common::task::{AttemptOutput, AttemptReport, AttemptStats, InputObject, Piece, Split};
+use gristmill_common::text::LineRule;
+use gristmill_sys::positions::RecordPosition;
+use proptest::prelude::*;
+
+use super::shuffle::MapOutput;
+use super::{AnyJob, AttemptContext, Compression, EngineTask, IntoAnyJob, LocalSegment, map_output_path};
+
+/// One engine run in folders of its own.
+struct Bench {
+    dir: tempfile::TempDir,
+    spec: JobSpec,
+    compression: Compression,
+    partitions: u32,
+    split_size: u64,
+    stats: AttemptStats,
+}
+
+impl Bench {
+    fn new(attempt_bytes: u64, split_size: u64) -> Self {
+        let dir = tempfile::tempdir().expect("scratch");
+        for name in ["in", "scratch", "staging"] {
+            fs::create_dir(dir.path().join(name)).expect("scratch");
+        }
+        let uri = Uri::from_path(dir.path());
+        let mut spec = JobSpec::new("test", JobShape::MapReduce, vec![uri.clone()], uri);
+        spec.attempt_bytes = ByteSize(attempt_bytes);
+        let stats = AttemptStats::default();
+        Self { dir, spec, compression: Compression::Lz4, partitions: 3, split_size, stats }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn splits(&self, objects: &[(&str, &[u8])]) -> Vec<Split> {
+        let mut splits = vec![];
+        for (name, bytes) in objects {
+            let path = self.path("in").join(name);
+            fs::write(&path, bytes).expect("scratch");
+            let size = bytes.len() as u64;
+            let object = InputObject { uri: Uri::from_path(&path), size, modified_micros: None, etag: None };
+            let object = Arc::new(object);
+            let mut start = 0;
+            while start < size {
+                let end = (start + self.split_size).min(size);
+                splits.push(Split { pieces: vec![Piece { object: Arc::clone(&object), start, end }] });
+                start = end;
+            }
+        }
+        splits
+    }
+
+    fn attempt(&mut self, job: &dyn AnyJob, task: TaskId, input: &EngineTask<'_>) -> Result<AttemptReport, Failure> {
+        let id = JobAttempt { job: JobId(1), attempt: AttemptId { task, number: 0 } };
+        let context = AttemptContext {
+            id,
+            spec: &self.spec,
+            scratch: &self.path("scratch"),
+            staging: &self.path("staging"),
+            compression: self.compression,
+            cancelled: &AtomicBool::new(false),
+            position: &RecordPosition::new(),
+        };
+        let report = job.run(input, &context)?;
+        self.stats.merge(&report.stats);
+        Ok(report)
+    }
+
+    fn part(&self, report: &AttemptReport) -> Vec<u8> {
+        let AttemptOutput::Part(part) = &report.output else { panic!("not a part: {report:?}") };
+        let bytes = fs::read(self.path("staging").join(&part.staged_name)).expect("the part is staged");
+        assert_eq!(part.bytes, bytes.len() as u64);
+        assert_eq!(part.checksum, xxhash_rust::xxh3::xxh3_64(&bytes));
+        bytes
+    }
+
+    fn run(&mut self, job: &dyn AnyJob, objects: &[(&str, &[u8])]) -> Result<ReferenceOutput, Failure> {
+        let mut output = ReferenceOutput::default();
+        let splits = self.splits(objects);
+        for (index, split) in splits.iter().enumerate() {
+            let input = EngineTask::Map { split, partitions: self.partitions };
+            let report = self.attempt(job, TaskId::map(index as u32), &input)?;
+            output.counters.merge(&report.counters);
+            if job.shape() == JobShape::MapOnly {
+                output.parts.push(self.part(&report));
+            }
+        }
+        if job.shape() == JobShape::MapReduce {
+            for partition in 0..self.partitions {
+                let segments = self.segments(splits.len(), partition);
+                let report =
+                    self.attempt(job, TaskId::reduce(partition), &EngineTask::Reduce { segments: &segments })?;
+                output.counters.merge(&report.counters);
+                output.parts.push(self.part(&report));
+            }
+        }
+        Ok(output)
+    }
+
+    fn segments(&self, maps: usize, partition: u32) -> Vec<LocalSegment> {
+        let attempts = (0..maps as u32).map(|index| AttemptId { task: TaskId::map(index), number: 0 });
+        let segment = |attempt: AttemptId| {
+            let path = map_output_path(&self.path("scratch"), attempt);
+            let output = MapOutput::open(&path).expect("the map output is whole");
+            let range = output.segment(partition).expect("each partition has a segment");
+            LocalSegment { attempt, path, offset: range.offset, bytes: range.bytes }
+        };
+        attempts.map(segment).collect()
+    }
+
+    fn check(&mut self, job: Arc<dyn AnyJob>, objects: &[(&str, &[u8])], expect: &ReferenceOutput) {
+        let output = self.run(&*job, objects).expect("the job succeeds");
+        assert_eq!(output.counters, expect.counters);
+        for (part, (seen, expect)) in output.parts.iter().zip(&expect.parts).enumerate() {
+            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+            assert_eq!(text(seen), text(expect), "part {part}");
+        }
+        let left: Vec<_> = fs::read_dir(self.path("scratch"))
+            .expect("scratch")
+            .map(|entry| entry.expect("scratch").file_name().into_string().expect("text"))
+            .filter(|name| !name.ends_with(".out"))
+            .collect();
+        assert!(left.is_empty(), "left in scratch: {left:?}");
+    }
+}
+
+fn reference<P: Fn(ReferenceInput<'_>) -> Result<ReferenceOutput>>(
+    objects: &[(&str, &[u8])],
+    partitions: u32,
+    run: P,
+) -> ReferenceOutput {
+    run(ReferenceInput { objects, rule: &LineRule::Lf, partitions }).expect("no user error")
+}
+
+struct WordCount;
+
+impl MapReduce for WordCount {
+    type Input = Lines;
+    type Key = [u8];
+    type Value = u64;
+    type Combine = Sum;
+    type Output = Text<[u8], u64>;
+
+    fn map(&self, line: &[u8], out: &mut impl Emit<[u8], u64>) -> Result<()> {
+        out.count("lines", 1);
+        words(line).try_for_each(|word| out.emit(word, 1))
+    }
+
+    fn reduce(&self, word: &[u8], counts: Values<u64>, out: &mut impl Sink<[u8], u64>) -> Result<()> {
+        out.put(word, counts.sum())
+    }
+}
+
+/// Depends on the order of the values, so any deviation from the canonical order shows.
+struct Concat;
+
+impl MapReduce for Concat {
+    type Input = Lines;
+    type Key = Pair<[u8], u32>;
+    type Value = [u8];
+    type Combine = NoCombine;
+    type Output = Text<Pair<[u8], u32>, [u8]>;
+
+    fn map(&self, line: &[u8], out: &mut impl Emit<Pair<[u8], u32>, [u8]>) -> Result<()> {
+        words(line).try_for_each(|word| out.emit((&word[..word.len().min(2)], word.len() as u32 % 3), word))
+    }
+
+    fn reduce(
+        &self,
+        key: (&[u8], u32),
+        mut values: Values<[u8]>,
+        out: &mut impl Sink<Pair<[u8], u32>, [u8]>,
+    ) -> Result<()> {
+        let mut all = Vec::new();
+        while let Some(value) = values.next_ref() {
+            all.extend_from_slice(value);
+            all.push(b',');
+            if all.len() > 100_000 {
+                break; // What is left unread must not disturb the next group.
+            }
+        }
+        out.put(key, &all)
+    }
+}
+
+struct Copy;
+
+impl MapOnly for Copy {
+    type Input = Lines;
+    type Output = Text<[u8]>;
+
+    fn map(&self, line: &[u8], out: &mut impl Sink<[u8]>) -> Result<()> {
+        out.put(line, ())
+    }
+}
+
+fn text(seed: u64, words: usize) -> Vec<u8> {
+    let mut state = seed;
+    let mut text = Vec::new();
+    for n in 0..words {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let word = state >> 40;
+        text.extend_from_slice(format!("w{:x}", word % (1 + word % 5000)).as_bytes());
+        if word % 97 == 0 {
+            text.extend_from_slice(b"-a-much-longer-word-than-sixteen-bytes");
+        }
+        text.push(if n % 11 == 0 { b'\n' } else { b' ' });
+    }
+    text
+}
+
+#[test]
+fn jobs_equal_the_reference_however_small_the_memory() {
+    let (a, b) = (text(1, 60_000), text(2, 30_000));
+    let objects: [(&str, &[u8]); 3] = [("a", &a), ("empty", b""), ("b", &b)];
+    let counts = reference(&objects, 3, |input| input.map_reduce(WordCount));
+    let concats = reference(&objects, 3, |input| input.map_reduce(Concat));
+    for (attempt_bytes, compression, spills) in [
+        (64 << 20, Compression::None, false),
+        (1 << 20, Compression::Lz4, true),
+        (600 << 10, Compression::None, true),
+        (20 << 10, Compression::None, true),
+    ] {
+        for (job, expect) in
+            [(IntoAnyJob.map_reduce(Concat), &concats), (IntoAnyJob.map_reduce(WordCount), &counts)]
+        {
+            let is_count = std::ptr::eq(expect, &counts);
+            if is_count && attempt_bytes < 512 << 10 {
+                continue; // The smallest table is larger than half of that.
+            }
+            let mut bench = Bench::new(attempt_bytes, 200_000);
+            bench.compression = compression;
+            bench.check(job, &objects, expect);
+            assert_eq!(bench.stats.spills > 0, spills, "{attempt_bytes} {is_count}");
+            assert_eq!(bench.stats.merge_passes > 0, spills, "{attempt_bytes} {is_count}");
+        }
+    }
+}
+
+#[test]
+fn map_only_jobs_write_a_part_for_each_task() {
+    let objects: [(&str, &[u8]); 1] = [("a", b"one\r\ntwo\nthree")];
+    let mut bench = Bench::new(16 << 20, 5);
+    let output = bench.run(&*IntoAnyJob.map_only(Copy), &objects).expect("the job succeeds");
+    assert_eq!(output.parts, [b"one\n".to_vec(), b"two\nthree\n".to_vec(), b"".to_vec()]);
+}
+
+#[test]
+fn user_errors_and_panics_name_file_and_offset() {
+    struct Fragile;
+    impl MapReduce for Fragile {
+        type Input = Utf8Lines;
+        type Key = str;
+        type Value = u64;
+        type Combine = Sum;
+        type Output = Text<str, u64>;
+
+        fn map(&self, line: &str, out: &mut impl Emit<str, u64>) -> Result<()> {
+            match line {
+                "panic" => panic!("asked to"),
+                "big" => out.emit(&"x".repeat(5 << 20), 1),
+                _ => out.emit(line, line.parse()?),
+            }
+        }
+
+        fn reduce(&self, key: &str, values: Values<u64>, out: &mut impl Sink<str, u64>) -> Result<()> {
+            if key == "13" { Err(JobError::new("unlucky")) } else { out.put(key, values.sum()) }
+        }
+    }
+    let check = |bytes: &[u8], code: FailureCode, message: &str, offset: Option<u64>| {
+        let mut bench = Bench::new(16 << 20, 1 << 20);
+        let failure = bench.run(&*IntoAnyJob.map_reduce(Fragile), &[("a.txt", bytes)]).expect_err("it fails");
+        assert_eq!((failure.code, failure.position.as_ref().map(|p| p.offset)), (code, offset), "{failure}");
+        assert!(failure.message.starts_with(message), "{failure}");
+        assert!(failure.position.is_none_or(|p| p.object.ends_with("in/a.txt")));
+        if offset.is_some() {
+            assert_eq!(fs::read_dir(bench.path("staging")).expect("staging").count(), 0, "no part is left");
+        }
+    };
+    check(b"1\nx\n", FailureCode::UserError, "map failed: invalid digit found in string", Some(2));
+    check(b"1\n22\npanic\n", FailureCode::UserPanic, "user code panicked: asked to", Some(5));
+    check(b"1\n\xff\n", FailureCode::BadRecord, "cannot read a record: not UTF-8", Some(2));
+    check(b"1\nbig\n", FailureCode::RecordTooLarge, "an emitted pair takes 5.00 MiB", Some(2));
+    check(b"13\n", FailureCode::UserError, "reduce failed for key \"13\": unlucky", None);
+    check(b"18446744073709551615\n18446744073709551615\n", FailureCode::UserError, "combine failed: a sum overflows u64", Some(21));
+}
+
+#[test]
+fn changed_inputs_and_damaged_outputs_are_found() {
+    let mut bench = Bench::new(16 << 20, 1 << 20);
+    let job = IntoAnyJob.map_reduce(WordCount);
+    let splits = bench.splits(&[("a", b"to be or not to be\n")]);
+    let map = |bench: &mut Bench| {
+        let input = EngineTask::Map { split: &splits[0], partitions: 3 };
+        bench.attempt(&*job, TaskId::map(0), &input)
+    };
+    map(&mut bench).expect("unchanged");
+    let path = map_output_path(&bench.path("scratch"), AttemptId { task: TaskId::map(0), number: 0 });
+    let whole = fs::read(&path).expect("written");
+    for at in 0..whole.len() {
+        let mut damaged = whole.clone();
+        damaged[at] ^= 0x20;
+        fs::write(&path, &damaged).expect("scratch");
+        let found = match MapOutput::open(&path) {
+            Err(_) => true,
+            Ok(output) => (0..3).any(|partition| {
+                let range = output.segment(partition).expect("three partitions");
+                let attempt = AttemptId { task: TaskId::map(0), number: 0 };
+                let segments = [LocalSegment { attempt, path: path.clone(), offset: range.offset, bytes: range.bytes }];
+                let result = bench.attempt(&*job, TaskId::reduce(partition), &EngineTask::Reduce { segments: &segments });
+                result.is_err_and(|failure| failure.lost_outputs == [attempt])
+            }),
+        };
+        assert!(found, "a flip at byte {at} is not found");
+    }
+    fs::write(bench.path("in").join("a"), b"shorter\n").expect("scratch");
+    let failure = map(&mut bench).expect_err("changed");
+    assert_eq!(failure.code, FailureCode::InputChanged, "{failure}");
+    fs::remove_file(bench.path("in").join("a")).expect("scratch");
+    assert_eq!(map(&mut bench).expect_err("gone").code, FailureCode::InputUnreadable);
+}
+
+#[test]
+fn records_beyond_the_limit_are_refused_by_offset() {
+    let mut bench = Bench::new(1 << 20, 1 << 30);
+    let mut long = b"short\n".to_vec();
+    long.resize(2 << 20, b'x');
+    let failure = bench.run(&*IntoAnyJob.map_only(Copy), &[("a", &long)]).expect_err("too long");
+    assert_eq!(failure.code, FailureCode::RecordTooLarge);
+    assert_eq!(failure.position.map(|p| p.offset), Some(6));
+    let fits = vec![b'y'; 200 << 10];
+    let output = Bench::new(1 << 20, 7_000).run(&*IntoAnyJob.map_only(Copy), &[("a", &fits)]).expect("it fits");
+    assert_eq!(output.parts.concat().len(), fits.len() + 1);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+    #[test]
+    fn any_split_size_reads_the_same_records(
+        file in proptest::collection::vec(proptest::sample::select(b"ab\n\r\xef\xbb\xbf".to_vec()), 0..50),
+        split_size in 1_u64..12,
+    ) {
+        let delimiter = |text: &str| LineRule::Delimiter(text.parse().expect("valid"));
+        for rule in [LineRule::Lf, LineRule::Any, delimiter("ab"), delimiter("\\n")] {
+            let mut bench = Bench::new(16 << 20, split_size);
+            bench.spec.line_rule = rule.clone();
+            let expect: Vec<u8> = rule.records(&file).flat_map(|record| [record, b"\n"].concat()).collect();
+            let output = bench.run(&*IntoAnyJob.map_only(Copy), &[("a", &file)]).expect("the job succeeds");
+            prop_assert_eq!(output.parts.concat(), expect, "{} in splits of {}", rule, split_size);
+        }
+    }
+}
+
+#[test]
+fn repeated_attempts_give_the_same_segments() {
+    let words = text(3, 50_000);
+    let hashes = |compression: Compression| {
+        let mut bench = Bench::new(1 << 20, 1 << 30);
+        bench.compression = compression;
+        let splits = bench.splits(&[("a", &words)]);
+        let input = EngineTask::Map { split: &splits[0], partitions: 3 };
+        let report = bench.attempt(&*IntoAnyJob.map_reduce(WordCount), TaskId::map(0), &input).expect("succeeds");
+        let AttemptOutput::MapOutput(segments) = report.output else { panic!("not a map output") };
+        segments.iter().map(|segment| (segment.records, segment.content_hash)).collect::<Vec<_>>()
+    };
+    assert_eq!(hashes(Compression::None), hashes(Compression::Lz4));
+    let distinct: BTreeMap<u64, u64> = hashes(Compression::None).into_iter().map(|(n, hash)| (hash, n)).collect();
+    assert_eq!(distinct.len(), 3, "different content has different hashes");
+}

@@ -1,0 +1,89 @@
+//! From a job's type to [`AnyJob`]: the one place where user code is entered, and where its panics
+//! end.
+
+use std::sync::Arc;
+
+use gristmill_common::failure::{Failure, FailureCode, InputPosition};
+use gristmill_common::job::{MapOnly, MapReduce};
+use gristmill_common::program::JobVisitor;
+use gristmill_common::spec::JobShape;
+use gristmill_common::task::{AttemptReport, AttemptStats};
+use gristmill_common::time::Clock;
+
+use super::{AnyJob, AttemptContext, EngineTask, map, panics, reduce};
+
+/// Makes an [`AnyJob`] of the visited job.
+#[derive(Debug, Clone, Copy)]
+pub struct IntoAnyJob;
+
+impl JobVisitor for IntoAnyJob {
+    type Output = Arc<dyn AnyJob>;
+
+    fn map_reduce<J: MapReduce>(self, job: J) -> Arc<dyn AnyJob> {
+        Arc::new(Reducing(job))
+    }
+
+    fn map_only<J: MapOnly>(self, job: J) -> Arc<dyn AnyJob> {
+        Arc::new(Mapping(job))
+    }
+}
+
+struct Reducing<J>(J);
+
+impl<J: MapReduce> AnyJob for Reducing<J> {
+    fn shape(&self) -> JobShape {
+        JobShape::MapReduce
+    }
+
+    fn run(&self, task: &EngineTask<'_>, context: &AttemptContext<'_>) -> Result<AttemptReport, Failure> {
+        guarded(task, context, || match *task {
+            EngineTask::Map { split, partitions } => map::run(&self.0, split, partitions, context),
+            EngineTask::Reduce { segments } => reduce::run(&self.0, segments, context),
+        })
+    }
+}
+
+struct Mapping<J>(J);
+
+impl<J: MapOnly> AnyJob for Mapping<J> {
+    fn shape(&self) -> JobShape {
+        JobShape::MapOnly
+    }
+
+    fn run(&self, task: &EngineTask<'_>, context: &AttemptContext<'_>) -> Result<AttemptReport, Failure> {
+        guarded(task, context, || match *task {
+            EngineTask::Map { split, .. } => map::run_map_only(&self.0, split, context),
+            EngineTask::Reduce { .. } => {
+                Err(Failure::new(FailureCode::UserError, "a map-only job was given a reduce task"))
+            }
+        })
+    }
+}
+
+/// Runs the attempt, times it, and makes a panic a failure with the record in hand.
+fn guarded(
+    task: &EngineTask<'_>,
+    context: &AttemptContext<'_>,
+    attempt: impl FnOnce() -> Result<AttemptReport, Failure>,
+) -> Result<AttemptReport, Failure> {
+    let clock = Clock::start();
+    let result = panics::catch(attempt).unwrap_or_else(|message| {
+        let failure = Failure::new(FailureCode::UserPanic, format!("user code panicked: {message}"));
+        Err(match position(task, context) {
+            Some(position) => failure.at(position),
+            None => failure,
+        })
+    });
+    context.position.leave();
+    result.map(|report| AttemptReport {
+        stats: AttemptStats { wall_micros: clock.now().as_micros(), ..report.stats },
+        ..report
+    })
+}
+
+fn position(task: &EngineTask<'_>, context: &AttemptContext<'_>) -> Option<InputPosition> {
+    let (piece, offset) = context.position.get()?;
+    let EngineTask::Map { split, .. } = task else { return None };
+    let piece = split.pieces.get(usize::try_from(piece).ok()?)?;
+    Some(InputPosition { object: piece.object.uri.to_string(), offset })
+}
