@@ -12,6 +12,7 @@ use gristmill_common::counters::Counters;
 use gristmill_common::failure::{Failure, FailureCode, InputPosition};
 use gristmill_common::input::{Block, Input, Provenance, RecordError};
 use gristmill_common::job::{JobError, MapOnly, MapReduce};
+use gristmill_common::pinned::{check_pinned, open_pinned};
 use gristmill_common::task::{AttemptOutput, AttemptReport, AttemptStats, Split};
 
 use self::emitter::Emitter;
@@ -76,7 +77,9 @@ fn for_each_block<I: Input>(
         let object = piece.object.uri.to_string();
         context.position.enter_piece(index as u64, piece.start);
         let max_record = context.spec.max_record_bytes();
-        let mut reader = PieceReader::open(piece, &context.spec.line_rule, max_record, &mut buffer)?;
+        let at_start = |failure: Failure| failure.at(InputPosition { object: object.clone(), offset: piece.start });
+        let file = open_pinned(&piece.object).map_err(at_start)?;
+        let mut reader = PieceReader::start(&file, piece, &context.spec.line_rule, max_record, &mut buffer)?;
         while let Some(raw) = reader.next_block()? {
             if context.cancelled.load(Ordering::Relaxed) {
                 return Err(failures::cancelled());
@@ -93,6 +96,7 @@ fn for_each_block<I: Input>(
             stats.input_records += block.records_read();
             stats.input_bytes += raw.bytes.len() as u64;
         }
+        check_pinned(&piece.object, &file).map_err(at_start)?;
     }
     context.position.leave();
     Ok(())

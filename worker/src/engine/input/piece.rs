@@ -1,16 +1,14 @@
-//! Reading a split: pinned objects, positional reads into one reused buffer, blocks of whole records.
-//! Where records begin and end is `common::text`'s rule; this file finds the bytes.
-
-use std::fs::File;
-use std::os::unix::fs::FileExt as _;
+//! The records that start inside one piece of an object: positional reads into one reused buffer,
+//! handed on as blocks of whole records. Where records begin and end is `common::text`'s rule; this
+//! file finds the bytes.
 
 use gristmill_common::failure::{Failure, InputPosition};
 use gristmill_common::size::ByteSize;
 use gristmill_common::task::Piece;
 use gristmill_common::text::LineRule;
-use rustix::fs::Advice;
 
-use super::failures;
+use super::ReadAt;
+use crate::engine::failures;
 
 /// Bytes read at once. Larger reads spill out of the processor's cache before they are mapped,
 /// smaller ones cost calls.
@@ -19,21 +17,22 @@ const READ_BYTES: usize = 512 << 10;
 /// Bytes read past a split's end in search of its last record's end.
 const TAIL_BYTES: u64 = 4 << 10;
 
-/// How far ahead of reading the system is asked to load.
+/// How far ahead of reading the system is asked to load. Further ahead hides a slower disk, nearer
+/// takes less of the page cache.
 const READ_AHEAD_BYTES: u64 = 8 << 20;
 
 /// A buffer for the blocks of one attempt, kept over its pieces.
 #[derive(Debug, Default)]
-pub(super) struct ReadBuffer {
+pub(in crate::engine) struct ReadBuffer {
     bytes: Vec<u8>,
 }
 
 /// Reads the records that start inside one piece.
 #[derive(Debug)]
-pub(super) struct PieceReader<'a> {
+pub(in crate::engine) struct PieceReader<'a, S> {
     piece: &'a Piece,
     rule: &'a LineRule,
-    file: File,
+    source: &'a S,
     buffer: &'a mut Vec<u8>,
     /// `buffer[..filled]` holds the object's bytes from `base` on; the first `given` are used up.
     base: u64,
@@ -46,24 +45,28 @@ pub(super) struct PieceReader<'a> {
 
 /// Whole records, and where the first one lies in its object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct RawBlock<'a> {
-    pub(super) bytes: &'a [u8],
-    pub(super) offset: u64,
+pub(in crate::engine) struct RawBlock<'a> {
+    pub(in crate::engine) bytes: &'a [u8],
+    pub(in crate::engine) offset: u64,
 }
 
-impl<'a> PieceReader<'a> {
-    /// Opens the piece's object, checks that it is the one planned, and finds the first record.
-    pub(super) fn open(
+impl<'a, S: ReadAt> PieceReader<'a, S> {
+    /// Finds the first record of the piece in `source`, the piece's object.
+    ///
+    /// # Errors
+    ///
+    /// As [`next_block`](Self::next_block).
+    pub(in crate::engine) fn start(
+        source: &'a S,
         piece: &'a Piece,
         rule: &'a LineRule,
         max_record: ByteSize,
         buffer: &'a mut ReadBuffer,
     ) -> Result<Self, Failure> {
-        let file = open_pinned(piece)?;
         let mut reader = Self {
             piece,
             rule,
-            file,
+            source,
             buffer: &mut buffer.bytes,
             base: piece.start,
             filled: 0,
@@ -115,7 +118,12 @@ impl<'a> PieceReader<'a> {
     }
 
     /// The next block; `None` at the end of the piece.
-    pub(super) fn next_block(&mut self) -> Result<Option<RawBlock<'_>>, Failure> {
+    ///
+    /// # Errors
+    ///
+    /// `INPUT_CHANGED` if the object ends before its planned size, `INPUT_UNREADABLE` if it cannot be
+    /// read, `RECORD_TOO_LARGE` at a record beyond the limit; each with its offset.
+    pub(in crate::engine) fn next_block(&mut self) -> Result<Option<RawBlock<'_>>, Failure> {
         let Piece { end, .. } = *self.piece;
         let size = self.piece.object.size;
         while !self.done {
@@ -135,7 +143,6 @@ impl<'a> PieceReader<'a> {
             }
             if let Some(whole) = whole {
                 self.done = true;
-                self.check_unchanged()?;
                 let bytes = &self.buffer[self.given..self.given + whole];
                 return Ok((!bytes.is_empty()).then_some(RawBlock { bytes, offset: rest_at }));
             }
@@ -144,9 +151,6 @@ impl<'a> PieceReader<'a> {
                 let from = self.given;
                 self.given += whole;
                 self.done = rest_at + whole as u64 >= end;
-                if self.done {
-                    self.check_unchanged()?;
-                }
                 return Ok(Some(RawBlock { bytes: &self.buffer[from..from + whole], offset: rest_at }));
             }
             if rest.len() as u64 > self.max_record.bytes() {
@@ -183,7 +187,7 @@ impl<'a> PieceReader<'a> {
         let into = &mut self.buffer[self.filled..self.filled + want];
         let mut got = 0;
         while got < want {
-            match self.file.read_at(&mut into[got..], at + got as u64) {
+            match self.source.read_at(&mut into[got..], at + got as u64) {
                 Ok(0) => {
                     let how = format!("it ends at byte {}, not {size}", at + got as u64);
                     return Err(failures::input_changed(&self.piece.object.uri, at + got as u64, &how));
@@ -204,48 +208,7 @@ impl<'a> PieceReader<'a> {
         }
         let from = self.advised.max(at);
         let until = (at + READ_AHEAD_BYTES).min(self.piece.end);
-        if let Some(len) = std::num::NonZeroU64::new(until.saturating_sub(from)) {
-            // Advice may be refused (a pipe, an odd file system); reading works without.
-            let _ = rustix::fs::fadvise(&self.file, from, Some(len), Advice::WillNeed);
-        }
+        self.source.will_read(from, until.saturating_sub(from));
         self.advised = until;
-    }
-
-    /// Whether the object still is what was planned, now that it was read.
-    fn check_unchanged(&self) -> Result<(), Failure> {
-        check_pin(&self.file, self.piece)
-    }
-}
-
-fn open_pinned(piece: &Piece) -> Result<File, Failure> {
-    let uri = &piece.object.uri;
-    let path = uri.local_path().ok_or_else(|| {
-        let error = std::io::Error::new(std::io::ErrorKind::Unsupported, "this engine reads local files");
-        failures::input_unreadable(uri, piece.start, &error)
-    })?;
-    let file = File::open(&path).map_err(|error| failures::input_unreadable(uri, piece.start, &error))?;
-    check_pin(&file, piece)?;
-    Ok(file)
-}
-
-fn check_pin(file: &File, piece: &Piece) -> Result<(), Failure> {
-    let object = &piece.object;
-    let metadata = file.metadata().map_err(|error| failures::input_unreadable(&object.uri, piece.start, &error))?;
-    if metadata.len() != object.size {
-        let how = format!("it has {} bytes, not {}", metadata.len(), object.size);
-        return Err(failures::input_changed(&object.uri, piece.start, &how));
-    }
-    let modified = metadata.modified().ok().map(micros_since_1970);
-    if object.modified_micros.is_some() && modified != object.modified_micros {
-        return Err(failures::input_changed(&object.uri, piece.start, "it was modified"));
-    }
-    Ok(())
-}
-
-/// Microseconds since 1970, negative before; rounded towards the past as planners do.
-fn micros_since_1970(time: std::time::SystemTime) -> i64 {
-    match time.duration_since(std::time::UNIX_EPOCH) {
-        Ok(since) => i64::try_from(since.as_micros()).unwrap_or(i64::MAX),
-        Err(before) => -i64::try_from(before.duration().as_micros()).unwrap_or(i64::MAX),
     }
 }

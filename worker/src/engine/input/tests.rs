@@ -1,0 +1,113 @@
+//! Real and deliberately nasty files, under each line rule, over every small split size.
+
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use gristmill_common::naming::Uri;
+use gristmill_common::size::ByteSize;
+use gristmill_common::task::{InputObject, Piece};
+use gristmill_common::text::LineRule;
+use sha2::{Digest as _, Sha256};
+
+use super::{PieceReader, ReadAt, ReadBuffer};
+
+/// An object in memory: reading it a million times costs no system calls.
+struct InMemory(Vec<u8>);
+
+impl ReadAt for InMemory {
+    fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize> {
+        let rest = self.0.get(offset as usize..).unwrap_or_default();
+        let len = rest.len().min(into.len());
+        into[..len].copy_from_slice(&rest[..len]);
+        Ok(len)
+    }
+
+    fn will_read(&self, _offset: u64, _bytes: u64) {}
+}
+
+/// What `records.tsv` says of a file: records, bytes, and a hash over each record behind its length.
+#[derive(Debug, PartialEq, Eq)]
+struct Digest {
+    records: u64,
+    bytes: u64,
+    sha256: String,
+}
+
+fn digest_in_splits(object: &InMemory, rule: &LineRule, split_size: u64, buffer: &mut ReadBuffer) -> Digest {
+    let size = object.0.len() as u64;
+    let pinned = Arc::new(InputObject { uri: Uri::from_path("/x".as_ref()), size, modified_micros: None, etag: None });
+    let mut hash = Sha256::new();
+    let (mut records, mut bytes, mut start) = (0, 0, 0);
+    let mut framed = Vec::new();
+    while start < size {
+        let end = if rule.is_splittable() { (start + split_size).min(size) } else { size };
+        let piece = Piece { object: Arc::clone(&pinned), start, end };
+        let mut reader = PieceReader::start(object, &piece, rule, ByteSize::mib(4), buffer).expect("readable");
+        while let Some(block) = reader.next_block().expect("readable") {
+            let mut at = 0;
+            while at < block.bytes.len() {
+                let span = rule.record_at(block.bytes, at);
+                let record = &block.bytes[at..span.end];
+                framed.extend_from_slice(&(record.len() as u32).to_be_bytes());
+                framed.extend_from_slice(record);
+                records += 1;
+                bytes += record.len() as u64;
+                at = span.next;
+            }
+        }
+        if framed.len() > 1 << 16 {
+            hash.update(&framed);
+            framed.clear();
+        }
+        start = end;
+    }
+    hash.update(&framed);
+    let sha256 = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    Digest { records, bytes, sha256 }
+}
+
+/// The folder of trial data: `$GRISTMILL_TEST_DATA`, or `shared/data` beside the repository.
+fn trial_data() -> Option<PathBuf> {
+    let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data");
+    let dir = std::env::var_os("GRISTMILL_TEST_DATA").map_or_else(|| PathBuf::from(beside), PathBuf::from);
+    dir.is_dir().then_some(dir)
+}
+
+#[test]
+fn real_files_give_the_expected_records_at_every_split_size() {
+    let Some(data) = trial_data() else {
+        println!("skipped: no trial data (set GRISTMILL_TEST_DATA to its folder)");
+        return;
+    };
+    let rows = fs::read_to_string(data.join("expected/records.tsv")).expect("the data has its answers");
+    let rows: Vec<Vec<&str>> = rows.lines().map(|row| row.split('\t').collect()).collect();
+    let plain = rows.iter().filter(|row| !row[0].ends_with(".gz") && !row[0].ends_with(".bz2") && !row[0].ends_with(".zst"));
+    let plain: Vec<_> = plain.collect();
+    assert!(plain.len() >= 39, "only {} rows", plain.len());
+    // Each thread takes every second row; the rows of one file are neighbours.
+    std::thread::scope(|threads| {
+        for half in 0..2 {
+            let (plain, data) = (&plain, &data);
+            threads.spawn(move || {
+                let mut buffer = ReadBuffer::default();
+                for row in plain.iter().skip(half).step_by(2) {
+                    let object = InMemory(fs::read(data.join(row[0])).expect("the data is complete"));
+                    let rule = match row[1] {
+                        "hadoop" => LineRule::Any,
+                        "lf-strip-cr" => LineRule::Lf,
+                        "lf-raw" => LineRule::Delimiter("\\n".parse().expect("valid")),
+                        other => panic!("unknown rule {other}"),
+                    };
+                    let number = |text: &str| text.parse::<u64>().expect("a number");
+                    let expect = Digest { records: number(row[2]), bytes: number(row[3]), sha256: row[4].to_owned() };
+                    for split_size in (1..=64).chain([1000, u64::from(u32::MAX)]) {
+                        let seen = digest_in_splits(&object, &rule, split_size, &mut buffer);
+                        assert_eq!(seen, expect, "{} under {} in splits of {split_size}", row[0], row[1]);
+                    }
+                }
+            });
+        }
+    });
+}
