@@ -1,1 +1,65 @@
-//! x
+//! MapReduce in ordinary Rust crates: at hardware speed on a laptop, the same binary on a cluster.
+//!
+//! A job author depends on this crate alone, implements [`MapReduce`](prelude::MapReduce) or
+//! [`MapOnly`](prelude::MapOnly), and makes a program of it with [`main`]:
+//!
+//! ```no_run
+//! use gristmill::prelude::*;
+//!
+//! /// Counts how often each word occurs.
+//! struct WordCount;
+//!
+//! impl MapReduce for WordCount {
+//!     type Input = Lines;
+//!     type Key = [u8];
+//!     type Value = u64;
+//!     type Combine = Sum;
+//!     type Output = Text<[u8], u64>;
+//!
+//!     fn map(&self, line: &[u8], out: &mut impl Emit<[u8], u64>) -> Result<()> {
+//!         for word in words(line) {
+//!             out.emit(word, 1)?;
+//!         }
+//!         Ok(())
+//!     }
+//!
+//!     fn reduce(&self, word: &[u8], counts: Values<u64>, out: &mut impl Sink<[u8], u64>) -> Result<()> {
+//!         out.put(word, counts.sum())
+//!     }
+//! }
+//!
+//! fn main() -> ExitCode {
+//!     gristmill::main([job("word-count", WordCount)])
+//! }
+//! ```
+//!
+//! | module | what |
+//! |---|---|
+//! | [`prelude`] | everything a job author names |
+//! | [`entry`] | the jobs of a binary: [`job`](entry::job), [`map_only_job`], [`job_with_options`] |
+//! | `local` | embedded runs: planner, scheduler and engine in one process |
+//! | `cli` | the command line, one file a verb |
+//! | `render` | what people and programs see: progress, tables, JSON, errors |
+//! | `words` | generated text |
+
+mod cli;
+pub mod entry;
+mod local;
+mod render;
+mod words;
+
+pub use cli::main;
+pub use entry::{JobEntry, job, job_with_options, map_only_job, ready_made_jobs};
+pub use gristmill_common::{
+    codec, combine, counters, datum, failure, input, job, key, output, partition, program, reference, text,
+};
+
+/// Everything a job author names, in one `use`.
+pub mod prelude {
+    pub use std::process::ExitCode;
+
+    pub use gristmill_common::prelude::*;
+    pub use gristmill_derive::Key;
+
+    pub use crate::entry::{JobEntry, job, job_with_options, map_only_job};
+}

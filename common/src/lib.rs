@@ -22,6 +22,7 @@ pub mod key;
 pub mod naming;
 pub mod output;
 pub mod partition;
+pub mod pinned;
 pub mod program;
 pub mod reference;
 pub mod size;

@@ -169,6 +169,12 @@ pub fn staging_dir(output: &Path) -> PathBuf {
     output.with_file_name(format!(".{name}.gristmill"))
 }
 
+/// The folder in which the attempts of `job` stage their parts. It carries the job's name, so that a
+/// late attempt of a job that is over finds no folder to write to.
+pub fn staged_parts_dir(output: &Path, job: JobId) -> PathBuf {
+    staging_dir(output).join(job.to_string())
+}
+
 /// The folder of one job inside a scratch folder.
 pub fn scratch_job_dir(scratch: &Path, job: JobId) -> PathBuf {
     scratch.join(job.to_string())

@@ -104,6 +104,15 @@ impl TryFrom<String> for Delimiter {
     }
 }
 
+impl TryFrom<Vec<u8>> for Delimiter {
+    type Error = ParseDelimiterError;
+
+    /// Takes the bytes as they are, without escapes.
+    fn try_from(bytes: Vec<u8>) -> Result<Self, ParseDelimiterError> {
+        if bytes.is_empty() { Err(ParseDelimiterError::Empty) } else { Ok(Self(bytes)) }
+    }
+}
+
 impl From<Delimiter> for String {
     fn from(delimiter: Delimiter) -> String {
         delimiter.to_string()

@@ -1,1 +1,11 @@
-//! placeholder
+//! What the cross-crate tests share.
+//!
+//! | module | for |
+//! |---|---|
+//! | [`cluster`] | real processes: a master and workers to kill |
+//! | [`data`] | the trial data and its expected answers |
+//! | [`docs`] | running what documents tell readers to type |
+
+pub mod cluster;
+pub mod data;
+pub mod docs;

@@ -3,4 +3,15 @@
 //! | module | what | waits? |
 //! |---|---|---|
 //! | [`engine`] | records in, records out | no: synchronous |
+//! | [`executor`] | the process that runs user code, and how the worker talks to it | no: threads |
+//! | `serve`, `fetch` | segments between workers | on the network |
+//! | `scratch` | the worker's folder | no |
+//! | [`memory`] | how much attempts may take together | no |
 pub mod engine;
+pub mod executor;
+mod fetch;
+pub mod memory;
+mod scratch;
+mod serve;
+#[cfg(test)]
+mod testing;

@@ -10,7 +10,7 @@ use gristmill_common::task::{AttemptStats, PartSummary, SegmentSource};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
     /// Tell a worker to run an attempt. It holds one of the worker's slots (or queue places) until it
-    /// is reported finished or failed, or cancelled.
+    /// is reported finished or failed, or cancelled. It is repeated when the session's stream resumes.
     StartAttempt {
         /// The worker's session.
         session: SessionId,

@@ -29,12 +29,14 @@ pub enum Event {
         /// Who it is and what it can do.
         profile: Arc<WorkerProfile>,
     },
-    /// A session's stream to its worker broke.
+    /// A session's stream to its worker broke; only the stream opened last counts as its stream.
     StreamBroken {
         /// The session.
         session: SessionId,
     },
-    /// The worker of a session opened a new stream for it.
+    /// The worker of a session opened a new stream for it. What was under way on the old one may be
+    /// lost, so the scheduler repeats `StartAttempt` for every attempt in force on the session: a
+    /// worker that runs it takes no notice, one that finished it or failed it repeats its report.
     StreamResumed {
         /// The epoch the worker believes in.
         epoch: MasterEpoch,

@@ -1,0 +1,239 @@
+//! The local file system as a store. Follows links, opens nothing but to see whether it may, and
+//! never leaves an entry out silently: what could match and cannot be read is an error.
+
+use std::ffi::OsStr;
+use std::fs::{self, File, Metadata};
+use std::io;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+
+use crate::naming::Uri;
+use crate::pinned::modified_micros;
+use crate::storage::error::InputError;
+use crate::storage::listing::{Entry, Listing};
+use crate::storage::pattern::{NamesBelow, Progress};
+use crate::task::InputObject;
+
+/// Lists `file` URIs.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct LocalListing;
+
+impl Listing for LocalListing {
+    fn find(&self, uri: &Uri) -> Result<Entry, InputError> {
+        let path = local_path(uri)?;
+        let metadata = match fs::metadata(&path) {
+            Ok(metadata) => metadata,
+            Err(error) if is_missing(&error) => {
+                return if is_link(&path) {
+                    Err(InputError::Dangling { object: uri.to_string() })
+                } else {
+                    Ok(Entry::Missing)
+                };
+            }
+            Err(error) => return Err(InputError::io(uri.to_string(), error)),
+        };
+        if metadata.is_dir() { Ok(Entry::Folder) } else { object(&path, uri.clone(), &metadata).map(Entry::Object) }
+    }
+
+    fn list(
+        &self,
+        folder: &Uri,
+        names: &NamesBelow,
+        take: &mut dyn FnMut(InputObject) -> Result<(), InputError>,
+    ) -> Result<(), InputError> {
+        let path = local_path(folder)?;
+        match fs::metadata(&path) {
+            Ok(metadata) if metadata.is_dir() => {
+                let mut walk = Walk { names, take, above: Vec::new() };
+                walk.folder(&path, &metadata, &names.start())
+            }
+            Ok(_) => Ok(()),
+            Err(error) if is_missing(&error) => Ok(()),
+            Err(error) => Err(InputError::io(folder.to_string(), error)),
+        }
+    }
+}
+
+/// One walk down a folder.
+struct Walk<'a> {
+    names: &'a NamesBelow,
+    take: &'a mut dyn FnMut(InputObject) -> Result<(), InputError>,
+    /// Device and inode of the folders that hold the one in hand, to notice links in a circle.
+    above: Vec<(u64, u64)>,
+}
+
+impl Walk<'_> {
+    fn folder(&mut self, path: &Path, metadata: &Metadata, progress: &Progress) -> Result<(), InputError> {
+        let identity = (metadata.dev(), metadata.ino());
+        if self.above.contains(&identity) {
+            return Err(InputError::LinkLoop { folder: shown(path) });
+        }
+        self.above.push(identity);
+        for entry in fs::read_dir(path).map_err(|error| InputError::io(shown(path), error))? {
+            let entry = entry.map_err(|error| InputError::io(shown(path), error))?;
+            self.entry(&entry.path(), &entry.file_name(), progress)?;
+        }
+        self.above.pop();
+        Ok(())
+    }
+
+    fn entry(&mut self, path: &Path, name: &OsStr, progress: &Progress) -> Result<(), InputError> {
+        let progress = self.names.step(progress, &name.to_string_lossy());
+        if !progress.goes_on() {
+            return Ok(());
+        }
+        let metadata = fs::metadata(path).map_err(|error| {
+            let object = shown(path);
+            if is_missing(&error) && is_link(path) {
+                InputError::Dangling { object }
+            } else {
+                InputError::io(object, error)
+            }
+        })?;
+        if metadata.is_dir() {
+            return self.folder(path, &metadata, &progress);
+        }
+        if !self.names.is_match(&progress) {
+            return Ok(());
+        }
+        if path.to_str().is_none() {
+            return Err(InputError::NameNotUtf8 { object: shown(path) });
+        }
+        (self.take)(object(path, Uri::from_path(path), &metadata)?)
+    }
+}
+
+/// The object at `path`, if it is a file that may be read.
+fn object(path: &Path, uri: Uri, metadata: &Metadata) -> Result<InputObject, InputError> {
+    if !metadata.is_file() {
+        return Err(InputError::NotRegular { object: uri.to_string(), kind: kind(metadata) });
+    }
+    // Permission is asked for by opening: the mode bits alone do not tell.
+    File::open(path).map_err(|error| InputError::io(uri.to_string(), error))?;
+    Ok(InputObject { uri, size: metadata.len(), modified_micros: Some(modified_micros(metadata)), etag: None })
+}
+
+fn kind(metadata: &Metadata) -> &'static str {
+    let kind = metadata.file_type();
+    if kind.is_fifo() {
+        "a pipe"
+    } else if kind.is_socket() {
+        "a socket"
+    } else {
+        "a device"
+    }
+}
+
+fn local_path(uri: &Uri) -> Result<PathBuf, InputError> {
+    let not_local = || InputError::NotBuiltIn { scheme: uri.scheme().to_owned(), object: uri.to_string() };
+    uri.local_path().ok_or_else(not_local)
+}
+
+fn is_missing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+fn is_link(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink())
+}
+
+fn shown(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::ffi::OsStrExt as _;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+    use crate::storage::list_inputs;
+
+    fn list(folder: &Path, input: &str) -> Result<Vec<String>, InputError> {
+        let base = Uri::from_path(folder);
+        let input = if input.is_empty() { base } else { base.join(input) };
+        let listed = list_inputs(&[input])?;
+        Ok(listed.iter().map(|object| object.uri.base_name().to_owned()).collect())
+    }
+
+    #[test]
+    fn an_empty_folder_is_an_empty_input_and_an_empty_glob_an_error() {
+        let dir = tempfile::tempdir().expect("scratch");
+        fs::write(dir.path().join("_SUCCESS"), "").expect("written");
+        assert_eq!(list(dir.path(), "").expect("a folder"), [""; 0]);
+        assert!(matches!(list(dir.path(), "*"), Err(InputError::NothingMatches { .. })));
+        assert!(matches!(list(dir.path(), "_SUCCESS/*"), Err(InputError::NothingMatches { .. })));
+        assert!(matches!(list(dir.path(), "_SUCCESS/x"), Err(InputError::NotFound { .. })));
+    }
+
+    #[test]
+    fn names_that_object_store_leaves_out_are_listed() {
+        let dir = tempfile::tempdir().expect("scratch");
+        for name in ["data#1", "line\nfeed", "percent%2F", "trailing "] {
+            fs::write(dir.path().join(name), "text").expect("written");
+        }
+        symlink(dir.path().join("data#1"), dir.path().join("link")).expect("linked");
+        let expect = ["data#1", "line\nfeed", "link", "percent%2F", "trailing "];
+        assert_eq!(list(dir.path(), "").expect("a folder"), expect);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_an_error_that_names_it() {
+        let dir = tempfile::tempdir().expect("scratch");
+        let check = |name: &str, text: &str| {
+            for input in ["", "*", name] {
+                let error = list(dir.path(), input).expect_err(text);
+                assert_eq!(error.to_string(), text.replace("DIR", &dir.path().display().to_string()), "{input:?}");
+            }
+            fs::remove_file(dir.path().join(name)).expect("removed");
+        };
+        symlink("nowhere", dir.path().join("dangling")).expect("linked");
+        check("dangling", "input DIR/dangling is a link to something that does not exist");
+        let socket = UnixListener::bind(dir.path().join("socket")).expect("bound");
+        check("socket", "input DIR/socket is a socket, not a file or folder");
+        drop(socket);
+        symlink("/dev/null", dir.path().join("null")).expect("linked");
+        check("null", "input DIR/null is a device, not a file or folder");
+        symlink(".", dir.path().join("circle")).expect("linked");
+        let error = list(dir.path(), "").expect_err("a circle");
+        assert!(matches!(error, InputError::LinkLoop { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_link_to_a_folder_beside_is_followed() {
+        let dir = tempfile::tempdir().expect("scratch");
+        fs::create_dir(dir.path().join("real")).expect("created");
+        fs::write(dir.path().join("real/a"), "text").expect("written");
+        symlink("real", dir.path().join("link")).expect("linked");
+        assert_eq!(list(dir.path(), "").expect("a folder"), ["a", "a"]);
+    }
+
+    #[test]
+    fn names_that_are_not_utf8_stop_only_inputs_that_could_mean_them() {
+        let dir = tempfile::tempdir().expect("scratch");
+        fs::write(dir.path().join("a.txt"), "text").expect("written");
+        fs::write(dir.path().join(OsStr::from_bytes(b"\xff.bin")), "text").expect("written");
+        assert_eq!(list(dir.path(), "*.txt").expect("UTF-8"), ["a.txt"]);
+        assert!(matches!(list(dir.path(), "*"), Err(InputError::NameNotUtf8 { .. })));
+        assert!(matches!(list(dir.path(), ""), Err(InputError::NameNotUtf8 { .. })));
+    }
+
+    #[test]
+    fn objects_and_folders_without_permission_are_named() {
+        let dir = tempfile::tempdir().expect("scratch");
+        let (file, folder) = (dir.path().join("a.txt"), dir.path().join("shut"));
+        fs::write(&file, "text").expect("written");
+        fs::create_dir(&folder).expect("created");
+        for path in [&file, &folder] {
+            fs::set_permissions(path, fs::Permissions::from_mode(0o000)).expect("set");
+            if File::open(path).is_ok() {
+                eprintln!("skipped: this user may read everything");
+                return;
+            }
+            let error = list_inputs(&[Uri::from_path(path)]).expect_err("no permission");
+            assert_eq!(error.to_string(), format!("permission denied: cannot read {}", path.display()));
+            fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("set");
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! The storage boundary: which objects a job reads, wherever they are kept.
+//!
+//! | file | responsibility |
+//! |---|---|
+//! | `list_file.rs` | `@list.txt` on the command line becomes the inputs it lists |
+//! | `listing.rs` | inputs (objects, folders, globs) become pinned objects in canonical order |
+//! | `pattern.rs`, `name_pattern.rs` | what a glob means; pure |
+//! | `local.rs` | the local file system, through `std` |
+//! | `object_stores.rs` | any [`object_store::ObjectStore`] |
+//! | `error.rs` | what can be wrong with inputs |
+//!
+//! Local folders are listed through `std`, not through `object_store::local`: that one leaves out
+//! names such as `data#1`, links to nothing and what vanishes meanwhile without a word, and an
+//! engine that promises to lose nothing must read them or refuse. It also keeps a local run free of
+//! a runtime. Everything here blocks; call it from a thread that may wait.
+
+mod error;
+mod list_file;
+mod listing;
+mod local;
+mod name_pattern;
+mod object_stores;
+mod pattern;
+
+pub use error::{BadPattern, InputError};
+pub use list_file::expand_list_files;
+pub use listing::{Entry, Listing, list_inputs, listing_for};
+pub use local::LocalListing;
+pub use object_stores::ObjectStoreListing;
+pub use pattern::{NamesBelow, Pattern, Progress};

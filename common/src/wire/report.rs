@@ -1,0 +1,250 @@
+//! What attempts report: outputs, counters, statistics, failures.
+
+use serde::Deserialize;
+use serde::de::IntoDeserializer;
+use serde::de::value::{Error as NameError, StrDeserializer};
+
+use super::{WireError, required, v1};
+use crate::counters::Counters;
+use crate::failure::{Disposition, Failure, FailureCode, InputPosition};
+use crate::task::{AttemptOutput, AttemptReport, AttemptStats, PartSummary, SegmentSummary};
+
+/// The wire form of counters, in name order.
+pub fn counters_to_wire(counters: &Counters) -> Vec<v1::Counter> {
+    counters.iter().map(|(name, value)| v1::Counter { name: name.to_owned(), value }).collect()
+}
+
+/// Counters from their wire form; equal names add up.
+pub fn counters_from_wire(wire: Vec<v1::Counter>) -> Counters {
+    wire.into_iter().map(|counter| (counter.name, counter.value)).collect()
+}
+
+impl From<&SegmentSummary> for v1::SegmentSummary {
+    fn from(segment: &SegmentSummary) -> Self {
+        Self { bytes: segment.bytes, records: segment.records, content_hash: segment.content_hash }
+    }
+}
+
+impl From<v1::SegmentSummary> for SegmentSummary {
+    fn from(wire: v1::SegmentSummary) -> Self {
+        Self { bytes: wire.bytes, records: wire.records, content_hash: wire.content_hash }
+    }
+}
+
+impl From<&PartSummary> for v1::PartSummary {
+    fn from(part: &PartSummary) -> Self {
+        Self {
+            staged_name: part.staged_name.clone(),
+            bytes: part.bytes,
+            records: part.records,
+            checksum: part.checksum,
+        }
+    }
+}
+
+impl TryFrom<v1::PartSummary> for PartSummary {
+    type Error = WireError;
+
+    /// Refuses names that would lead out of the staging folder.
+    fn try_from(wire: v1::PartSummary) -> Result<Self, WireError> {
+        let name = &wire.staged_name;
+        if name.is_empty() || name.starts_with('.') || name.contains(['/', '\0']) {
+            let reason = format!("{name:?} is not the name of a staged file");
+            return Err(WireError::Invalid { field: "PartSummary.staged_name", reason });
+        }
+        Ok(Self { staged_name: wire.staged_name, bytes: wire.bytes, records: wire.records, checksum: wire.checksum })
+    }
+}
+
+impl From<&AttemptStats> for v1::AttemptStats {
+    fn from(stats: &AttemptStats) -> Self {
+        Self {
+            input_bytes: stats.input_bytes,
+            input_records: stats.input_records,
+            output_records: stats.output_records,
+            output_bytes: stats.output_bytes,
+            spills: stats.spills,
+            spilled_bytes: stats.spilled_bytes,
+            merge_passes: stats.merge_passes,
+            groups: stats.groups,
+            wall_micros: stats.wall_micros,
+        }
+    }
+}
+
+impl From<v1::AttemptStats> for AttemptStats {
+    fn from(wire: v1::AttemptStats) -> Self {
+        Self {
+            input_bytes: wire.input_bytes,
+            input_records: wire.input_records,
+            output_records: wire.output_records,
+            output_bytes: wire.output_bytes,
+            spills: wire.spills,
+            spilled_bytes: wire.spilled_bytes,
+            merge_passes: wire.merge_passes,
+            groups: wire.groups,
+            wall_micros: wire.wall_micros,
+        }
+    }
+}
+
+impl From<&AttemptReport> for v1::AttemptReport {
+    fn from(report: &AttemptReport) -> Self {
+        use v1::attempt_report::Output;
+        let output = match &report.output {
+            AttemptOutput::MapOutput(segments) => {
+                Output::MapOutput(v1::MapOutput { segments: segments.iter().map(Into::into).collect() })
+            }
+            AttemptOutput::Part(part) => Output::Part(part.into()),
+        };
+        Self {
+            output: Some(output),
+            counters: counters_to_wire(&report.counters),
+            stats: Some((&report.stats).into()),
+        }
+    }
+}
+
+impl TryFrom<v1::AttemptReport> for AttemptReport {
+    type Error = WireError;
+
+    fn try_from(wire: v1::AttemptReport) -> Result<Self, WireError> {
+        use v1::attempt_report::Output;
+        let output = match required("AttemptReport.output", wire.output)? {
+            Output::MapOutput(output) => {
+                AttemptOutput::MapOutput(output.segments.into_iter().map(Into::into).collect())
+            }
+            Output::Part(part) => AttemptOutput::Part(part.try_into()?),
+        };
+        let stats = required("AttemptReport.stats", wire.stats)?.into();
+        Ok(Self { output, counters: counters_from_wire(wire.counters), stats })
+    }
+}
+
+impl From<&Failure> for v1::Failure {
+    fn from(failure: &Failure) -> Self {
+        let position = failure.position.as_ref();
+        Self {
+            code: failure.code.to_string(),
+            disposition: disposition_name(failure.disposition).to_owned(),
+            message: failure.message.clone(),
+            position: position.map(|at| v1::InputPosition { object: at.object.clone(), offset: at.offset }),
+            lost_outputs: failure.lost_outputs.iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl TryFrom<v1::Failure> for Failure {
+    type Error = WireError;
+
+    fn try_from(wire: v1::Failure) -> Result<Self, WireError> {
+        Ok(Self {
+            code: named::<FailureCode>("Failure.code", &wire.code)?,
+            disposition: named::<Disposition>("Failure.disposition", &wire.disposition)?,
+            message: wire.message,
+            position: wire.position.map(|at| InputPosition { object: at.object, offset: at.offset }),
+            lost_outputs: wire.lost_outputs.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+/// The name that serde gives the disposition.
+fn disposition_name(disposition: Disposition) -> &'static str {
+    match disposition {
+        Disposition::Retry => "retry",
+        Disposition::RetryElsewhere => "retry_elsewhere",
+        Disposition::RedoInput => "redo_input",
+        Disposition::NotCounted => "not_counted",
+        Disposition::Abort => "abort",
+    }
+}
+
+/// The variant of a plain enum that serde calls `name`.
+fn named<'a, T: Deserialize<'a>>(field: &'static str, name: &'a str) -> Result<T, WireError> {
+    let names: StrDeserializer<'a, NameError> = name.into_deserializer();
+    T::deserialize(names).map_err(|_| WireError::Unknown { field, value: name.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::round_trip;
+
+    const CODES: [FailureCode; 14] = [
+        FailureCode::UserError,
+        FailureCode::UserPanic,
+        FailureCode::ExecutorCrash,
+        FailureCode::BadRecord,
+        FailureCode::RecordTooLarge,
+        FailureCode::InputUnreadable,
+        FailureCode::InputChanged,
+        FailureCode::MapOutputLost,
+        FailureCode::WriteFailed,
+        FailureCode::WrongBinary,
+        FailureCode::WorkerLost,
+        FailureCode::Cancelled,
+        FailureCode::CommitFailed,
+        FailureCode::NoWorkers,
+    ];
+
+    #[test]
+    fn every_failure_travels() {
+        for code in CODES {
+            round_trip::<v1::Failure, _>(&Failure::new(code, "cannot read"));
+        }
+        let dispositions = [
+            Disposition::Retry,
+            Disposition::RetryElsewhere,
+            Disposition::RedoInput,
+            Disposition::NotCounted,
+            Disposition::Abort,
+        ];
+        for disposition in dispositions {
+            let position = InputPosition { object: "logs/a.txt".into(), offset: u64::MAX };
+            let mut failure = Failure::new(FailureCode::MapOutputLost, "gone").at(position);
+            failure.disposition = disposition;
+            failure.lost_outputs = vec!["m-3.1".parse().expect("valid")];
+            round_trip::<v1::Failure, _>(&failure);
+        }
+    }
+
+    #[test]
+    fn reports_travel() {
+        let stats = AttemptStats {
+            input_bytes: 1,
+            input_records: 2,
+            output_records: 3,
+            output_bytes: 4,
+            spills: 5,
+            spilled_bytes: 6,
+            merge_passes: 7,
+            groups: 8,
+            wall_micros: 9,
+        };
+        let counters: Counters = [("b", 2), ("a", u64::MAX)].into_iter().collect();
+        let segment = SegmentSummary { bytes: 1, records: 2, content_hash: u64::MAX };
+        let part = PartSummary { staged_name: "part-00000.r-0.0".into(), bytes: 3, records: 4, checksum: 5 };
+        let outputs = [
+            AttemptOutput::MapOutput(vec![]),
+            AttemptOutput::MapOutput(vec![segment, SegmentSummary::default()]),
+            AttemptOutput::Part(part),
+        ];
+        for output in outputs {
+            let report = AttemptReport { output, counters: counters.clone(), stats };
+            round_trip::<v1::AttemptReport, _>(&report);
+        }
+    }
+
+    #[test]
+    fn malformed_reports_are_refused_by_field() {
+        let failure = v1::Failure { code: "WHATEVER".into(), ..Default::default() };
+        let error = Failure::try_from(failure).expect_err("no such code").to_string();
+        assert_eq!(error, "field Failure.code has the unknown value \"WHATEVER\"");
+        for staged_name in ["", "../part-00000", "/etc/passwd", ".", ".."] {
+            let part = v1::PartSummary { staged_name: staged_name.into(), ..Default::default() };
+            assert!(PartSummary::try_from(part).is_err(), "{staged_name}");
+        }
+        let error = AttemptReport::try_from(v1::AttemptReport::default()).expect_err("no output");
+        assert_eq!(error, WireError::Missing { field: "AttemptReport.output" });
+    }
+}

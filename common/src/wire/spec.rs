@@ -1,0 +1,168 @@
+//! The job spec. Conversion checks the form of each field; whether a job can run with the values is
+//! for [`JobSpec::validate`].
+
+use super::{WireError, invalid, required, v1};
+use crate::naming::Uri;
+use crate::size::ByteSize;
+use crate::spec::{JobShape, JobSpec};
+use crate::text::{Delimiter, LineRule};
+
+impl From<&LineRule> for v1::LineRule {
+    fn from(rule: &LineRule) -> Self {
+        use v1::line_rule::Rule;
+        let rule = match rule {
+            LineRule::Lf => Rule::Lf(true),
+            LineRule::Any => Rule::Any(true),
+            LineRule::Delimiter(delimiter) => Rule::Delimiter(delimiter.bytes().to_vec()),
+        };
+        Self { rule: Some(rule) }
+    }
+}
+
+impl TryFrom<v1::LineRule> for LineRule {
+    type Error = WireError;
+
+    fn try_from(wire: v1::LineRule) -> Result<Self, WireError> {
+        use v1::line_rule::Rule;
+        Ok(match required("LineRule.rule", wire.rule)? {
+            Rule::Lf(_) => LineRule::Lf,
+            Rule::Any(_) => LineRule::Any,
+            Rule::Delimiter(bytes) => {
+                LineRule::Delimiter(Delimiter::try_from(bytes).map_err(invalid("LineRule.delimiter"))?)
+            }
+        })
+    }
+}
+
+impl From<&JobSpec> for v1::JobSpec {
+    fn from(spec: &JobSpec) -> Self {
+        let shape = match spec.shape {
+            JobShape::MapReduce => v1::JobShape::MapReduce,
+            JobShape::MapOnly => v1::JobShape::MapOnly,
+        };
+        Self {
+            job: spec.job.clone(),
+            options_json: spec.options.to_string(),
+            shape: shape.into(),
+            inputs: spec.inputs.iter().cloned().map(String::from).collect(),
+            output: spec.output.clone().into(),
+            overwrite: spec.overwrite,
+            reducers: spec.reducers,
+            split_bytes: spec.split_size.bytes(),
+            line_rule: Some((&spec.line_rule).into()),
+            attempt_bytes: spec.attempt_bytes.bytes(),
+            max_attempts: spec.max_attempts,
+            speculation: spec.speculation,
+            fsync: spec.fsync,
+            partitioner: spec.partitioner,
+        }
+    }
+}
+
+impl TryFrom<v1::JobSpec> for JobSpec {
+    type Error = WireError;
+
+    fn try_from(wire: v1::JobSpec) -> Result<Self, WireError> {
+        let shape = match v1::JobShape::try_from(wire.shape) {
+            Ok(v1::JobShape::MapReduce) => JobShape::MapReduce,
+            Ok(v1::JobShape::MapOnly) => JobShape::MapOnly,
+            Ok(v1::JobShape::Unspecified) | Err(_) => {
+                return Err(WireError::Unknown { field: "JobSpec.shape", value: wire.shape.to_string() });
+            }
+        };
+        let inputs = wire.inputs.iter().map(|text| uri("JobSpec.inputs", text)).collect::<Result<_, _>>()?;
+        Ok(Self {
+            job: wire.job,
+            options: options(&wire.options_json)?,
+            shape,
+            inputs,
+            output: uri("JobSpec.output", &wire.output)?,
+            overwrite: wire.overwrite,
+            reducers: wire.reducers,
+            split_size: ByteSize(wire.split_bytes),
+            line_rule: required("JobSpec.line_rule", wire.line_rule)?.try_into()?,
+            attempt_bytes: ByteSize(wire.attempt_bytes),
+            max_attempts: wire.max_attempts,
+            speculation: wire.speculation,
+            fsync: wire.fsync,
+            partitioner: wire.partitioner,
+        })
+    }
+}
+
+/// Parses an absolute URI. A plain path is refused: it would mean another file in another folder.
+pub(super) fn uri(field: &'static str, text: &str) -> Result<Uri, WireError> {
+    if !text.contains("://") {
+        return Err(WireError::Invalid { field, reason: format!("{text:?} is not an absolute URI") });
+    }
+    text.parse().map_err(invalid(field))
+}
+
+fn options(json: &str) -> Result<serde_json::Value, WireError> {
+    let field = "JobSpec.options_json";
+    let options: serde_json::Value = serde_json::from_str(json).map_err(invalid(field))?;
+    if !options.is_object() {
+        return Err(WireError::Invalid { field, reason: "not a JSON object".to_owned() });
+    }
+    Ok(options)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::round_trip;
+
+    fn sample() -> JobSpec {
+        let uri = |text: &str| text.parse().expect(text);
+        let inputs = vec![uri("/data/a b%20.txt"), uri("s3://bucket/logs/*.gz")];
+        let mut spec = JobSpec::new("word-count", JobShape::MapReduce, inputs, uri("/out"));
+        spec.options = serde_json::json!({"top": 10, "pattern": "\u{0}é", "nested": {"a": [1, null]}});
+        spec
+    }
+
+    #[test]
+    fn specs_travel() {
+        round_trip::<v1::JobSpec, _>(&sample());
+        let delimiter = LineRule::Delimiter("\\x00é|".parse().expect("valid"));
+        for line_rule in [LineRule::Lf, LineRule::Any, delimiter] {
+            round_trip::<v1::LineRule, _>(&line_rule);
+            let shape = JobShape::MapOnly;
+            let (overwrite, fsync, speculation) = (true, true, false);
+            let reducers = Some(7);
+            round_trip::<v1::JobSpec, _>(&JobSpec {
+                line_rule,
+                shape,
+                overwrite,
+                fsync,
+                speculation,
+                reducers,
+                split_size: ByteSize(1),
+                attempt_bytes: ByteSize(u64::MAX),
+                max_attempts: 9,
+                partitioner: 77,
+                ..sample()
+            });
+        }
+    }
+
+    #[test]
+    fn malformed_specs_are_refused_by_field() {
+        let check = |spoil: fn(&mut v1::JobSpec), expect: &str| {
+            let mut wire = v1::JobSpec::from(&sample());
+            spoil(&mut wire);
+            let error = JobSpec::try_from(wire).expect_err(expect).to_string();
+            assert!(error.starts_with(expect), "{error}");
+        };
+        check(|wire| wire.shape = 0, "field JobSpec.shape has the unknown value \"0\"");
+        check(|wire| wire.options_json = "[1]".into(), "field JobSpec.options_json is not valid: not a JSON object");
+        check(|wire| wire.options_json.clear(), "field JobSpec.options_json is not valid: ");
+        check(|wire| wire.inputs[1] = "logs".into(), "field JobSpec.inputs is not valid: \"logs\" is not an");
+        check(|wire| wire.output = "ftp://x/y".into(), "field JobSpec.output is not valid: unknown scheme");
+        check(|wire| wire.line_rule = None, "field JobSpec.line_rule is missing");
+        check(|wire| wire.line_rule = Some(v1::LineRule { rule: None }), "field LineRule.rule is missing");
+        let empty = |wire: &mut v1::JobSpec| {
+            wire.line_rule = Some(v1::LineRule { rule: Some(v1::line_rule::Rule::Delimiter(vec![])) });
+        };
+        check(empty, "field LineRule.delimiter is not valid: a delimiter needs");
+    }
+}

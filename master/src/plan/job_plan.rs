@@ -1,0 +1,358 @@
+//! The plan of a whole job: checks that need no storage, map tasks in canonical order, the number
+//! of reduce tasks, and what a user should be warned of.
+
+use std::sync::Arc;
+
+use gristmill_common::naming::Uri;
+use gristmill_common::size::ByteSize;
+use gristmill_common::spec::{JobShape, JobSpec, SpecError};
+use gristmill_common::storage::Pattern;
+use gristmill_common::task::{InputObject, JobPlan, Piece};
+
+use crate::plan::packing::Packer;
+use crate::plan::splits::{cut, split_count};
+
+/// The most map tasks of a job. Each costs the scheduler some hundred bytes and the shuffle one
+/// segment per reduce task; lowering it forces larger splits on very large inputs.
+pub const MAX_MAP_TASKS: u32 = 1_000_000;
+
+/// The most reduce tasks that are chosen without being asked for. More would sort less data each
+/// but cost every map output more and smaller segments; whoever knows better says `--reducers`.
+pub const MAX_DERIVED_REDUCERS: u32 = 512;
+
+/// Bytes of input for each reduce task that is chosen without being asked for. Larger ones make
+/// fewer and longer reduces, smaller ones more segments and part files.
+const BYTES_PER_REDUCER: ByteSize = ByteSize::mib(64);
+
+/// How many objects one kind of warning names.
+const WARNED_OBJECTS: usize = 5;
+
+/// Why a job cannot be planned.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// The spec itself is impossible.
+    #[error("cannot run this job")]
+    Spec {
+        /// Why.
+        source: SpecError,
+    },
+    /// A second run would read what the first one wrote.
+    #[error("output {output} is inside input {input}")]
+    OutputInsideInput {
+        /// The output.
+        output: Uri,
+        /// The input.
+        input: Uri,
+    },
+    /// Replacing the output would delete the input.
+    #[error("input {input} is inside output {output}")]
+    InputInsideOutput {
+        /// The output.
+        output: Uri,
+        /// The input.
+        input: Uri,
+    },
+    /// Too many splits.
+    #[error("{input_bytes} of input in splits of {split_size} are more than {MAX_MAP_TASKS} map tasks")]
+    TooManyTasks {
+        /// All input.
+        input_bytes: ByteSize,
+        /// The split size of the spec.
+        split_size: ByteSize,
+    },
+}
+
+impl PlanError {
+    /// What to try, where there is something to say.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            PlanError::OutputInsideInput { .. } | PlanError::InputInsideOutput { .. } => {
+                Some("choose an output folder beside the input")
+            }
+            PlanError::TooManyTasks { .. } => Some("raise --split-size"),
+            PlanError::Spec { .. } => None,
+        }
+    }
+}
+
+/// Plans a job over its listed inputs, which are in canonical order.
+///
+/// Objects are cut into splits of at most the spec's split size, sizes within one object differing
+/// by at most one byte; an object of one split is packed with its neighbours as long as they fit
+/// into one; empty objects give nothing to read. Objects that cannot be split are one split each.
+///
+/// # Errors
+///
+/// If the spec is impossible, output and input overlap, or there would be too many map tasks.
+pub fn plan_job(spec: &JobSpec, objects: Vec<InputObject>) -> Result<JobPlan, PlanError> {
+    spec.validate().map_err(|source| PlanError::Spec { source })?;
+    check_overlap(spec, &objects)?;
+    let object_count = objects.len() as u64;
+    let input_bytes = objects.iter().fold(0, |sum: u64, object| sum.saturating_add(object.size));
+    let too_many = || PlanError::TooManyTasks { input_bytes: ByteSize(input_bytes), split_size: spec.split_size };
+
+    let splittable = spec.line_rule.is_splittable();
+    let mut packer = Packer::new(spec.split_size);
+    let mut unsplit = Named::default();
+    let mut compressed = Named::default();
+    for object in objects {
+        if is_compressed(object.uri.base_name()) {
+            compressed.add(&object.uri);
+        }
+        let object = Arc::new(object);
+        let count = split_count(object.size, spec.split_size);
+        if count > 1 && splittable {
+            if count > u64::from(MAX_MAP_TASKS) {
+                return Err(too_many());
+            }
+            cut(&object, count).for_each(|piece| packer.alone(piece));
+        } else if count > 0 {
+            let end = object.size;
+            if count > 1 {
+                unsplit.add(&object.uri);
+                packer.alone(Piece { object, start: 0, end });
+            } else {
+                packer.pack(Piece { object, start: 0, end });
+            }
+        }
+        if packer.len() > MAX_MAP_TASKS as usize {
+            return Err(too_many());
+        }
+    }
+    let mut warnings = Vec::new();
+    warnings.extend(
+        unsplit.warning("larger than a split but read by one task each, because the delimiter overlaps itself"),
+    );
+    warnings.extend(compressed.warning("read as they are, because reading compressed input is not built in yet"));
+    if spec.shape == JobShape::MapOnly && spec.reducers.is_some() {
+        warnings.push(format!("{} has no reduce, so the number of reducers means nothing", spec.job));
+    }
+    let reducers = reducers(spec, input_bytes);
+    Ok(JobPlan { splits: packer.finish(), reducers, objects: object_count, input_bytes, warnings })
+}
+
+fn reducers(spec: &JobSpec, input_bytes: u64) -> u32 {
+    match spec.shape {
+        JobShape::MapOnly => 0,
+        JobShape::MapReduce => spec.reducers.unwrap_or_else(|| {
+            let wanted = input_bytes.div_ceil(BYTES_PER_REDUCER.bytes()).clamp(1, u64::from(MAX_DERIVED_REDUCERS));
+            u32::try_from(wanted).expect("clamped to 32 bits")
+        }),
+    }
+}
+
+fn check_overlap(spec: &JobSpec, objects: &[InputObject]) -> Result<(), PlanError> {
+    let output = &spec.output;
+    for input in &spec.inputs {
+        let output_inside = || PlanError::OutputInsideInput { output: output.clone(), input: input.clone() };
+        let input_inside = || PlanError::InputInsideOutput { output: output.clone(), input: input.clone() };
+        if input.contains(output) {
+            return Err(output_inside());
+        }
+        if output.contains(input) {
+            return Err(input_inside());
+        }
+        // A glob that does not parse was listed, so it is the very name of something.
+        if Pattern::is_glob(input)
+            && let Ok(pattern) = Pattern::parse(input)
+        {
+            if pattern.folders().any(|folder| output.contains(folder)) {
+                return Err(input_inside());
+            }
+            if pattern.may_match_inside(output) {
+                return Err(output_inside());
+            }
+        }
+    }
+    let inside = objects.iter().find(|object| output.contains(&object.uri));
+    inside.map_or(Ok(()), |object| {
+        Err(PlanError::InputInsideOutput { output: output.clone(), input: object.uri.clone() })
+    })
+}
+
+fn is_compressed(name: &str) -> bool {
+    name.rsplit_once('.').is_some_and(|(_, ending)| {
+        ["gz", "zst", "bz2", "xz", "lz4"].iter().any(|known| ending.eq_ignore_ascii_case(known))
+    })
+}
+
+/// Objects that share a warning; names the first few.
+#[derive(Debug, Default)]
+struct Named {
+    first: Vec<String>,
+    count: usize,
+}
+
+impl Named {
+    fn add(&mut self, uri: &Uri) {
+        self.count += 1;
+        if self.first.len() < WARNED_OBJECTS {
+            self.first.push(uri.to_string());
+        }
+    }
+
+    fn warning(&self, what: &str) -> Option<String> {
+        let more = match self.count - self.first.len() {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        (self.count > 0).then(|| format!("{}{more}: {what}", self.first.join(", ")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gristmill_common::text::LineRule;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::plan::packing::MAX_PIECES;
+
+    fn spec(inputs: &[&str], output: &str) -> JobSpec {
+        let uri = |text: &&str| text.parse().expect("a path");
+        JobSpec::new("word-count", JobShape::MapReduce, inputs.iter().map(uri).collect(), uri(&output))
+    }
+
+    fn objects(sizes: &[u64]) -> Vec<InputObject> {
+        let object = |(index, &size): (usize, &u64)| InputObject {
+            uri: format!("/in/{index}").parse().expect("a path"),
+            size,
+            modified_micros: Some(0),
+            etag: None,
+        };
+        sizes.iter().enumerate().map(object).collect()
+    }
+
+    fn plan(split_size: u64, sizes: &[u64]) -> JobPlan {
+        let mut spec = spec(&["/in"], "/out");
+        spec.split_size = ByteSize(split_size);
+        plan_job(&spec, objects(sizes)).expect("plannable")
+    }
+
+    /// The plan's splits as `object:start-end`.
+    fn shown(plan: &JobPlan) -> Vec<String> {
+        let piece = |piece: &Piece| format!("{}:{}-{}", piece.object.uri.base_name(), piece.start, piece.end);
+        plan.splits.iter().map(|split| split.pieces.iter().map(piece).collect::<Vec<_>>().join(" ")).collect()
+    }
+
+    #[test]
+    fn large_objects_are_cut_and_small_neighbours_packed() {
+        let check = |split_size: u64, sizes: &[u64], expect: &[&str]| {
+            assert_eq!(shown(&plan(split_size, sizes)), expect, "{sizes:?} in splits of {split_size}");
+        };
+        check(10, &[], &[]);
+        check(10, &[0, 0], &[]);
+        check(10, &[10], &["0:0-10"]);
+        check(10, &[4, 0, 5, 2, 25, 1, 9], &["0:0-4 2:0-5", "3:0-2", "4:0-8", "4:8-16", "4:16-25", "5:0-1 6:0-9"]);
+        check(1, &[1, 2], &["0:0-1", "1:0-1", "1:1-2"]);
+    }
+
+    #[test]
+    fn a_split_holds_a_bounded_number_of_objects() {
+        let plan = plan(1 << 30, &vec![1; MAX_PIECES + 1]);
+        assert_eq!(plan.splits.iter().map(|split| split.pieces.len()).collect::<Vec<_>>(), [MAX_PIECES, 1]);
+    }
+
+    #[test]
+    fn unsplittable_objects_are_one_split_each_with_a_warning() {
+        let mut spec = spec(&["/in"], "/out");
+        spec.split_size = ByteSize(10);
+        spec.line_rule = LineRule::Delimiter("aa".parse().expect("valid"));
+        let plan = plan_job(&spec, objects(&[25, 3, 3])).expect("plannable");
+        assert_eq!(shown(&plan), ["0:0-25", "1:0-3 2:0-3"]);
+        let text = "/in/0: larger than a split but read by one task each, because the delimiter overlaps itself";
+        assert_eq!(plan.warnings, [text]);
+        let plan = plan_job(&spec, objects(&[25; 7])).expect("plannable");
+        assert!(plan.warnings[0].starts_with("/in/0, /in/1, /in/2, /in/3, /in/4 and 2 more: "), "{plan:?}");
+    }
+
+    #[test]
+    fn reducers_come_from_the_spec_or_the_input_size_alone() {
+        let check = |asked: Option<u32>, shape: JobShape, bytes: u64, expect: u32| {
+            let mut spec = spec(&["/in"], "/out");
+            (spec.reducers, spec.shape) = (asked, shape);
+            assert_eq!(plan_job(&spec, objects(&[bytes])).expect("plannable").reducers, expect);
+        };
+        check(None, JobShape::MapReduce, 0, 1);
+        check(None, JobShape::MapReduce, 64 << 20, 1);
+        check(None, JobShape::MapReduce, (64 << 20) + 1, 2);
+        check(None, JobShape::MapReduce, 1 << 40, MAX_DERIVED_REDUCERS);
+        check(Some(7), JobShape::MapReduce, 0, 7);
+        check(None, JobShape::MapOnly, 1 << 30, 0);
+        check(Some(7), JobShape::MapOnly, 1 << 30, 0);
+    }
+
+    #[test]
+    fn too_many_tasks_are_refused_before_they_are_made() {
+        let mut spec = spec(&["/in"], "/out");
+        spec.split_size = ByteSize(1);
+        for sizes in [vec![u64::MAX], vec![u64::from(MAX_MAP_TASKS), 1]] {
+            let error = plan_job(&spec, objects(&sizes)).expect_err("too many");
+            assert!(matches!(error, PlanError::TooManyTasks { .. }), "{error}");
+            assert_eq!(error.hint(), Some("raise --split-size"));
+        }
+    }
+
+    #[test]
+    fn output_and_input_may_not_overlap() {
+        let check = |input: &str, output: &str, expect: Result<(), &str>| {
+            let listed = InputObject { uri: "/in/a.txt".parse().expect("a path"), ..objects(&[1]).remove(0) };
+            let result = plan_job(&spec(&[input], output), vec![listed]);
+            let result = result.map(|_| ()).map_err(|error| error.to_string());
+            assert_eq!(result, expect.map_err(str::to_owned), "{input} -> {output}");
+        };
+        check("/in", "/in-counts", Ok(()));
+        check("/in/a.txt", "/in/out", Ok(()));
+        check("/in/*.txt", "/in/out", Ok(()));
+        check("/in", "/in/out", Err("output /in/out is inside input /in"));
+        check("/in", "/in", Err("output /in is inside input /in"));
+        check("/in/*", "/in/out", Err("output /in/out is inside input /in/*"));
+        check("/in/**/x", "/in/out/deep", Err("output /in/out/deep is inside input /in/**/x"));
+        check("/in/*.txt", "/in", Err("input /in/*.txt is inside output /in"));
+        check("/in/a.txt", "/in", Err("input /in/a.txt is inside output /in"));
+        check("/link/a.txt", "/in", Err("input /in/a.txt is inside output /in"));
+        check("/other/{a,b}", "/other/b/out", Err("output /other/b/out is inside input /other/{a,b}"));
+    }
+
+    #[test]
+    fn impossible_specs_are_refused() {
+        let mut bad = spec(&["/in"], "/out");
+        bad.split_size = ByteSize(0);
+        assert!(matches!(plan_job(&bad, vec![]), Err(PlanError::Spec { source: SpecError::SplitSize })));
+    }
+
+    proptest! {
+        #[test]
+        fn splits_cover_every_byte_once_in_order(
+            sizes in proptest::collection::vec(0_u64..300, 0..40),
+            split_size in 1_u64..100,
+        ) {
+            let plan = plan(split_size, &sizes);
+            let mut covered = vec![];
+            for split in &plan.splits {
+                prop_assert!(!split.pieces.is_empty() && split.bytes() >= 1 && split.bytes() <= split_size);
+                let whole = |piece: &Piece| piece.start == 0 && piece.end == piece.object.size;
+                prop_assert!(split.pieces.len() == 1 || split.pieces.iter().all(whole));
+                for piece in &split.pieces {
+                    let index: usize = piece.object.uri.base_name().parse().expect("named by index");
+                    prop_assert!(piece.start < piece.end && piece.end <= sizes[index]);
+                    covered.extend((piece.start..piece.end).map(|byte| (index, byte)));
+                }
+            }
+            let all = sizes.iter().enumerate().flat_map(|(index, &size)| (0..size).map(move |byte| (index, byte)));
+            prop_assert_eq!(covered, all.collect::<Vec<_>>());
+            prop_assert_eq!(plan.input_bytes, sizes.iter().sum::<u64>());
+            prop_assert_eq!(plan.objects, sizes.len() as u64);
+        }
+
+        #[test]
+        fn pieces_of_one_object_differ_by_at_most_a_byte(size in 1_u64..=u64::MAX, count in 1_u64..1000) {
+            let split_size = size.div_ceil(count);
+            let plan = plan(split_size, &[size]);
+            let sizes: Vec<u64> = plan.splits.iter().map(|split| split.bytes()).collect();
+            let (least, most) = (sizes.iter().min().expect("some"), sizes.iter().max().expect("some"));
+            prop_assert!(most - least <= 1 && *most <= split_size);
+            prop_assert_eq!(sizes.len() as u64, size.div_ceil(split_size));
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! The master's port: the gRPC services, and the life of the process behind them. Converts messages
+//! and asks the driver; decides nothing.
+//!
+//! | file | responsibility |
+//! |---|---|
+//! | `control.rs` | `Control`: one stream per worker |
+//! | `jobs.rs` | `Jobs`: what clients ask for |
+//! | `convert.rs` | messages to domain types and back |
+//! | `refusal.rs` | errors to gRPC statuses, and what a client reads out of them |
+//! | `serve.rs` | from a configuration to a master that serves, and its orderly end |
+
+mod control;
+pub(crate) mod convert;
+mod jobs;
+pub(crate) mod refusal;
+mod serve;
+#[cfg(test)]
+mod tests;
+
+pub use serve::{MasterConfig, MasterError, MasterReady, run_master};

@@ -1,0 +1,210 @@
+//! From a configuration to a master that serves, and its orderly end.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use gristmill_common::ids::MasterEpoch;
+use gristmill_common::time::Clock;
+use gristmill_common::wire::{transport, v1};
+use tokio::net::TcpListener;
+use tracing::{info, warn};
+
+use super::control::ControlService;
+use super::jobs::JobsService;
+use crate::runtime::{MasterHandle, StateDir, StateError, start_driver};
+use crate::scheduler::SchedulerConfig;
+
+/// How long connections may take to end after the driver has.
+const CONNECTION_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How a master runs.
+#[derive(Debug, Clone)]
+pub struct MasterConfig {
+    /// Where it listens; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Its state folder.
+    pub state: PathBuf,
+    /// Whether it may listen where other machines reach it, without encryption or authentication.
+    pub insecure_listen: bool,
+    /// How its scheduler behaves; the epoch comes from the state folder.
+    pub scheduler: SchedulerConfig,
+}
+
+/// A master that serves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MasterReady {
+    /// Its URL, with the real port.
+    pub url: String,
+    /// Its epoch.
+    pub epoch: MasterEpoch,
+    /// What its operator should know.
+    pub warning: Option<String>,
+}
+
+/// Why a master does not serve.
+#[derive(Debug, thiserror::Error)]
+pub enum MasterError {
+    /// Other machines could reach it.
+    #[error("refusing to listen on {listen}: whoever reaches that address could run programs here")]
+    Insecure {
+        /// The address.
+        listen: SocketAddr,
+    },
+    /// The state folder cannot be used.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The address cannot be had.
+    #[error("cannot listen on {listen}")]
+    Listen {
+        /// The address.
+        listen: SocketAddr,
+        /// What the operating system reports.
+        source: io::Error,
+    },
+    /// The server ended by itself.
+    #[error("the master's server failed")]
+    Serve {
+        /// What it reports.
+        source: tonic::transport::Error,
+    },
+}
+
+impl MasterError {
+    /// What to try, where there is something to say.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            MasterError::Insecure { .. } => Some(
+                "listen on 127.0.0.1, or say --insecure-listen if everybody on that network may run programs here",
+            ),
+            MasterError::State(StateError::InUse { .. }) => Some("give each master its own --state folder"),
+            MasterError::Listen { .. } => Some("choose another port with --listen, or port 0 for any free one"),
+            MasterError::State(_) | MasterError::Serve { .. } => None,
+        }
+    }
+}
+
+/// Runs a master until `shutdown` completes: then its jobs are cancelled and undone, its streams
+/// end, and this returns. Calls `ready` once it serves.
+///
+/// # Errors
+///
+/// If the address is not safe or cannot be had, the state folder cannot be used, or the server
+/// fails.
+pub async fn run_master(
+    config: MasterConfig,
+    shutdown: impl Future<Output = ()>,
+    ready: impl FnOnce(MasterReady),
+) -> Result<(), MasterError> {
+    let MasterConfig { listen, state, insecure_listen, mut scheduler } = config;
+    let warning = check_address(listen, insecure_listen)?;
+    let state = StateDir::open(&state)?;
+    let source = |source| MasterError::Listen { listen, source };
+    let listener = TcpListener::bind(listen).await.map_err(source)?;
+    let address = listener.local_addr().map_err(source)?;
+    scheduler.epoch = state.epoch();
+    let lease = scheduler.lease;
+    let (master, driver) = start_driver(Clock::start(), scheduler);
+    info!(%address, epoch = %state.epoch(), "master serves");
+    ready(MasterReady { url: format!("http://{address}"), epoch: state.epoch(), warning });
+
+    let served = {
+        let server = serve(listener, master.clone(), lease);
+        tokio::pin!(server);
+        tokio::select! {
+            result = &mut server => result,
+            () = shutdown => {
+                master.shutdown().await;
+                // All streams have ended by now; idle connections need not be waited for.
+                tokio::time::timeout(CONNECTION_PATIENCE, server).await.unwrap_or(Ok(()))
+            }
+        }
+    };
+    if served.is_err() {
+        master.shutdown().await;
+    }
+    drop(master);
+    if driver.await.is_err() {
+        warn!("driver ended with a panic");
+    }
+    served.map_err(|source| MasterError::Serve { source })
+}
+
+/// Serves a driver on a listener until the driver ends.
+async fn serve(
+    listener: TcpListener,
+    master: MasterHandle,
+    lease: Duration,
+) -> Result<(), tonic::transport::Error> {
+    let control = v1::control_server::ControlServer::new(ControlService::new(master.clone(), lease))
+        .max_decoding_message_size(transport::MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(transport::MAX_MESSAGE_BYTES);
+    let jobs = v1::jobs_server::JobsServer::new(JobsService::new(master.clone()))
+        .max_decoding_message_size(transport::MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(transport::MAX_MESSAGE_BYTES);
+    transport::server()
+        .add_service(control)
+        .add_service(jobs)
+        .serve_with_incoming_shutdown(transport::incoming(listener), async move { master.gone().await })
+        .await
+}
+
+/// Refuses addresses that other machines reach; returns the warning if it is allowed all the same.
+fn check_address(listen: SocketAddr, insecure_listen: bool) -> Result<Option<String>, MasterError> {
+    if listen.ip().is_loopback() {
+        return Ok(None);
+    }
+    if !insecure_listen {
+        return Err(MasterError::Insecure { listen });
+    }
+    warn!(%listen, "listening without encryption or authentication");
+    Ok(Some(format!("listening on {listen} without encryption or authentication: whoever reaches it can run programs here")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(state: PathBuf, listen: &str, insecure_listen: bool) -> MasterConfig {
+        let scheduler = SchedulerConfig::default();
+        MasterConfig { listen: listen.parse().expect("an address"), state, insecure_listen, scheduler }
+    }
+
+    #[test]
+    fn other_machines_are_kept_out_unless_told() {
+        let check = |listen: &str, insecure_listen, refused: bool, warned: bool| {
+            let result = check_address(listen.parse().expect("an address"), insecure_listen);
+            assert_eq!((result.is_err(), result.is_ok_and(|warning| warning.is_some())), (refused, warned), "{listen}");
+        };
+        check("127.0.0.1:7420", false, false, false);
+        check("127.9.9.9:0", true, false, false);
+        check("[::1]:7420", false, false, false);
+        check("0.0.0.0:7420", false, true, false);
+        check("10.1.2.3:7420", true, false, true);
+        check("[::]:7420", true, false, true);
+    }
+
+    #[tokio::test]
+    async fn a_master_serves_on_a_free_port_and_ends_when_told() {
+        let dir = tempfile::tempdir().expect("scratch");
+        for epoch in 1..3 {
+            let mut told = None;
+            let config = config(dir.path().join("state"), "127.0.0.1:0", false);
+            run_master(config, std::future::ready(()), |ready| told = Some(ready)).await.expect("serves");
+            let ready = told.expect("it was ready");
+            assert_eq!((ready.epoch, ready.warning), (MasterEpoch(epoch), None));
+            assert!(ready.url.starts_with("http://127.0.0.1:") && !ready.url.ends_with(":0"), "{}", ready.url);
+        }
+    }
+
+    #[tokio::test]
+    async fn an_address_in_use_is_named() {
+        let dir = tempfile::tempdir().expect("scratch");
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let listen = listener.local_addr().expect("bound").to_string();
+        let config = config(dir.path().to_owned(), &listen, false);
+        let error = run_master(config, std::future::pending(), |_| {}).await.expect_err("in use");
+        assert_eq!(error.to_string(), format!("cannot listen on {listen}"));
+    }
+}

@@ -1,0 +1,65 @@
+//! Sessions: streams that come and resume, and what is shown of the workers behind them.
+
+use std::sync::Arc;
+
+use gristmill_common::ids::{MasterEpoch, SessionId};
+use tokio::sync::{mpsc, oneshot};
+use tracing::info;
+
+use super::{Driver, answer};
+use crate::runtime::handle::{Hello, Welcome};
+use crate::runtime::order::Order;
+use crate::runtime::status::ClusterStatus;
+use crate::scheduler::{CloseReason, Event, SessionState, StaleReason, WorkerProfile, WorkerView};
+
+impl Driver {
+    pub(super) fn on_register(&mut self, hello: Hello, orders: mpsc::Sender<Order>, reply: oneshot::Sender<Welcome>) {
+        let worker = self.streams.worker(&hello.worker_key);
+        let session = self.streams.next_session();
+        let stream = self.streams.open(session, orders);
+        info!(%session, %worker, slots = hello.slots, address = hello.address, "worker registered");
+        // Orders that the event causes wait in the stream's queue until the worker knows its session.
+        answer(reply, Welcome { session, worker, stream });
+        let Hello { slots, address, machine, scratch, worker_key: _ } = hello;
+        let profile = Arc::new(WorkerProfile { worker, slots, address, machine, scratch });
+        self.step(Event::WorkerRegistered { session, profile });
+    }
+
+    pub(super) fn on_resume(
+        &mut self,
+        epoch: MasterEpoch,
+        session: SessionId,
+        orders: mpsc::Sender<Order>,
+    ) -> Result<Welcome, CloseReason> {
+        let event = Event::StreamResumed { epoch, session };
+        // A session of another epoch may bear the number of an open one, whose stream must stay.
+        let ours = |view: &WorkerView| view.session == session && epoch == self.scheduler.epoch();
+        let open = |view: &WorkerView| matches!(view.state, SessionState::Live | SessionState::Suspect);
+        let Some(worker) = self.scheduler.workers().into_iter().find(|view| ours(view) && open(view)) else {
+            self.step(event);
+            return Err(CloseReason::Unknown);
+        };
+        let stream = self.streams.open(session, orders);
+        info!(%session, "stream resumed");
+        self.step(event);
+        Ok(Welcome { session, worker: worker.worker, stream })
+    }
+
+    pub(super) fn cluster(&self) -> ClusterStatus {
+        let refusals = self.scheduler.stale_refusals().iter();
+        ClusterStatus {
+            workers: self.scheduler.workers(),
+            stale_refusals: refusals.map(|(reason, count)| (stale_name(*reason).to_owned(), *count)).collect(),
+            epoch: self.scheduler.epoch(),
+        }
+    }
+}
+
+fn stale_name(reason: StaleReason) -> &'static str {
+    match reason {
+        StaleReason::Epoch => "epoch",
+        StaleReason::Session => "session",
+        StaleReason::Attempt => "attempt",
+        StaleReason::Job => "job",
+    }
+}

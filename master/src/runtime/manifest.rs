@@ -1,0 +1,185 @@
+//! `_SUCCESS`: the manifest that ends a job's output. Only its shape; `output.rs` writes it.
+//!
+//! A JSON object, indented, ended by a line feed, its fields in this order:
+//!
+//! | field | value |
+//! |---|---|
+//! | `version` | 1 |
+//! | `job` | the job id, `j-…` |
+//! | `name` | the job's name in its binary |
+//! | `started`, `finished` | ISO 8601 in UTC, to the second |
+//! | `inputs` | `{objects, bytes}` read |
+//! | `parts` | `[{path, bytes, records, checksum}]` in part order; `path` is relative to the output, `checksum` is `xxh3:` and 16 hex digits of the XXH3-64 of the part's bytes |
+//! | `counters` | name -> sum over the committed attempts |
+//! | `stats` | `{map, reduce}`: what the committed attempts of each stage did |
+//! | `spec` | the job spec as submitted |
+//!
+//! Everything but `job`, `started`, `finished` and the times in `stats` is a function of job, spec
+//! and input.
+
+use gristmill_common::counters::Counters;
+use gristmill_common::ids::JobId;
+use gristmill_common::naming::part_name;
+use gristmill_common::spec::JobSpec;
+use gristmill_common::task::{AttemptStats, JobPlan, PartSummary};
+use gristmill_common::time::WallTime;
+use serde::{Deserialize, Serialize};
+
+/// The version of the format written here.
+pub const MANIFEST_VERSION: u32 = 1;
+
+/// The content of `_SUCCESS`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// [`MANIFEST_VERSION`].
+    pub version: u32,
+    /// The job id in its display form.
+    pub job: String,
+    /// The job's name in its binary.
+    pub name: String,
+    /// When it was accepted.
+    pub started: String,
+    /// When all its tasks were done.
+    pub finished: String,
+    /// What it read.
+    pub inputs: ManifestInputs,
+    /// What it wrote, in part order.
+    pub parts: Vec<ManifestPart>,
+    /// Sums over the committed attempts.
+    pub counters: Counters,
+    /// Sums over the committed attempts of each stage.
+    pub stats: ManifestStats,
+    /// What was asked for.
+    pub spec: JobSpec,
+}
+
+/// What a job read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ManifestInputs {
+    /// Objects, empty ones included.
+    pub objects: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// One part of the output.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ManifestPart {
+    /// Its path relative to the output.
+    pub path: String,
+    /// Its size.
+    pub bytes: u64,
+    /// Its records.
+    pub records: u64,
+    /// `xxh3:` and the XXH3-64 of its bytes in 16 hex digits.
+    pub checksum: String,
+}
+
+/// What the committed attempts did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ManifestStats {
+    /// The map attempts.
+    pub map: AttemptStats,
+    /// The reduce attempts.
+    pub reduce: AttemptStats,
+}
+
+/// When a job ran.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct JobTimes {
+    /// When it was accepted.
+    pub started: WallTime,
+    /// When all its tasks were done.
+    pub finished: WallTime,
+}
+
+impl Manifest {
+    /// The manifest of a job without parts; [`with_result`](Self::with_result) adds what it made.
+    pub fn new(job: JobId, spec: &JobSpec, plan: &JobPlan, times: JobTimes) -> Self {
+        Self {
+            version: MANIFEST_VERSION,
+            job: job.to_string(),
+            name: spec.job.clone(),
+            started: times.started.to_string(),
+            finished: times.finished.to_string(),
+            inputs: ManifestInputs { objects: plan.objects, bytes: plan.input_bytes },
+            parts: Vec::new(),
+            counters: Counters::default(),
+            stats: ManifestStats::default(),
+            spec: spec.clone(),
+        }
+    }
+
+    /// The same with the winning parts by part number, and the sums over the winning attempts.
+    #[must_use]
+    pub fn with_result(mut self, parts: &[PartSummary], counters: Counters, stats: ManifestStats) -> Self {
+        let entry = |(index, part): (u32, &PartSummary)| ManifestPart {
+            path: part_name(index),
+            bytes: part.bytes,
+            records: part.records,
+            checksum: format!("xxh3:{:016x}", part.checksum),
+        };
+        self.parts = (0..).zip(parts).map(entry).collect();
+        self.counters = counters;
+        self.stats = stats;
+        self
+    }
+
+    /// The bytes of `_SUCCESS`.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = serde_json::to_vec_pretty(self).expect("all keys are strings and a Vec takes all bytes");
+        bytes.push(b'\n');
+        bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gristmill_common::spec::JobShape;
+
+    use super::*;
+
+    #[test]
+    fn the_format_is_fixed() {
+        let uri = |text: &str| text.parse().expect("a path");
+        let spec = JobSpec::new("word-count", JobShape::MapReduce, vec![uri("/in")], uri("/out"));
+        let plan = JobPlan { objects: 2, input_bytes: 30, ..JobPlan::default() };
+        let wall = |secs: u64| WallTime { unix_millis: secs * 1000 };
+        let times = JobTimes { started: wall(1_795_232_712), finished: wall(1_795_232_713) };
+        let part = PartSummary { staged_name: "part-00000.r-0.1".into(), bytes: 9, records: 3, checksum: 0xabc };
+        let counters: Counters = [("lines", 5)].into_iter().collect();
+        let stats = ManifestStats { map: AttemptStats { input_bytes: 30, ..Default::default() }, ..Default::default() };
+        let manifest = Manifest::new(JobId(0x1_2345), &spec, &plan, times).with_result(&[part], counters, stats);
+
+        let bytes = manifest.to_bytes();
+        let text = String::from_utf8(bytes.clone()).expect("JSON");
+        let head = r#"{
+  "version": 1,
+  "job": "j-000000012345",
+  "name": "word-count",
+  "started": "2026-11-21T03:45:12Z",
+  "finished": "2026-11-21T03:45:13Z",
+  "inputs": {
+    "objects": 2,
+    "bytes": 30
+  },
+  "parts": [
+    {
+      "path": "part-00000",
+      "bytes": 9,
+      "records": 3,
+      "checksum": "xxh3:0000000000000abc"
+    }
+  ],
+  "counters": {
+    "lines": 5
+  },
+  "stats": {
+    "map": {
+      "input_bytes": 30,"#;
+        assert!(text.starts_with(head), "{text}");
+        assert!(text.ends_with("}\n"));
+        let back: Manifest = serde_json::from_slice(&bytes).expect("its own form");
+        assert_eq!(back, manifest);
+    }
+}

@@ -1,0 +1,47 @@
+//! The runtime: carries out what the scheduler commands, and decides nothing. What waits, reads or
+//! writes is here and in `rpc`; what must be right under any order of events is in `scheduler`.
+//!
+//! | file | responsibility |
+//! |---|---|
+//! | `prepare.rs` | a spec becomes a planned job with a claim on its output; for embedded runs too |
+//! | `output.rs`, `manifest.rs` | staging, publishing and undoing outputs; `_SUCCESS` |
+//! | `driver/` | the one task that owns the scheduler and carries out its commands |
+//! | `handle.rs` | what the rest of the master asks the driver for |
+//! | `sessions.rs` | the streams of open sessions and the names of workers |
+//! | `jobs.rs` | what only the runtime knows of jobs: specs, plans, claims, watchers |
+//! | `order.rs` | messages to workers |
+//! | `status.rs` | what is shown of jobs and workers |
+//! | `state_dir.rs` | the state folder: lock and epoch |
+//! | `random.rs` | random numbers |
+
+mod driver;
+mod handle;
+mod jobs;
+pub mod manifest;
+mod order;
+pub mod output;
+mod prepare;
+pub(crate) mod random;
+mod sessions;
+mod state_dir;
+mod status;
+
+pub use driver::start_driver;
+pub use handle::{Accepted, MasterGone, MasterHandle, Submission, SubmitRefusal};
+pub(crate) use handle::{Hello, Welcome};
+pub(crate) use order::Order;
+pub(crate) use sessions::MAX_WAITING_ORDERS;
+pub use prepare::{PreparedJob, RefusalClass, SubmitError, fresh_job_id, list_and_plan, prepare};
+pub use state_dir::{StateDir, StateError};
+pub use status::{ClusterStatus, JobStatus};
+
+/// An error with its causes in one line.
+pub(crate) fn describe(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text = format!("{text}: {cause}");
+        next = cause.source();
+    }
+    text
+}

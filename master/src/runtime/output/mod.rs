@@ -1,0 +1,311 @@
+//! A job's output on the local file system: claimed before the job starts, staged beside its place,
+//! put there in one rename, or undone without a trace. Writes no records; attempts do.
+//!
+//! For the output `/data/counts` everything happens in one folder beside it:
+//!
+//! ```text
+//! /data/.counts.gristmill/
+//!     claim              locked while a process holds the output; says which job
+//!     j-68ff1a2b3c4d/    where that job's attempts stage parts, each under a name of its own
+//!     result/            the output as it will be; after an exchange, what it was before
+//!     removing/          on its way out
+//! ```
+//!
+//! The lock, not the folder, is the claim: it ends with its process, however that ends. What a dead
+//! process left is removed by the next one that claims the output. The lock file is unlinked by its
+//! holder only, and whoever locks it checks that it is still the file under that name.
+
+mod claim_file;
+mod error;
+mod publish;
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use gristmill_common::ids::JobId;
+use gristmill_common::naming::{self, Uri};
+use gristmill_common::spec::JobSpec;
+use gristmill_common::storage::Pattern;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+
+use self::claim_file::{ClaimFile, ClaimRecord};
+pub use self::error::OutputError;
+
+/// The folder in the staging folder that becomes the output.
+const RESULT: &str = "result";
+/// Where folders go before they are removed, so that late writers no longer find them.
+const REMOVING: &str = "removing";
+/// Two folders exchanged for trial.
+const PROBES: [&str; 2] = ["probe-a", "probe-b"];
+/// How often folders above the output are created again because another claim removed them.
+const ENTER_ROUNDS: u32 = 100;
+/// How often a folder is removed again because somebody wrote into it meanwhile.
+const REMOVE_ROUNDS: u32 = 5;
+
+/// One job's hold on one output. Dropping it removes everything that is not published.
+#[derive(Debug)]
+pub struct OutputClaim {
+    job: JobId,
+    uri: Uri,
+    output: PathBuf,
+    staging: PathBuf,
+    overwrite: bool,
+    fsync: bool,
+    /// Folders above the output that did not exist before, topmost first.
+    created: Vec<PathBuf>,
+    /// Absent before the lock is taken and after it is given back.
+    lock: Option<ClaimFile>,
+}
+
+/// What is in the output's place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Free,
+    EmptyFolder,
+    Folder,
+}
+
+impl OutputClaim {
+    /// Claims the spec's output for a job and makes the folder in which its attempts stage parts.
+    ///
+    /// Folders above the output are created where missing. Leftovers of other jobs whose process is
+    /// gone are removed; those of this very job are kept, so that a commit can be resumed.
+    ///
+    /// # Errors
+    ///
+    /// If the output is not local, exists and may not be replaced, overlaps an input, is claimed by a
+    /// live process, or a folder cannot be made there. Then nothing is left behind.
+    pub fn acquire(spec: &JobSpec, job: JobId) -> Result<Self, OutputError> {
+        let uri = spec.output.clone();
+        let not_built_in = || OutputError::NotBuiltIn { scheme: uri.scheme().to_owned(), output: uri.clone() };
+        let output = uri.local_path().ok_or_else(not_built_in)?;
+        if output.file_name().is_none() {
+            return Err(OutputError::Root { output: uri });
+        }
+        let staging = naming::staging_dir(&output);
+        let (overwrite, fsync) = (spec.overwrite, spec.fsync);
+        let mut claim = Self { job, uri, output, staging, overwrite, fsync, created: Vec::new(), lock: None };
+        claim.check_overlap(&spec.inputs)?;
+        if !claim.staging.exists() {
+            // Refused before anything is made; leftovers are worth the way through the lock.
+            claim.check_place()?;
+        }
+        claim.enter()?;
+        if claim.check_place()? == Place::Folder && !publish::is_published(&claim.output, job) {
+            claim.probe_exchange()?;
+        }
+        let staged = claim.staged_parts_dir();
+        match fs::create_dir(&staged) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                Err(OutputError::io("create folder", &staged, error))
+            }
+            _ => Ok(claim),
+        }
+    }
+
+    /// The folder in which attempts stage parts, under [`naming::staged_part_name`].
+    pub fn staged_parts_dir(&self) -> PathBuf {
+        naming::staged_parts_dir(&self.output, self.job)
+    }
+
+    /// The job that holds the output.
+    pub fn job(&self) -> JobId {
+        self.job
+    }
+
+    /// Removes everything staged, the folders created above the output if they are empty, and the
+    /// claim. A published output stays.
+    ///
+    /// # Errors
+    ///
+    /// The first thing that cannot be removed; the claim is given up all the same.
+    pub fn undo(mut self) -> Result<(), OutputError> {
+        self.release()
+    }
+
+    fn release(&mut self) -> Result<(), OutputError> {
+        let mut result = Ok(());
+        if let Some(lock) = self.lock.take() {
+            result = sweep(&self.staging, &[]);
+            result = result.and(lock.remove());
+            // Fails if somebody else is about to claim the output, who then uses the folder.
+            let _ = fs::remove_dir(&self.staging);
+        }
+        for parent in self.created.drain(..).rev() {
+            // Fails if the output or anything else is in it, and then it shall stay.
+            let _ = fs::remove_dir(parent);
+        }
+        result
+    }
+
+    /// Makes the folders above the output and takes the lock below them.
+    fn enter(&mut self) -> Result<(), OutputError> {
+        let mut round = 1;
+        loop {
+            match self.create_parents().and_then(|()| self.take_lock()) {
+                // Another claim, undone meanwhile, took along the folders that it had created.
+                Err(error) if error.is_missing() && round < ENTER_ROUNDS => round += 1,
+                result => return result,
+            }
+        }
+    }
+
+    fn create_parents(&mut self) -> Result<(), OutputError> {
+        let missing =
+            |folder: &&Path| matches!(fs::metadata(folder), Err(error) if error.kind() == io::ErrorKind::NotFound);
+        let mut missing: Vec<PathBuf> =
+            self.output.ancestors().skip(1).take_while(missing).map(Path::to_path_buf).collect();
+        while let Some(parent) = missing.pop() {
+            match fs::create_dir(&parent) {
+                Ok(()) if self.created.contains(&parent) => {}
+                Ok(()) => self.created.push(parent),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(OutputError::io("create folder", &parent, error)),
+            }
+        }
+        Ok(())
+    }
+
+    fn take_lock(&mut self) -> Result<(), OutputError> {
+        let (mut lock, previous) = ClaimFile::lock(&self.staging, &self.uri)?;
+        let own = self.job.to_string();
+        let keep: &[&str] = match &previous {
+            Some(record) if record.job == own => &[RESULT, &own],
+            _ => &[],
+        };
+        if let Some(record) = previous {
+            tracing::info!(output = %self.uri, job = %record.job, "taking over an output whose process is gone");
+            // Whoever undoes the claim also undoes what the dead process created.
+            let inherited =
+                record.created.into_iter().filter(|folder| self.output != *folder && self.output.starts_with(folder));
+            self.created.splice(0..0, inherited);
+        }
+        let swept = sweep(&self.staging, keep);
+        let written = lock.write(&ClaimRecord { job: own, created: self.created.clone() });
+        self.lock = Some(lock);
+        swept.and(written)
+    }
+
+    /// What is in the output's place, if the job may put its output there.
+    fn check_place(&self) -> Result<Place, OutputError> {
+        let place = place(&self.output, &self.uri)?;
+        if place == Place::Folder && !self.overwrite && !publish::is_published(&self.output, self.job) {
+            return Err(OutputError::Exists { output: self.uri.clone() });
+        }
+        Ok(place)
+    }
+
+    /// Finds out before the work, not after it, whether two folders can change places here.
+    fn probe_exchange(&self) -> Result<(), OutputError> {
+        let [a, b] = PROBES.map(|name| self.staging.join(name));
+        for folder in [&a, &b] {
+            fs::create_dir(folder).map_err(|error| OutputError::io("create folder", folder, error))?;
+        }
+        let exchanged = renameat_with(CWD, &a, CWD, &b, RenameFlags::EXCHANGE);
+        for folder in [&a, &b] {
+            fs::remove_dir(folder).map_err(|error| OutputError::io("remove folder", folder, error))?;
+        }
+        exchanged.map_err(|error| OutputError::CannotReplace { output: self.uri.clone(), source: error.into() })
+    }
+
+    /// Compares output and inputs with all links resolved; by name the planner has done it.
+    fn check_overlap(&self, inputs: &[Uri]) -> Result<(), OutputError> {
+        let Some(output) = resolve(&self.output) else { return Ok(()) };
+        for input in inputs {
+            let overlap = || OutputError::OverlapsInput { output: self.uri.clone(), input: input.clone() };
+            let real = input.local_path().and_then(|path| fs::canonicalize(path).ok());
+            if let Some(real) = real {
+                if real.starts_with(&output) || output.starts_with(&real) {
+                    return Err(overlap());
+                }
+            } else if let Ok(pattern) = Pattern::parse(input) {
+                let mut folders = pattern.folders().filter_map(Uri::local_path);
+                if folders.any(|folder| resolve(&folder).is_some_and(|real| real.starts_with(&output))) {
+                    return Err(overlap());
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for OutputClaim {
+    fn drop(&mut self) {
+        if let Err(error) = self.release() {
+            tracing::warn!(output = %self.uri, %error, "something staged could not be removed");
+        }
+    }
+}
+
+/// What is in the output's place, unless no output can ever be there.
+fn place(output: &Path, uri: &Uri) -> Result<Place, OutputError> {
+    let metadata = match fs::symlink_metadata(output) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Place::Free),
+        Err(error) => return Err(OutputError::io("look at", output, error)),
+    };
+    if !metadata.is_dir() {
+        let kind = if metadata.is_symlink() { "a symbolic link" } else { "a file" };
+        return Err(OutputError::NotAFolder { output: uri.clone(), kind });
+    }
+    let parent = output.parent().unwrap_or(output);
+    let parent = fs::metadata(parent).map_err(|error| OutputError::io("look at", parent, error))?;
+    if parent.dev() != metadata.dev() {
+        return Err(OutputError::MountPoint { output: uri.clone() });
+    }
+    let mut entries = fs::read_dir(output).map_err(|error| OutputError::io("read folder", output, error))?;
+    Ok(if entries.next().is_none() { Place::EmptyFolder } else { Place::Folder })
+}
+
+/// The path with links resolved, as far as it exists.
+fn resolve(path: &Path) -> Option<PathBuf> {
+    let existing = path.ancestors().find_map(|ancestor| Some((ancestor, fs::canonicalize(ancestor).ok()?)));
+    let (ancestor, real) = existing?;
+    Some(real.join(path.strip_prefix(ancestor).ok()?))
+}
+
+/// Removes what claims leave in a staging folder, but for the names in `keep`. Anything else in it
+/// is not ours and stays.
+fn sweep(staging: &Path, keep: &[&str]) -> Result<(), OutputError> {
+    let read = |error| OutputError::io("read folder", staging, error);
+    let mut result = Ok(());
+    for entry in fs::read_dir(staging).map_err(read)? {
+        let name = entry.map_err(read)?.file_name().to_string_lossy().into_owned();
+        let ours =
+            name == RESULT || name == REMOVING || PROBES.contains(&name.as_str()) || name.parse::<JobId>().is_ok();
+        if ours && !keep.contains(&name.as_str()) {
+            result = result.and(remove_tree(staging, &name));
+        }
+    }
+    result
+}
+
+/// Removes a folder of the staging folder. It is renamed first, so that an attempt that has not
+/// heard of its end fails to create files in it.
+fn remove_tree(staging: &Path, name: &str) -> Result<(), OutputError> {
+    let removing = staging.join(REMOVING);
+    if name != REMOVING {
+        remove_all(&removing)?;
+        let from = staging.join(name);
+        fs::rename(&from, &removing).map_err(|error| OutputError::io("rename", &from, error))?;
+    }
+    remove_all(&removing)
+}
+
+fn remove_all(folder: &Path) -> Result<(), OutputError> {
+    let mut round = 1;
+    loop {
+        match fs::remove_dir_all(folder) {
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty && round < REMOVE_ROUNDS => round += 1,
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(OutputError::io("remove folder", folder, error));
+            }
+            _ => return Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

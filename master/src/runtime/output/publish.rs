@@ -1,0 +1,155 @@
+//! Job commit on the local file system: the winning parts and `_SUCCESS` become one folder, and that
+//! folder the output, in one rename. Every step can be repeated after a crash.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{self, Read as _, Write as _};
+use std::path::Path;
+
+use gristmill_common::ids::JobId;
+use gristmill_common::naming::{SUCCESS_FILE, part_name};
+use gristmill_common::task::PartSummary;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use serde::Deserialize;
+
+use super::{OutputClaim, OutputError, Place, RESULT, place, sweep};
+use crate::runtime::manifest::Manifest;
+
+/// The largest `_SUCCESS` that is read back, some hundred bytes for each of a million parts.
+const MAX_MANIFEST_BYTES: u64 = 256 << 20;
+
+impl OutputClaim {
+    /// Puts the winning parts, in part order, and the manifest in the output's place.
+    ///
+    /// No reader sees less than all of it; what was there before stays until then. Publishing again
+    /// after success, or after a crash and a new claim by the same job, completes what is left to
+    /// do. The claim holds until it is dropped.
+    ///
+    /// # Errors
+    ///
+    /// If a part is not what its attempt reported, somebody else put something into the output's
+    /// place, or the file system refuses. Then what was in the output's place is still there.
+    pub fn publish(&mut self, parts: &[PartSummary], manifest: &Manifest) -> Result<(), OutputError> {
+        if !is_published(&self.output, self.job) {
+            self.build_result(parts, manifest)?;
+            self.put_in_place()?;
+        }
+        if let Err(error) = sweep(&self.staging, &[]) {
+            // The output stands; what is left is removed when the claim is dropped, or by the next.
+            tracing::warn!(output = %self.uri, %error, "something staged could not be removed");
+        }
+        Ok(())
+    }
+
+    pub(super) fn build_result(&self, parts: &[PartSummary], manifest: &Manifest) -> Result<(), OutputError> {
+        let result = self.staging.join(RESULT);
+        match fs::create_dir(&result) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(OutputError::io("create folder", &result, error));
+            }
+            _ => {}
+        }
+        let staged = self.staged_parts_dir();
+        let mut names = BTreeSet::new();
+        for (index, part) in (0..).zip(parts) {
+            let name = part_name(index);
+            move_part(&staged, part, &name, &result.join(&name))?;
+            if self.fsync {
+                sync(&result.join(&name))?;
+            }
+            names.insert(name);
+        }
+        remove_others(&result, &names)?;
+
+        let path = result.join(SUCCESS_FILE);
+        let written = File::create(&path).and_then(|mut file| file.write_all(&manifest.to_bytes()));
+        written.map_err(|error| OutputError::io("write", &path, error))?;
+        if let Ok(metadata) = fs::metadata(&self.output) {
+            fs::set_permissions(&result, metadata.permissions())
+                .map_err(|error| OutputError::io("set the permissions of", &result, error))?;
+        }
+        if self.fsync {
+            sync(&path)?;
+            sync(&result)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn put_in_place(&self) -> Result<(), OutputError> {
+        let result = self.staging.join(RESULT);
+        let renamed = match place(&self.output, &self.uri)? {
+            Place::Folder | Place::EmptyFolder if self.overwrite => {
+                renameat_with(CWD, &result, CWD, &self.output, RenameFlags::EXCHANGE).map_err(io::Error::from)
+            }
+            // The kernel itself refuses to rename over anything but an empty folder.
+            Place::Free | Place::EmptyFolder | Place::Folder => fs::rename(&result, &self.output),
+        };
+        renamed.map_err(|error| match error.kind() {
+            io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists => {
+                OutputError::Exists { output: self.uri.clone() }
+            }
+            io::ErrorKind::NotADirectory => OutputError::NotAFolder { output: self.uri.clone(), kind: "a file" },
+            _ => OutputError::io("put the output in place at", &self.output, error),
+        })?;
+        match self.output.parent() {
+            Some(parent) if self.fsync => {
+                // The new folders above it must last as well.
+                self.created.iter().filter_map(|folder| folder.parent()).try_for_each(sync)?;
+                sync(parent)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Whether the output is the published result of this job: job ids are never used again.
+pub(super) fn is_published(output: &Path, job: JobId) -> bool {
+    #[derive(Deserialize)]
+    struct Head {
+        job: String,
+    }
+    let mut bytes = Vec::new();
+    let read =
+        File::open(output.join(SUCCESS_FILE)).and_then(|file| file.take(MAX_MANIFEST_BYTES).read_to_end(&mut bytes));
+    read.is_ok() && serde_json::from_slice::<Head>(&bytes).is_ok_and(|head| head.job == job.to_string())
+}
+
+/// Moves a staged part into the result, unless an interrupted commit has done so.
+fn move_part(staged: &Path, part: &PartSummary, name: &str, target: &Path) -> Result<(), OutputError> {
+    let source = staged.join(&part.staged_name);
+    let damaged = |found_bytes| OutputError::Part { path: source.clone(), expected_bytes: part.bytes, found_bytes };
+    // The name comes from a worker's report: it may only be that of an attempt at this part.
+    let attempt = part.staged_name.strip_prefix(name).and_then(|rest| rest.strip_prefix('.'));
+    if attempt.is_none_or(|attempt| attempt.contains('/')) {
+        return Err(damaged(None));
+    }
+    match (file_bytes(&source), file_bytes(target)) {
+        (Some(bytes), _) if bytes == part.bytes => {
+            fs::rename(&source, target).map_err(|error| OutputError::io("rename", &source, error))
+        }
+        (None, Some(bytes)) if bytes == part.bytes => Ok(()),
+        (found, _) => Err(damaged(found)),
+    }
+}
+
+/// The size of a regular file.
+fn file_bytes(path: &Path) -> Option<u64> {
+    fs::symlink_metadata(path).ok().filter(fs::Metadata::is_file).map(|metadata| metadata.len())
+}
+
+fn remove_others(result: &Path, names: &BTreeSet<String>) -> Result<(), OutputError> {
+    let read = |error| OutputError::io("read folder", result, error);
+    for entry in fs::read_dir(result).map_err(read)? {
+        let name = entry.map_err(read)?.file_name();
+        if !name.to_str().is_some_and(|name| names.contains(name)) {
+            let path = result.join(name);
+            fs::remove_file(&path).map_err(|error| OutputError::io("remove", &path, error))?;
+        }
+    }
+    Ok(())
+}
+
+fn sync(path: &Path) -> Result<(), OutputError> {
+    let synced = File::open(path).and_then(|file| file.sync_all());
+    synced.map_err(|error| OutputError::io("sync", path, error))
+}

@@ -1,0 +1,58 @@
+//! The scheduler's constants, each with its trade-off. Nothing here is read from anywhere: the
+//! caller decides.
+
+use std::time::Duration;
+
+use gristmill_common::ids::MasterEpoch;
+
+/// How the scheduler behaves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SchedulerConfig {
+    /// The epoch of this master; reports made under any other are refused.
+    pub epoch: MasterEpoch,
+    /// How long a session keeps its attempts without being heard. Raised, a frozen worker delays its
+    /// jobs for longer; lowered, a short pause of a healthy one costs the work in its hands.
+    /// `Duration::MAX` means for ever.
+    pub lease: Duration,
+    /// How long a session whose stream broke may take to resume. Raised, a killed worker is noticed
+    /// later; lowered, a dropped connection costs the work in the worker's hands.
+    pub resume_grace: Duration,
+    /// Assignments sent ahead for each slot. Raised, a slot never waits for the master but work sits
+    /// behind slow attempts while other workers are idle; at 0 each attempt waits for a round trip.
+    pub queue_per_slot: u32,
+    /// How long a task rests after its first hand-back; doubles with each further one.
+    pub hand_back_delay: Duration,
+    /// The longest rest. Raised, a task whose cause of hand-back is gone starts later; lowered, a
+    /// lasting cause makes master and workers busier.
+    pub hand_back_delay_cap: Duration,
+    /// Jobs remembered after their end. Costs memory for each; lowered, `status` forgets sooner.
+    pub ended_jobs_kept: usize,
+    /// Sessions remembered after their end, for display only.
+    pub ended_sessions_kept: usize,
+    /// Failures remembered for each job; the newest are kept.
+    pub failures_kept: usize,
+}
+
+impl Default for SchedulerConfig {
+    fn default() -> Self {
+        Self {
+            epoch: MasterEpoch(1),
+            lease: Duration::from_secs(5),
+            resume_grace: Duration::from_millis(500),
+            queue_per_slot: 1,
+            hand_back_delay: Duration::from_millis(10),
+            hand_back_delay_cap: Duration::from_millis(250),
+            ended_jobs_kept: 1000,
+            ended_sessions_kept: 100,
+            failures_kept: 100,
+        }
+    }
+}
+
+impl SchedulerConfig {
+    /// For an embedded run: one worker in the same process, which cannot be lost and to which an
+    /// assignment costs nothing, so that none is sent ahead.
+    pub fn embedded() -> Self {
+        Self { lease: Duration::MAX, queue_per_slot: 0, ..Self::default() }
+    }
+}

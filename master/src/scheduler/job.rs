@@ -1,0 +1,303 @@
+//! One open job: its stages, who holds its map outputs, and its life cycle. It knows nothing of
+//! sessions beyond their ids.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use gristmill_common::counters::Counters;
+use gristmill_common::failure::Failure;
+use gristmill_common::ids::{AttemptId, JobAttempt, JobId, SessionId, Stage, TaskId};
+use gristmill_common::task::{AttemptOutput, AttemptReport, PartSummary};
+
+use super::attempt::AttemptStep;
+use super::command::{AttemptFailure, JobResult};
+use super::event::JobRequest;
+use super::stage::StageTasks;
+use super::task::{Commit, Task};
+use super::view::{JobState, JobView};
+
+/// What can happen to a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum JobStep {
+    /// Its first attempt is assigned, or it has none to assign.
+    Begin,
+    /// Its tasks are done.
+    Decide,
+    /// Its output is in place.
+    Publish,
+    /// It cannot succeed.
+    Fail,
+    /// Somebody asked for its end.
+    Cancel,
+}
+
+impl JobState {
+    /// The state after `step`; `None` if a job in this state cannot take it.
+    pub(super) fn after(self, step: JobStep) -> Option<JobState> {
+        match (self, step) {
+            (JobState::Queued, JobStep::Begin) => Some(JobState::Running),
+            (JobState::Running, JobStep::Decide) => Some(JobState::Committing),
+            (JobState::Committing, JobStep::Publish) => Some(JobState::Succeeded),
+            (JobState::Running | JobState::Committing, JobStep::Fail) => Some(JobState::Failed),
+            (JobState::Queued | JobState::Running, JobStep::Cancel) => Some(JobState::Cancelled),
+            (JobState::Queued, JobStep::Decide | JobStep::Publish | JobStep::Fail)
+            | (JobState::Running, JobStep::Begin | JobStep::Publish)
+            | (JobState::Committing, JobStep::Begin | JobStep::Decide | JobStep::Cancel)
+            | (
+                JobState::Succeeded | JobState::Failed | JobState::Cancelled,
+                JobStep::Begin | JobStep::Decide | JobStep::Publish | JobStep::Fail | JobStep::Cancel,
+            ) => None,
+        }
+    }
+}
+
+/// A job that is not over.
+#[derive(Debug, Clone)]
+pub(super) struct Job {
+    /// Counts submissions: the order in which equal jobs are served.
+    pub(super) order: u64,
+    /// What was asked for.
+    pub(super) request: Arc<JobRequest>,
+    /// Where it is in its life.
+    pub(super) state: JobState,
+    /// The map stage.
+    pub(super) map: StageTasks,
+    /// The reduce stage; no tasks if map-only.
+    pub(super) reduce: StageTasks,
+    /// Which map tasks' outputs in force each session holds. Empty for a map-only job.
+    pub(super) holders: BTreeMap<SessionId, BTreeSet<u32>>,
+    /// Bytes of all splits.
+    pub(super) input_bytes: u64,
+    /// Bytes of the known segments of each partition.
+    pub(super) partition_bytes: Vec<u64>,
+    /// The newest failures, oldest first.
+    pub(super) failures: Vec<AttemptFailure>,
+}
+
+/// A job that is over, as far as it is remembered.
+#[derive(Debug, Clone)]
+pub(super) struct EndedJob {
+    /// What is shown of it.
+    pub(super) view: JobView,
+    /// Its newest failures, oldest first.
+    pub(super) failures: Vec<AttemptFailure>,
+    /// The attempt numbers behind the parts of a succeeded job: a repeated report of one of them
+    /// must not be answered by throwing it away.
+    pub(super) winners: Vec<u32>,
+}
+
+impl Job {
+    /// A job without attempts.
+    pub(super) fn new(order: u64, request: Arc<JobRequest>) -> Self {
+        let maps = u32::try_from(request.split_bytes.len()).expect("the planner numbers tasks with u32");
+        Self {
+            order,
+            state: JobState::Queued,
+            map: StageTasks::new(Stage::Map, maps),
+            reduce: StageTasks::new(Stage::Reduce, request.reducers),
+            holders: BTreeMap::new(),
+            input_bytes: request.split_bytes.iter().sum(),
+            partition_bytes: vec![0; request.reducers as usize],
+            failures: Vec::new(),
+            request,
+        }
+    }
+
+    /// Takes a step of its life.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot take it: the caller must have checked the state.
+    pub(super) fn step(&mut self, step: JobStep) {
+        self.state = self.state.after(step).expect("the caller knows the job's state");
+    }
+
+    /// Whether its output is made by map tasks.
+    pub(super) fn is_map_only(&self) -> bool {
+        self.request.reducers == 0
+    }
+
+    /// The stage that makes the parts.
+    pub(super) fn last_stage(&self) -> &StageTasks {
+        if self.is_map_only() { &self.map } else { &self.reduce }
+    }
+
+    /// One of the stages.
+    pub(super) fn stage(&self, stage: Stage) -> &StageTasks {
+        match stage {
+            Stage::Map => &self.map,
+            Stage::Reduce => &self.reduce,
+        }
+    }
+
+    /// One of the stages.
+    pub(super) fn stage_mut(&mut self, stage: Stage) -> &mut StageTasks {
+        match stage {
+            Stage::Map => &mut self.map,
+            Stage::Reduce => &mut self.reduce,
+        }
+    }
+
+    /// The task of that id, if there is one.
+    pub(super) fn get(&self, task: TaskId) -> Option<&Task> {
+        self.stage(task.stage).get(task.index)
+    }
+
+    /// Attempts in force.
+    pub(super) fn active(&self) -> u32 {
+        self.map.active + self.reduce.active
+    }
+
+    /// The stage from which a task could be assigned now. Reduce tasks wait until every map output
+    /// is in place, so maps to be redone come first by themselves.
+    pub(super) fn assignable(&self) -> Option<Stage> {
+        match self.state {
+            JobState::Queued | JobState::Running => {}
+            JobState::Committing | JobState::Succeeded | JobState::Failed | JobState::Cancelled => return None,
+        }
+        if !self.map.ready.is_empty() {
+            Some(Stage::Map)
+        } else if self.map.is_done() && !self.reduce.ready.is_empty() {
+            Some(Stage::Reduce)
+        } else {
+            None
+        }
+    }
+
+    /// Whether lost map outputs must be made again.
+    pub(super) fn needs_map_outputs(&self) -> bool {
+        self.state == JobState::Running && !self.reduce.is_done()
+    }
+
+    /// Whether the report is of the kind that the task makes; the text says what is wrong.
+    pub(super) fn check_output(&self, task: TaskId, output: &AttemptOutput) -> Result<(), String> {
+        let segments = self.request.reducers as usize;
+        match (output, task.stage, self.is_map_only()) {
+            (AttemptOutput::MapOutput(made), Stage::Map, false) if made.len() == segments => Ok(()),
+            (AttemptOutput::MapOutput(made), Stage::Map, false) => {
+                Err(format!("the worker reported {} segments of {task} instead of {segments}", made.len()))
+            }
+            (AttemptOutput::MapOutput(_), Stage::Map, true) | (AttemptOutput::MapOutput(_), Stage::Reduce, _) => {
+                Err(format!("the worker reported a map output of {task}, which makes a part"))
+            }
+            (AttemptOutput::Part(_), Stage::Map, true) | (AttemptOutput::Part(_), Stage::Reduce, _) => Ok(()),
+            (AttemptOutput::Part(_), Stage::Map, false) => {
+                Err(format!("the worker reported a part of {task}, which makes a map output"))
+            }
+        }
+    }
+
+    /// Makes the attempt in force the task's result. The report must have passed `check_output`.
+    pub(super) fn commit(&mut self, task: TaskId, session: SessionId, report: AttemptReport) {
+        let index = task.index as usize;
+        let bytes = match &report.output {
+            AttemptOutput::MapOutput(segments) => {
+                let earlier = self.map.tasks[index].committed.as_ref().map(|report| &report.output);
+                if let Some(AttemptOutput::MapOutput(earlier)) = earlier {
+                    for (sum, segment) in self.partition_bytes.iter_mut().zip(earlier) {
+                        *sum -= segment.bytes;
+                    }
+                }
+                for (sum, segment) in self.partition_bytes.iter_mut().zip(segments) {
+                    *sum += segment.bytes;
+                }
+                self.holders.entry(session).or_default().insert(task.index);
+                self.request.split_bytes[index]
+            }
+            AttemptOutput::Part(_) => match task.stage {
+                Stage::Map => self.request.split_bytes[index],
+                Stage::Reduce => self.partition_bytes[index],
+            },
+        };
+        self.stage_mut(task.stage).commit(task.index, report, bytes);
+    }
+
+    /// Makes a done map task pending because its output is gone.
+    pub(super) fn revoke_map(&mut self, index: u32) -> Commit {
+        let commit = self.map.revoke(index);
+        if let Some(held) = self.holders.get_mut(&commit.session) {
+            held.remove(&index);
+            if held.is_empty() {
+                self.holders.remove(&commit.session);
+            }
+        }
+        commit
+    }
+
+    /// How many map outputs a session holds.
+    pub(super) fn held_by(&self, session: SessionId) -> usize {
+        self.holders.get(&session).map_or(0, BTreeSet::len)
+    }
+
+    /// The attempts in force, in task order.
+    pub(super) fn active_attempts(&self, job: JobId) -> Vec<(SessionId, JobAttempt)> {
+        let of_stage = |stage: &StageTasks| -> Vec<_> {
+            let tasks = (0..).zip(&stage.tasks);
+            let active = tasks.filter_map(|(index, task)| Some((stage.id(index), task.active()?)));
+            active
+                .map(|(task, a)| (a.session, JobAttempt { job, attempt: AttemptId { task, number: a.number } }))
+                .collect()
+        };
+        [of_stage(&self.map), of_stage(&self.reduce)].concat()
+    }
+
+    /// Ends every attempt in force and every rest; returns the attempts.
+    pub(super) fn cancel_all(&mut self, job: JobId) -> Vec<(SessionId, JobAttempt)> {
+        let active = self.active_attempts(job);
+        for (_, JobAttempt { attempt: AttemptId { task, .. }, .. }) in &active {
+            self.stage_mut(task.stage).give_up(task.index, AttemptStep::Cancel, None);
+        }
+        for stage in [&mut self.map, &mut self.reduce] {
+            let resting: Vec<u32> = stage.resting().map(|(_, index)| index).collect();
+            resting.into_iter().for_each(|index| stage.wake(index));
+        }
+        active
+    }
+
+    /// What is published.
+    pub(super) fn result(&self) -> JobResult {
+        let reports = self.last_stage().tasks.iter().filter_map(|task| task.committed.as_ref());
+        let parts: Vec<PartSummary> = reports
+            .filter_map(|report| match &report.output {
+                AttemptOutput::Part(part) => Some(part.clone()),
+                AttemptOutput::MapOutput(_) => None,
+            })
+            .collect();
+        JobResult { parts, counters: self.counters(), map_stats: self.map.stats, reduce_stats: self.reduce.stats }
+    }
+
+    /// What is shown of the job, but for its failure and what it waits for.
+    pub(super) fn view(&self, job: JobId) -> JobView {
+        JobView {
+            job,
+            state: self.state,
+            map: self.map.view(self.input_bytes),
+            reduce: self.reduce.view(self.partition_bytes.iter().sum()),
+            counters: self.counters(),
+            map_stats: self.map.stats,
+            reduce_stats: self.reduce.stats,
+            failure: None,
+            waiting: None,
+        }
+    }
+
+    /// What is kept of a job that is over.
+    pub(super) fn into_ended(self, job: JobId, failure: Option<Failure>) -> EndedJob {
+        let winners = match self.state {
+            JobState::Succeeded => {
+                let commits = self.last_stage().tasks.iter().filter_map(Task::commit);
+                commits.map(|commit| commit.number).collect()
+            }
+            JobState::Queued | JobState::Running | JobState::Committing | JobState::Failed | JobState::Cancelled => {
+                Vec::new()
+            }
+        };
+        EndedJob { view: JobView { failure, ..self.view(job) }, failures: self.failures, winners }
+    }
+
+    fn counters(&self) -> Counters {
+        let mut counters = self.map.counters.clone();
+        counters.merge(&self.reduce.counters);
+        counters
+    }
+}

@@ -1,0 +1,217 @@
+//! Reports of workers: the fence that keeps stale ones out, task commits, and what failures mean.
+//! Decisions read a failure's code and disposition; its message is only compared for equality.
+
+use gristmill_common::failure::{Disposition, Failure, FailureCode};
+use gristmill_common::ids::{AttemptId, JobAttempt, MasterEpoch, SessionId, Stage, WorkerId};
+use gristmill_common::task::AttemptReport;
+
+use super::Scheduler;
+use super::attempt::AttemptStep;
+use super::command::{AttemptFailure, CloseReason, Command, StaleReason};
+use super::event::WorkerReport;
+use super::job::JobStep;
+use super::task::TaskStep;
+use super::view::JobState;
+use super::workers::SessionStep;
+
+/// How a report about an attempt stands to what is in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// It is about the attempt in force.
+    InForce,
+    /// It is about the committed attempt: it arrived before, and was accepted.
+    Accepted,
+    /// It is about nothing that matters any more.
+    Stale(StaleReason),
+}
+
+impl Scheduler {
+    pub(super) fn on_worker_reported(&mut self, epoch: MasterEpoch, session: SessionId, report: WorkerReport) {
+        let fence = if epoch != self.config.epoch {
+            Some(StaleReason::Epoch)
+        } else if self.sessions.open(session).is_none() {
+            Some(StaleReason::Session)
+        } else {
+            None
+        };
+        if let Some(reason) = fence {
+            self.refuse(reason);
+            if report == WorkerReport::Heartbeat {
+                self.close_unknown(session);
+            }
+            return;
+        }
+        let step = SessionStep::Hear(self.now);
+        self.sessions.update(session, &self.config, |session| session.life = session.life.after(step));
+        match report {
+            WorkerReport::Heartbeat => {}
+            WorkerReport::AttemptStarted { id } => self.on_attempt_started(session, id),
+            WorkerReport::AttemptFinished { id, report } => self.on_attempt_finished(session, id, report),
+            WorkerReport::AttemptFailed { id, failure } => self.on_attempt_failed(session, id, failure),
+            WorkerReport::WorkerLeft => self.end_session(session, CloseReason::Left),
+        }
+    }
+
+    pub(super) fn refuse(&mut self, reason: StaleReason) {
+        *self.refusals.entry(reason).or_default() += 1;
+    }
+
+    fn on_attempt_started(&mut self, session: SessionId, id: JobAttempt) {
+        match self.standing(session, id) {
+            Standing::InForce => {
+                let job = self.jobs.get_mut(&id.job).expect("its attempt is in force");
+                job.stage_mut(id.attempt.task.stage).task(id.attempt.task.index).step(TaskStep::Start);
+            }
+            Standing::Accepted => self.refuse(StaleReason::Attempt),
+            Standing::Stale(reason) => self.refuse(reason),
+        }
+    }
+
+    fn on_attempt_finished(&mut self, session: SessionId, id: JobAttempt, report: AttemptReport) {
+        match self.standing(session, id) {
+            Standing::InForce => {}
+            // Said twice: what it left behind is the result, and must stay.
+            Standing::Accepted => return self.refuse(StaleReason::Attempt),
+            Standing::Stale(reason) => {
+                self.refuse(reason);
+                self.commands.push(Command::DiscardOutput { session, id });
+                return;
+            }
+        }
+        let job = self.jobs.get_mut(&id.job).expect("its attempt is in force");
+        if let Err(message) = job.check_output(id.attempt.task, &report.output) {
+            self.commands.push(Command::DiscardOutput { session, id });
+            self.fail_attempt(session, id, Failure::new(FailureCode::ExecutorCrash, message));
+            return;
+        }
+        job.commit(id.attempt.task, session, report);
+        let decided = job.last_stage().is_done();
+        self.notify.insert(id.job);
+        self.sessions.update(session, &self.config, |session| {
+            session.active.remove(&id);
+            session.committed += 1;
+        });
+        if decided {
+            self.decide(id.job);
+        }
+    }
+
+    fn on_attempt_failed(&mut self, session: SessionId, id: JobAttempt, failure: Failure) {
+        match self.standing(session, id) {
+            Standing::InForce => self.fail_attempt(session, id, failure),
+            Standing::Accepted => self.refuse(StaleReason::Attempt),
+            Standing::Stale(reason) => self.refuse(reason),
+        }
+    }
+
+    /// Ends the attempt in force by a failure and does what its disposition means.
+    fn fail_attempt(&mut self, session: SessionId, id: JobAttempt, failure: Failure) {
+        let counted = match failure.disposition {
+            Disposition::Retry | Disposition::RetryElsewhere | Disposition::Abort => true,
+            Disposition::RedoInput | Disposition::NotCounted => false,
+        };
+        self.sessions.update(session, &self.config, |session| {
+            session.active.remove(&id);
+            session.failed += u64::from(counted);
+        });
+        self.notify.insert(id.job);
+        let kept = self.config.failures_kept;
+        let job = self.jobs.get_mut(&id.job).expect("its attempt is in force");
+        job.failures.push(AttemptFailure { id, session, failure: failure.clone(), counted });
+        if job.failures.len() > kept {
+            job.failures.remove(0);
+        }
+        match failure.disposition {
+            Disposition::Retry | Disposition::RetryElsewhere => self.count_failure(session, id, failure),
+            Disposition::Abort => {
+                let task = id.attempt.task;
+                job.stage_mut(task.stage).give_up(task.index, AttemptStep::Fail, None);
+                let worker = self.worker_of(session);
+                let message = format!("task {task} failed on {worker}: {}", failure.message);
+                self.end_job(id.job, JobStep::Fail, Some(Failure { message, ..failure }));
+            }
+            Disposition::RedoInput => {
+                self.redo_outputs(id, &failure);
+                self.hand_back(id, failure);
+            }
+            Disposition::NotCounted => self.hand_back(id, failure),
+        }
+    }
+
+    fn count_failure(&mut self, session: SessionId, id: JobAttempt, failure: Failure) {
+        let (task, worker) = (id.attempt.task, self.worker_of(session));
+        let job = self.jobs.get_mut(&id.job).expect("its attempt is in force");
+        let allowed = job.request.max_attempts as usize;
+        let stage = job.stage_mut(task.stage);
+        stage.give_up(task.index, AttemptStep::Fail, None);
+        let certain = stage.task(task.index).count_failure(worker, &failure);
+        let failed = stage.task(task.index).failures.len();
+        if certain || failed >= allowed {
+            let message = match failed {
+                1 => format!("task {task} failed 1 attempt, on {worker}: {}", failure.message),
+                _ => format!("task {task} failed {failed} attempts, last on {worker}: {}", failure.message),
+            };
+            self.end_job(id.job, JobStep::Fail, Some(Failure { message, ..failure }));
+        }
+    }
+
+    /// Makes the task pending again after a rest that grows with each time, so that a cause which
+    /// lasts does not keep master and worker busy.
+    fn hand_back(&mut self, id: JobAttempt, failure: Failure) {
+        let task = id.attempt.task;
+        let job = self.jobs.get_mut(&id.job).expect("its attempt is in force");
+        let times = job.stage_mut(task.stage).task(task.index).hand_backs.saturating_add(1);
+        let rests_until = self.rest_after_hand_back(times);
+        let job = self.jobs.get_mut(&id.job).expect("its attempt is in force");
+        let stage = job.stage_mut(task.stage);
+        stage.give_up(task.index, AttemptStep::Lose, Some(rests_until));
+        stage.task(task.index).hand_backs = times;
+        stage.task(task.index).hand_back_message = failure.message;
+        self.resting.insert((rests_until, id.job, task));
+    }
+
+    /// Makes the map tasks pending whose named attempts are still the committed ones: another
+    /// reducer may have told before, and then a new output is in place or under way.
+    fn redo_outputs(&mut self, id: JobAttempt, failure: &Failure) {
+        let job = self.jobs.get_mut(&id.job).expect("its attempt is in force");
+        if !job.needs_map_outputs() {
+            return;
+        }
+        for lost in &failure.lost_outputs {
+            let AttemptId { task, number } = *lost;
+            let commit = job.get(task).and_then(|task| task.commit());
+            if task.stage == Stage::Map && commit.is_some_and(|commit| commit.number == number) {
+                let commit = job.revoke_map(task.index);
+                if let Some(holder) = self.sessions.get(commit.session) {
+                    *job.map.task(task.index).lost_on.entry(holder.profile.worker).or_default() += 1;
+                }
+            }
+        }
+    }
+
+    fn standing(&self, session: SessionId, id: JobAttempt) -> Standing {
+        let AttemptId { task, number } = id.attempt;
+        if let Some(job) = self.jobs.get(&id.job) {
+            let task = job.get(task);
+            let active =
+                task.and_then(|task| task.active()).is_some_and(|a| (a.number, a.session) == (number, session));
+            let commit =
+                task.and_then(|task| task.commit()).is_some_and(|c| (c.number, c.session) == (number, session));
+            return match (active, commit) {
+                (true, _) => Standing::InForce,
+                (false, true) => Standing::Accepted,
+                (false, false) => Standing::Stale(StaleReason::Attempt),
+            };
+        }
+        let Some(ended) = self.ended.get(&id.job) else { return Standing::Stale(StaleReason::Job) };
+        let makes_parts = if ended.view.reduce.tasks == 0 { Stage::Map } else { Stage::Reduce };
+        let won = ended.view.state == JobState::Succeeded
+            && task.stage == makes_parts
+            && ended.winners.get(task.index as usize) == Some(&number);
+        if won { Standing::Accepted } else { Standing::Stale(StaleReason::Job) }
+    }
+
+    fn worker_of(&self, session: SessionId) -> WorkerId {
+        self.sessions.get(session).expect("its attempt was in force").profile.worker
+    }
+}

@@ -1,0 +1,176 @@
+//! The tasks of one stage of an open job with their queues and sums, kept so that no event looks
+//! at all tasks.
+
+use std::collections::BTreeSet;
+
+use gristmill_common::counters::Counters;
+use gristmill_common::ids::{SessionId, Stage, TaskId};
+use gristmill_common::task::{AttemptReport, AttemptStats};
+use gristmill_common::time::Timestamp;
+
+use super::attempt::AttemptStep;
+use super::task::{Commit, Task, TaskState, TaskStep};
+use super::view::StageView;
+
+/// One stage.
+#[derive(Debug, Clone)]
+pub(super) struct StageTasks {
+    /// Which one.
+    pub(super) stage: Stage,
+    /// The tasks by index.
+    pub(super) tasks: Vec<Task>,
+    /// Pending tasks that do not rest.
+    pub(super) ready: BTreeSet<u32>,
+    /// Tasks with a committed output in force.
+    pub(super) done: u32,
+    /// Tasks with an attempt in force.
+    pub(super) active: u32,
+    /// Bytes of input of the tasks that are done.
+    pub(super) done_bytes: u64,
+    /// Counted failures.
+    pub(super) failed_attempts: u32,
+    /// Attempts lost or handed back.
+    pub(super) lost_attempts: u32,
+    /// The sum over the reports committed last.
+    pub(super) counters: Counters,
+    /// The sum over the reports committed last.
+    pub(super) stats: AttemptStats,
+}
+
+impl StageTasks {
+    /// A stage of `tasks` tasks, all of them ready.
+    pub(super) fn new(stage: Stage, tasks: u32) -> Self {
+        Self {
+            stage,
+            tasks: (0..tasks).map(|_| Task::new()).collect(),
+            ready: (0..tasks).collect(),
+            done: 0,
+            active: 0,
+            done_bytes: 0,
+            failed_attempts: 0,
+            lost_attempts: 0,
+            counters: Counters::default(),
+            stats: AttemptStats::default(),
+        }
+    }
+
+    /// How many tasks there are.
+    pub(super) fn len(&self) -> u32 {
+        u32::try_from(self.tasks.len()).expect("built from a u32")
+    }
+
+    /// Whether every task has a committed output in force.
+    pub(super) fn is_done(&self) -> bool {
+        self.done == self.len()
+    }
+
+    /// The id of a task of this stage.
+    pub(super) fn id(&self, index: u32) -> TaskId {
+        TaskId { stage: self.stage, index }
+    }
+
+    /// The task of that index, if there is one.
+    pub(super) fn get(&self, index: u32) -> Option<&Task> {
+        self.tasks.get(index as usize)
+    }
+
+    /// The task of an index that exists.
+    pub(super) fn task(&mut self, index: u32) -> &mut Task {
+        &mut self.tasks[index as usize]
+    }
+
+    /// Grants a new attempt of a ready task; returns its number.
+    pub(super) fn assign(&mut self, index: u32, session: SessionId) -> u32 {
+        let task = self.task(index);
+        let number = task.next_number;
+        task.next_number += 1;
+        task.step(TaskStep::Assign { number, session });
+        assert!(self.ready.remove(&index), "only a ready task is assigned");
+        self.active += 1;
+        number
+    }
+
+    /// Makes the attempt in force the task's result.
+    pub(super) fn commit(&mut self, index: u32, report: AttemptReport, bytes: u64) {
+        self.active -= 1;
+        self.done += 1;
+        self.done_bytes += bytes;
+        let task = &mut self.tasks[index as usize];
+        task.step(TaskStep::Commit { bytes });
+        match &task.committed {
+            None => {
+                self.counters.merge(&report.counters);
+                self.stats.merge(&report.stats);
+                task.committed = Some(Box::new(report));
+            }
+            Some(earlier) if earlier.counters == report.counters && earlier.stats == report.stats => {
+                task.committed = Some(Box::new(report));
+            }
+            Some(_) => {
+                task.committed = Some(Box::new(report));
+                self.sum_up();
+            }
+        }
+    }
+
+    /// Ends the attempt in force without a result.
+    pub(super) fn give_up(&mut self, index: u32, how: AttemptStep, rests_until: Option<Timestamp>) {
+        self.task(index).step(TaskStep::GiveUp { how, rests_until });
+        self.active -= 1;
+        if rests_until.is_none() {
+            self.ready.insert(index);
+        }
+        match how {
+            AttemptStep::Fail => self.failed_attempts += 1,
+            AttemptStep::Lose => self.lost_attempts += 1,
+            AttemptStep::Start | AttemptStep::Commit | AttemptStep::Cancel => {}
+        }
+    }
+
+    /// Ends the rest of a task.
+    pub(super) fn wake(&mut self, index: u32) {
+        self.task(index).step(TaskStep::Wake);
+        self.ready.insert(index);
+    }
+
+    /// Makes a task whose committed output is gone pending again; returns what was committed.
+    pub(super) fn revoke(&mut self, index: u32) -> Commit {
+        let task = self.task(index);
+        let commit = *task.commit().expect("only a done task is revoked");
+        task.step(TaskStep::Revoke);
+        self.done -= 1;
+        self.done_bytes -= commit.bytes;
+        self.ready.insert(index);
+        commit
+    }
+
+    /// Tasks that rest, and until when.
+    pub(super) fn resting(&self) -> impl Iterator<Item = (Timestamp, u32)> {
+        (0..).zip(&self.tasks).filter_map(|(index, task)| match task.state {
+            TaskState::Pending { rests_until } => rests_until.map(|until| (until, index)),
+            TaskState::Active(_) | TaskState::Done(_) => None,
+        })
+    }
+
+    /// What is shown of the stage.
+    pub(super) fn view(&self, input_bytes: u64) -> StageView {
+        StageView {
+            tasks: self.len(),
+            done: self.done,
+            active: self.active,
+            failed_attempts: self.failed_attempts,
+            lost_attempts: self.lost_attempts,
+            input_bytes,
+            done_bytes: self.done_bytes,
+        }
+    }
+
+    fn sum_up(&mut self) {
+        self.counters = Counters::default();
+        self.stats = AttemptStats::default();
+        for report in self.tasks.iter().filter_map(|task| task.committed.as_ref()) {
+            self.counters.merge(&report.counters);
+            self.stats.merge(&report.stats);
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! Worker sessions: leases, load and who may be given work. It knows attempts only by id and
+//! never looks into a job.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use gristmill_common::ids::{JobAttempt, JobId, SessionId, WorkerId};
+use gristmill_common::time::Timestamp;
+
+use super::config::SchedulerConfig;
+use super::event::WorkerProfile;
+use super::view::{SessionState, WorkerView};
+
+/// Where a session is in its life: `Live <-> Suspect`, then `Lost` or `Left` for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SessionLife {
+    /// Its stream is open.
+    Live {
+        /// When it was heard last.
+        heard: Timestamp,
+    },
+    /// Its stream broke.
+    Suspect {
+        /// When it was heard last.
+        heard: Timestamp,
+        /// When the stream broke.
+        since: Timestamp,
+    },
+    /// Its time ran out, or its worker registered anew.
+    Lost,
+    /// Its worker stopped in order.
+    Left,
+}
+
+/// What can happen to a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SessionStep {
+    /// It reported.
+    Hear(Timestamp),
+    /// Its stream broke.
+    Break(Timestamp),
+    /// It opened a new stream.
+    Resume(Timestamp),
+    /// Its time ran out, or its worker registered anew.
+    Lose,
+    /// Its worker stops in order.
+    Leave,
+}
+
+impl SessionLife {
+    /// The life after `step`. Whatever happens to a session that is over changes nothing.
+    pub(super) fn after(self, step: SessionStep) -> SessionLife {
+        match (self, step) {
+            (SessionLife::Live { .. } | SessionLife::Suspect { .. }, SessionStep::Resume(heard))
+            | (SessionLife::Live { .. }, SessionStep::Hear(heard)) => SessionLife::Live { heard },
+            // A late report on the old stream proves life, not that the worker can be reached.
+            (SessionLife::Suspect { since, .. }, SessionStep::Hear(heard)) => SessionLife::Suspect { heard, since },
+            (SessionLife::Live { heard }, SessionStep::Break(since)) => SessionLife::Suspect { heard, since },
+            (SessionLife::Suspect { heard, since }, SessionStep::Break(_)) => SessionLife::Suspect { heard, since },
+            (SessionLife::Live { .. } | SessionLife::Suspect { .. }, SessionStep::Lose) => SessionLife::Lost,
+            (SessionLife::Live { .. } | SessionLife::Suspect { .. }, SessionStep::Leave) => SessionLife::Left,
+            (
+                SessionLife::Lost | SessionLife::Left,
+                SessionStep::Hear(_)
+                | SessionStep::Break(_)
+                | SessionStep::Resume(_)
+                | SessionStep::Lose
+                | SessionStep::Leave,
+            ) => self,
+        }
+    }
+
+    /// The kind, as shown.
+    pub(super) fn state(self) -> SessionState {
+        match self {
+            SessionLife::Live { .. } => SessionState::Live,
+            SessionLife::Suspect { .. } => SessionState::Suspect,
+            SessionLife::Lost => SessionState::Lost,
+            SessionLife::Left => SessionState::Left,
+        }
+    }
+}
+
+/// One session.
+#[derive(Debug, Clone)]
+pub(super) struct Session {
+    /// Who it is and what it can do.
+    pub(super) profile: Arc<WorkerProfile>,
+    /// Where it is in its life.
+    pub(super) life: SessionLife,
+    /// Attempts in force on it.
+    pub(super) active: BTreeSet<JobAttempt>,
+    /// Jobs of which it ever got an attempt and which are not forgotten.
+    pub(super) jobs: BTreeSet<JobId>,
+    /// Attempts of it that were committed.
+    pub(super) committed: u64,
+    /// Attempts of it that failed and counted.
+    pub(super) failed: u64,
+}
+
+impl Session {
+    /// Whether it is neither lost nor left.
+    pub(super) fn is_open(&self) -> bool {
+        match self.life.state() {
+            SessionState::Live | SessionState::Suspect => true,
+            SessionState::Lost | SessionState::Left => false,
+        }
+    }
+
+    /// Whether it may be given work when it has room.
+    pub(super) fn is_live(&self) -> bool {
+        self.life.state() == SessionState::Live && self.profile.slots > 0
+    }
+
+    /// Attempts for each slot, in units fine enough to compare workers of different sizes.
+    fn load(&self) -> u64 {
+        ((self.active.len() as u64) << 20) / u64::from(self.profile.slots.max(1))
+    }
+
+    fn deadline(&self, config: &SchedulerConfig) -> Option<Timestamp> {
+        let deadline = match self.life {
+            SessionLife::Live { heard } => heard + config.lease,
+            SessionLife::Suspect { heard, since } => (heard + config.lease).min(since + config.resume_grace),
+            SessionLife::Lost | SessionLife::Left => return None,
+        };
+        // The end of time is never reached.
+        Some(deadline).filter(|deadline| *deadline != Timestamp::from_micros(u64::MAX))
+    }
+}
+
+/// All sessions that are open, and those that ended lately.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Sessions {
+    all: BTreeMap<SessionId, Session>,
+    by_worker: BTreeMap<WorkerId, SessionId>,
+    /// Sessions that may be given work, the least loaded first.
+    with_room: BTreeSet<(u64, SessionId)>,
+    deadlines: BTreeSet<(Timestamp, SessionId)>,
+    ended: VecDeque<SessionId>,
+}
+
+impl Sessions {
+    /// Adds a session.
+    ///
+    /// # Panics
+    ///
+    /// If the id was used before, or the worker has an open session.
+    pub(super) fn add(&mut self, id: SessionId, profile: Arc<WorkerProfile>, now: Timestamp, config: &SchedulerConfig) {
+        assert!(!self.all.contains_key(&id), "session id {id} was used before");
+        let earlier = self.by_worker.insert(profile.worker, id);
+        assert!(earlier.is_none(), "the earlier session of {} must have ended", profile.worker);
+        let life = SessionLife::Live { heard: now };
+        let (active, jobs) = (BTreeSet::new(), BTreeSet::new());
+        self.all.insert(id, Session { profile, life, active, jobs, committed: 0, failed: 0 });
+        self.index(id, config);
+    }
+
+    /// The session, if it is remembered.
+    pub(super) fn get(&self, id: SessionId) -> Option<&Session> {
+        self.all.get(&id)
+    }
+
+    /// The session, if it is neither lost nor left.
+    pub(super) fn open(&self, id: SessionId) -> Option<&Session> {
+        self.get(id).filter(|session| session.is_open())
+    }
+
+    /// The open session of a worker.
+    pub(super) fn of_worker(&self, worker: WorkerId) -> Option<SessionId> {
+        self.by_worker.get(&worker).copied()
+    }
+
+    /// All remembered sessions, in session order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (SessionId, &Session)> {
+        self.all.iter().map(|(id, session)| (*id, session))
+    }
+
+    /// Sessions that may be given work, the least loaded first, with their load.
+    pub(super) fn with_room(&self) -> impl Iterator<Item = (u64, SessionId, &Session)> {
+        self.with_room.iter().map(|(load, id)| (*load, *id, &self.all[id]))
+    }
+
+    /// The session whose time runs out next.
+    pub(super) fn next_deadline(&self) -> Option<(Timestamp, SessionId)> {
+        self.deadlines.first().copied()
+    }
+
+    /// Changes an open session, and its place among the others accordingly.
+    pub(super) fn update(&mut self, id: SessionId, config: &SchedulerConfig, change: impl FnOnce(&mut Session)) {
+        let session = self.all.get_mut(&id).expect("the caller knows the session");
+        self.with_room.remove(&(session.load(), id));
+        if let Some(deadline) = session.deadline(config) {
+            self.deadlines.remove(&(deadline, id));
+        }
+        change(session);
+        self.index(id, config);
+    }
+
+    /// Ends an open session and forgets the oldest ended ones; returns its attempts in force.
+    pub(super) fn end(&mut self, id: SessionId, step: SessionStep, config: &SchedulerConfig) -> BTreeSet<JobAttempt> {
+        let mut active = BTreeSet::new();
+        self.update(id, config, |session| {
+            session.life = session.life.after(step);
+            active = std::mem::take(&mut session.active);
+        });
+        self.by_worker.remove(&self.all[&id].profile.worker);
+        self.ended.push_back(id);
+        while self.ended.len() > config.ended_sessions_kept {
+            let oldest = self.ended.pop_front().expect("it is not empty");
+            self.all.remove(&oldest);
+        }
+        active
+    }
+
+    /// Forgets that sessions had attempts of a job.
+    pub(super) fn forget_job(&mut self, job: JobId) {
+        for session in self.all.values_mut() {
+            session.jobs.remove(&job);
+        }
+    }
+
+    /// What is shown of the sessions, in session order.
+    pub(super) fn views(&self) -> Vec<WorkerView> {
+        let view = |(id, session): (SessionId, &Session)| WorkerView {
+            worker: session.profile.worker,
+            session: id,
+            state: session.life.state(),
+            address: session.profile.address.clone(),
+            slots: session.profile.slots,
+            active: u32::try_from(session.active.len()).unwrap_or(u32::MAX),
+            committed: session.committed,
+            failed: session.failed,
+        };
+        self.iter().map(view).collect()
+    }
+
+    /// Says what is wrong with the indexes, if anything is.
+    pub(super) fn check(&self, config: &SchedulerConfig) -> Result<(), String> {
+        let mut expected = Sessions { all: self.all.clone(), ended: self.ended.clone(), ..Sessions::default() };
+        for (id, session) in self.iter().filter(|(_, session)| session.is_open()) {
+            expected.index(id, config);
+            let worker = session.profile.worker;
+            if expected.by_worker.insert(worker, id).is_some() {
+                return Err(format!("{worker} has two open sessions"));
+            }
+        }
+        if expected.with_room != self.with_room {
+            return Err(format!("sessions with room are {:?}, not {:?}", expected.with_room, self.with_room));
+        }
+        if expected.deadlines != self.deadlines {
+            return Err(format!("deadlines are {:?}, not {:?}", expected.deadlines, self.deadlines));
+        }
+        if expected.by_worker != self.by_worker {
+            return Err(format!("workers are {:?}, not {:?}", expected.by_worker, self.by_worker));
+        }
+        let over = self.all.iter().find(|(_, session)| !session.is_open() && !session.active.is_empty());
+        over.map_or(Ok(()), |(id, _)| Err(format!("session {id} is over and holds attempts")))
+    }
+
+    fn index(&mut self, id: SessionId, config: &SchedulerConfig) {
+        let session = &self.all[&id];
+        if let Some(deadline) = session.deadline(config) {
+            self.deadlines.insert((deadline, id));
+        }
+        let slots = session.profile.slots as usize;
+        let room = slots.saturating_mul(1 + config.queue_per_slot as usize);
+        if session.is_live() && session.active.len() < room {
+            self.with_room.insert((session.load(), id));
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! How a command ends: the documented exit codes, and the error that every verb returns. Prints
+//! nothing; `render::error` does.
+
+use std::process::ExitCode;
+
+use gristmill_common::failure::Failure;
+
+/// The documented exit codes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// The command did what it was asked.
+    Succeeded,
+    /// The job failed, or the command could not be carried out.
+    Failed,
+    /// The command line or a setting cannot be.
+    Usage,
+    /// The job was rejected before it started.
+    Rejected,
+    /// The master does not answer.
+    Unreachable,
+    /// The user interrupted.
+    Interrupted,
+}
+
+impl Exit {
+    /// The number that the shell sees.
+    pub(crate) fn number(self) -> u8 {
+        match self {
+            Exit::Succeeded => 0,
+            Exit::Failed => 1,
+            Exit::Usage => 2,
+            Exit::Rejected => 3,
+            Exit::Unreachable => 4,
+            Exit::Interrupted => 130,
+        }
+    }
+
+    fn code(self) -> &'static str {
+        match self {
+            Exit::Succeeded => "OK",
+            Exit::Failed => "FAILED",
+            Exit::Usage => "USAGE",
+            Exit::Rejected => "REJECTED",
+            Exit::Unreachable => "UNREACHABLE",
+            Exit::Interrupted => "INTERRUPTED",
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        ExitCode::from(exit.number())
+    }
+}
+
+/// What went wrong, why, and what to try.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CliError {
+    /// The exit code that follows from it.
+    pub(crate) exit: Exit,
+    /// The kind, for programs: a failure's code, or a word for the exit code.
+    pub(crate) code: String,
+    /// What went wrong: a lower-case fragment that names the object.
+    pub(crate) message: String,
+    /// The causes, outermost first.
+    pub(crate) causes: Vec<String>,
+    /// What to try.
+    pub(crate) hints: Vec<String>,
+}
+
+impl CliError {
+    /// An error that ends with `exit`.
+    pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self { exit, code: exit.code().to_owned(), message: message.into(), causes: vec![], hints: vec![] }
+    }
+
+    /// An error of an operation: its text, with its sources as causes.
+    pub(crate) fn of(exit: Exit, error: &dyn std::error::Error) -> Self {
+        let problem = Self::new(exit, error.to_string());
+        match error.source() {
+            Some(source) => problem.because(source),
+            None => problem,
+        }
+    }
+
+    /// A command line or setting that cannot be.
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self::new(Exit::Usage, message)
+    }
+
+    /// A job that failed.
+    pub(crate) fn job_failed(failure: &Failure) -> Self {
+        Self { code: failure.code.to_string(), ..Self::new(Exit::Failed, format!("the job failed: {failure}")) }
+    }
+
+    /// A job that the user interrupted.
+    pub(crate) fn interrupted() -> Self {
+        Self::new(Exit::Interrupted, "interrupted: the job was cancelled")
+    }
+
+    /// The same with `error` and its sources as causes.
+    #[must_use]
+    pub(crate) fn because(mut self, error: &dyn std::error::Error) -> Self {
+        let mut next = Some(error);
+        while let Some(error) = next {
+            self.causes.push(error.to_string());
+            next = error.source();
+        }
+        self
+    }
+
+    /// The same with something to try.
+    #[must_use]
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+}

@@ -1,0 +1,87 @@
+//! `gristmill explain`: what a job would do, without doing it.
+
+use clap::{ArgMatches, Args as _, Command};
+use gristmill_common::size::ByteSize;
+use gristmill_common::spec::JobSpec;
+use gristmill_common::task::JobPlan;
+use gristmill_master::runtime::{PreparedJob, fresh_job_id, prepare};
+use serde_json::json;
+
+use super::args::{JobArgs, JobRequest};
+use super::error::{CliError, Exit};
+use super::{Context, job_of, job_verb, rejection};
+use crate::entry::JobTable;
+use crate::render::summary::grouped;
+
+pub(super) fn command(jobs: &JobTable, program: &str) -> Command {
+    let verb = Command::new("explain").about("Show the plan of a job and check its output, without running it");
+    job_verb(JobArgs::augment_args(verb), jobs, program)
+}
+
+pub(super) fn execute(context: &Context, matches: &ArgMatches) -> Result<Exit, CliError> {
+    let (entry, matches) = job_of(context, matches);
+    let request = JobRequest::read(context, entry, matches)?;
+    // Claiming the output is the only sure check; the claim is given up at once and leaves nothing.
+    let prepared = prepare(request.spec, fresh_job_id(&context.clock)).map_err(|error| rejection(&error))?;
+    let PreparedJob { spec, plan, claim, .. } = prepared;
+    claim.undo().map_err(|error| CliError::of(Exit::Failed, &error))?;
+    if context.console.json {
+        context.console.data(object(&spec, &plan));
+    } else {
+        context.console.data(text(&spec, &plan).trim_end());
+    }
+    Ok(Exit::Succeeded)
+}
+
+/// The smallest, the mean and the largest split in bytes.
+fn split_sizes(plan: &JobPlan) -> [u64; 3] {
+    let sizes: Vec<u64> = plan.splits.iter().map(|split| split.bytes()).collect();
+    let count = sizes.len().max(1) as u64;
+    let smallest = sizes.iter().min().copied().unwrap_or(0);
+    let largest = sizes.iter().max().copied().unwrap_or(0);
+    [smallest, sizes.iter().sum::<u64>() / count, largest]
+}
+
+fn object(spec: &JobSpec, plan: &JobPlan) -> serde_json::Value {
+    let [smallest, mean, largest] = split_sizes(plan);
+    json!({
+        "name": spec.job,
+        "shape": spec.shape,
+        "output": spec.output.to_string(),
+        "output_check": "ok",
+        "objects": plan.objects,
+        "input_bytes": plan.input_bytes,
+        "map_tasks": plan.splits.len(),
+        "reduce_tasks": plan.reducers,
+        "split_bytes": { "smallest": smallest, "mean": mean, "largest": largest },
+        "attempt_bytes": spec.attempt_bytes,
+        "warnings": plan.warnings,
+        "spec": spec,
+    })
+}
+
+fn text(spec: &JobSpec, plan: &JobPlan) -> String {
+    let [smallest, mean, largest] = split_sizes(plan).map(ByteSize);
+    let sizes = if smallest == largest { mean.to_string() } else { format!("{smallest} to {largest}, mean {mean}") };
+    let reduce = match plan.reducers {
+        0 => "none: each map task writes a part".to_owned(),
+        1 => "1 task, writes 1 part".to_owned(),
+        reducers => format!("{reducers} tasks, write {reducers} parts"),
+    };
+    let replaces = if spec.overwrite { ", replacing what is there" } else { "" };
+    let mut text = format!(
+        "{}\n  input    {} in {} objects\n  map      {} tasks of {sizes}\n  reduce   {reduce}\n  memory   {} for each \
+         attempt\n  records  end at {}\n  output   {}{replaces}: can be written\n",
+        spec.job,
+        ByteSize(plan.input_bytes),
+        grouped(plan.objects),
+        grouped(plan.splits.len() as u64),
+        spec.attempt_bytes,
+        spec.line_rule,
+        spec.output,
+    );
+    for warning in &plan.warnings {
+        text.push_str(&format!("  warning: {warning}\n"));
+    }
+    text
+}

@@ -1,0 +1,242 @@
+//! The command line: one file a verb. Here are the verbs' list, parsing, dispatch and exit codes.
+//!
+//! | files | verbs |
+//! |---|---|
+//! | `run.rs`, `submit.rs`, `explain.rs` | a job: here, on a cluster, or only its plan |
+//! | `status.rs`, `watch.rs`, `cancel.rs`, `jobs.rs`, `workers.rs` | questions and orders to a master |
+//! | `master.rs`, `worker.rs`, `cluster.rs` | the processes of a cluster |
+//! | `demo.rs`, `generate.rs`, `completions.rs` | to try it out |
+//!
+//! | file | shared by them |
+//! |---|---|
+//! | `args.rs` | flags of a job, and the spec they make |
+//! | `settings.rs` | `gristmill.toml` and `GRISTMILL_*` |
+//! | `error.rs` | exit codes and the error that verbs return |
+//! | `client.rs` | the master's URL, the connection, a job followed to its end |
+//! | `interrupt.rs` | Ctrl-C and SIGTERM |
+
+mod args;
+mod cancel;
+mod client;
+mod completions;
+pub(crate) mod error;
+mod explain;
+mod generate;
+mod interrupt;
+mod jobs;
+mod run;
+mod settings;
+mod status;
+mod submit;
+mod watch;
+mod workers;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use gristmill_common::time::Clock;
+use gristmill_master::runtime::{RefusalClass, SubmitError};
+
+use crate::entry::{JobEntry, JobTable};
+use crate::render;
+use crate::render::console::Console;
+use error::{CliError, Exit};
+use settings::Settings;
+
+/// What every verb is handed.
+#[derive(Debug)]
+pub(crate) struct Context {
+    /// The two output streams.
+    pub(crate) console: Console,
+    /// File and environment settings.
+    pub(crate) settings: Settings,
+    /// The jobs of this binary.
+    pub(crate) jobs: JobTable,
+    /// What relative paths are relative to.
+    pub(crate) current_dir: PathBuf,
+    /// This process's clock.
+    pub(crate) clock: Clock,
+    /// How this binary was called, for examples and hints.
+    pub(crate) program: String,
+}
+
+/// One verb of the command line.
+struct Verb {
+    name: &'static str,
+    command: fn(&JobTable, &str) -> Command,
+    execute: fn(&Context, &ArgMatches) -> Result<Exit, CliError>,
+}
+
+/// The verbs in the order in which `--help` lists them.
+const VERBS: &[Verb] = &[
+    Verb { name: "run", command: run::command, execute: run::execute },
+    Verb { name: "submit", command: submit::command, execute: submit::execute },
+    Verb { name: "explain", command: explain::command, execute: explain::execute },
+    Verb { name: "status", command: status::command, execute: status::execute },
+    Verb { name: "watch", command: watch::command, execute: watch::execute },
+    Verb { name: "cancel", command: cancel::command, execute: cancel::execute },
+    Verb { name: "jobs", command: jobs::command, execute: jobs::execute },
+    Verb { name: "workers", command: workers::command, execute: workers::execute },
+    Verb { name: "generate", command: generate::command, execute: generate::execute },
+    Verb { name: "completions", command: completions::command, execute: completions::execute },
+];
+
+/// The whole program of a job crate: the command line over its jobs.
+///
+/// The same binary runs them in one process (`run`), submits them to a cluster (`submit`), and is
+/// started by workers to execute them. Give it nothing that prints to stdout before this is called.
+///
+/// # Panics
+///
+/// If two jobs have the same name.
+pub fn main(jobs: impl IntoIterator<Item = JobEntry>) -> ExitCode {
+    let clock = Clock::start();
+    let jobs = JobTable::new(jobs);
+    let args: Vec<OsString> = std::env::args_os().collect();
+    let told = |flag: &str| args.iter().any(|arg| arg == flag);
+    // Errors of parsing obey these flags too, and parsing cannot tell them once it has failed.
+    let console = Console { json: told("--json"), quiet: told("--quiet") || told("-q") };
+    let exit = match start(clock, jobs, console, &args) {
+        Ok(exit) => exit,
+        Err(error) => {
+            render::error::show(console, &error);
+            error.exit
+        }
+    };
+    exit.into()
+}
+
+fn start(clock: Clock, jobs: JobTable, console: Console, args: &[OsString]) -> Result<Exit, CliError> {
+    let program = args.first().map(Path::new).and_then(Path::file_name);
+    let program = program.map_or_else(|| "gristmill".to_owned(), |name| name.to_string_lossy().into_owned());
+    let matches = match command(&jobs, &program).try_get_matches_from(args) {
+        Ok(matches) => matches,
+        Err(error) if !error.use_stderr() => {
+            // `--help` and `--version`; coloured if stdout is a terminal.
+            let _gone = error.print();
+            return Ok(Exit::Succeeded);
+        }
+        Err(error) if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand && !console.json => {
+            let _gone = error.print();
+            return Ok(Exit::Usage);
+        }
+        Err(error) => return Err(usage_error(&error)),
+    };
+    let console = Console { json: matches.get_flag("json"), quiet: matches.get_flag("quiet") };
+    let current_dir = std::env::current_dir()
+        .map_err(|error| CliError::usage("cannot tell the current folder").because(&error))?;
+    let variables = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let config = matches.get_one::<PathBuf>("config").map(PathBuf::as_path);
+    let settings = Settings::load(config, &current_dir, variables)?;
+    let context = Context { console, settings, jobs, current_dir, clock, program };
+    let (name, matches) = matches.subcommand().expect("clap demands a verb");
+    let verb = VERBS.iter().find(|verb| verb.name == name).expect("clap knows only these verbs");
+    (verb.execute)(&context, matches)
+}
+
+/// The whole command line.
+fn command(jobs: &JobTable, program: &str) -> Command {
+    let flag = |name: &'static str| Arg::new(name).long(name).global(true).action(ArgAction::SetTrue).display_order(90);
+    Command::new("gristmill")
+        .version(version())
+        .about("MapReduce in ordinary Rust crates: on this machine, or the same binary on a cluster")
+        .after_help(format!(
+            "Example:\n  {program} run word-count -i 'books/*.txt' -o counts\n\n{}\n\nExit codes: 0 succeeded, \
+             1 failed, 2 usage, 3 rejected before it started, 4 master unreachable, 130 interrupted",
+            Settings::help()
+        ))
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .disable_help_subcommand(true)
+        .arg(flag("json").help("Print one JSON object on stdout, also for errors"))
+        .arg(flag("quiet").short('q').help("Print nothing but errors to stderr"))
+        .arg(
+            Arg::new("config")
+                .long("config")
+                .value_name("FILE")
+                .global(true)
+                .display_order(91)
+                .value_parser(clap::value_parser!(PathBuf))
+                .help("The settings file [default: gristmill.toml, if there is one]"),
+        )
+        .subcommands(VERBS.iter().map(|verb| (verb.command)(jobs, program)))
+}
+
+/// The version, with the commit if the build was told it.
+fn version() -> String {
+    let version = env!("CARGO_PKG_VERSION");
+    match option_env!("GRISTMILL_GIT_HASH") {
+        Some(hash) => format!("{version} ({hash})"),
+        None => version.to_owned(),
+    }
+}
+
+/// A verb whose subcommands are the jobs, each with the flags of the verb and its own options.
+fn job_verb(verb: Command, jobs: &JobTable, program: &str) -> Command {
+    let name = verb.get_name().to_owned();
+    let example = |job: &str| format!("Example:\n  {program} {name} {job} -i 'books/*.txt' -o counts");
+    let commands = jobs.entries().iter().map(|entry| entry.command().after_help(example(entry.name())));
+    verb.subcommand_required(true)
+        .arg_required_else_help(true)
+        .disable_help_subcommand(true)
+        // `-i a.txt word-count`: the job is not another input.
+        .subcommand_precedence_over_arg(true)
+        .subcommand_value_name("JOB")
+        .after_help(example(jobs.entries().first().map_or("JOB", JobEntry::name)))
+        .subcommands(commands)
+}
+
+/// The job that a job verb was given, and its own matches.
+fn job_of<'a>(context: &'a Context, matches: &'a ArgMatches) -> (&'a JobEntry, &'a ArgMatches) {
+    let (name, matches) = matches.subcommand().expect("clap demands a job");
+    (context.jobs.find(name).expect("clap knows only these jobs"), matches)
+}
+
+/// A job that cannot start.
+fn rejection(error: &SubmitError) -> CliError {
+    let exit = match error.class() {
+        RefusalClass::Usage => Exit::Usage,
+        RefusalClass::Rejected => Exit::Rejected,
+    };
+    let problem = CliError::of(exit, error);
+    match error.hint() {
+        Some(hint) => problem.hint(hint),
+        None => problem,
+    }
+}
+
+/// A parse error in our own form.
+fn usage_error(error: &clap::Error) -> CliError {
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.clone()),
+        Some(ContextValue::Strings(texts)) => texts.first().cloned(),
+        _ => None,
+    };
+    let usage = error.get(ContextKind::Usage).map(|usage| usage.to_string()).unwrap_or_default();
+    let usage = usage.trim().trim_start_matches("Usage:").trim().to_owned();
+    let verb = usage.split(' ').nth(1).unwrap_or_default();
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return CliError::usage("a command or job is missing").hint("--help lists them");
+    }
+    let rendered = error.render().to_string();
+    let first = rendered.lines().next().unwrap_or_default();
+    let mut message = first.strip_prefix("error: ").unwrap_or(first).to_owned();
+    if let (ErrorKind::InvalidSubcommand, Some(name)) = (error.kind(), text(ContextKind::InvalidSubcommand)) {
+        let what = if JOB_VERBS.contains(&verb) { "job" } else { "command" };
+        message = format!("unknown {what} {name:?}");
+    }
+    let mut problem = CliError::usage(message);
+    if let Some(similar) = text(ContextKind::SuggestedSubcommand).or_else(|| text(ContextKind::SuggestedArg)) {
+        problem = problem.hint(format!("did you mean {similar:?}?"));
+    }
+    if let Some(values) = text(ContextKind::ValidValue) {
+        problem = problem.hint(format!("possible values: {values}"));
+    }
+    if usage.is_empty() { problem } else { problem.hint(format!("usage: {usage}")) }
+}
+
+/// The verbs whose subcommands are jobs.
+const JOB_VERBS: [&str; 3] = ["run", "submit", "explain"];

@@ -1,0 +1,191 @@
+//! The jobs of a binary: their names, their options on the command line, and how each is built. It
+//! runs none of them.
+
+use std::fmt;
+use std::sync::Arc;
+
+use clap::ArgMatches;
+use gristmill_common::job::{MapOnly, MapReduce};
+use gristmill_common::program::{JobVisitor as _, OptionError, Program};
+use gristmill_common::spec::JobSpec;
+use gristmill_jobs::{Distinct, Grep, InvertedIndex, WordCount};
+use gristmill_worker::engine::{AnyJob, IntoAnyJob, JobSource};
+use serde_json::{Map, Value};
+
+/// A job under the name by which the command line and job specs call it.
+#[derive(Clone)]
+pub struct JobEntry {
+    name: String,
+    about: Option<String>,
+    program: Arc<dyn AnyProgram>,
+}
+
+/// A job with a reduce and without options.
+///
+/// # Examples
+///
+/// See the [crate's first example](crate).
+pub fn job<J: MapReduce>(name: impl Into<String>, job: J) -> JobEntry {
+    JobEntry::new(name, Fixed(IntoAnyJob.map_reduce(job)))
+}
+
+/// A job without reduce and without options.
+pub fn map_only_job<J: MapOnly>(name: impl Into<String>, job: J) -> JobEntry {
+    JobEntry::new(name, Fixed(IntoAnyJob.map_only(job)))
+}
+
+/// A job with options of its own: the fields of `P` become flags of `run NAME` and `submit NAME`,
+/// and the doc comment of `P` its description.
+///
+/// The flags must differ from those every job has (`run --help` lists them).
+pub fn job_with_options<P: Program>(name: impl Into<String>) -> JobEntry {
+    JobEntry::new(name, WithOptions::<P>(std::marker::PhantomData))
+}
+
+/// The jobs that the shipped binary brings along.
+pub fn ready_made_jobs() -> Vec<JobEntry> {
+    vec![
+        job_with_options::<WordCount>("word-count"),
+        job_with_options::<Grep>("grep"),
+        job_with_options::<Distinct>("distinct"),
+        job_with_options::<InvertedIndex>("inverted-index"),
+        job_with_options::<gristmill_jobs::Copy>("copy"),
+    ]
+}
+
+impl JobEntry {
+    fn new(name: impl Into<String>, program: impl AnyProgram + 'static) -> Self {
+        Self { name: name.into(), about: None, program: Arc::new(program) }
+    }
+
+    /// Sets the line that `run --help` shows beside the job's name.
+    #[must_use]
+    pub fn about(mut self, about: impl Into<String>) -> Self {
+        self.about = Some(about.into());
+        self
+    }
+
+    /// The job's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The job as a subcommand: its name, description and options.
+    pub(crate) fn command(&self) -> clap::Command {
+        let heading = format!("Options of {}", self.name);
+        let command = clap::Command::new(self.name.clone()).next_help_heading(heading);
+        let command = self.program.augment(command);
+        match &self.about {
+            Some(about) => command.about(about.clone()),
+            None => command,
+        }
+    }
+
+    /// The options given on the command line, as the job spec carries them.
+    pub(crate) fn options(&self, matches: &ArgMatches) -> Result<Value, ReadOptionsError> {
+        self.program.options(matches)
+    }
+
+    /// The job with these options.
+    pub(crate) fn build(&self, options: &Value) -> Result<Arc<dyn AnyJob>, OptionError> {
+        self.program.build(options)
+    }
+}
+
+impl fmt::Debug for JobEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JobEntry").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// Why options of a command line make no job spec.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReadOptionsError {
+    /// The command line does not parse.
+    #[error(transparent)]
+    Usage(#[from] clap::Error),
+    /// The options do not serialise: the job's `Serialize` fails.
+    #[error("cannot serialise the job's options")]
+    Serialize(#[from] serde_json::Error),
+}
+
+/// All jobs of this binary.
+#[derive(Debug, Clone)]
+pub(crate) struct JobTable {
+    entries: Vec<JobEntry>,
+}
+
+impl JobTable {
+    /// A table of these jobs, in this order.
+    ///
+    /// # Panics
+    ///
+    /// If two have the same name.
+    pub(crate) fn new(entries: impl IntoIterator<Item = JobEntry>) -> Self {
+        let entries: Vec<JobEntry> = entries.into_iter().collect();
+        for (index, entry) in entries.iter().enumerate() {
+            let twice = entries[..index].iter().any(|other| other.name == entry.name);
+            assert!(!twice, "two jobs are named {:?}", entry.name);
+        }
+        Self { entries }
+    }
+
+    /// The jobs in order.
+    pub(crate) fn entries(&self) -> &[JobEntry] {
+        &self.entries
+    }
+
+    /// The job of this name.
+    pub(crate) fn find(&self, name: &str) -> Option<&JobEntry> {
+        self.entries.iter().find(|entry| entry.name == name)
+    }
+}
+
+impl JobSource for JobTable {
+    fn build(&self, spec: &JobSpec) -> Result<Arc<dyn AnyJob>, OptionError> {
+        let entry = self
+            .find(&spec.job)
+            .ok_or_else(|| OptionError::new(format!("this binary has no job named {:?}", spec.job)))?;
+        entry.build(&spec.options)
+    }
+}
+
+trait AnyProgram: Send + Sync {
+    fn augment(&self, command: clap::Command) -> clap::Command;
+    fn options(&self, matches: &ArgMatches) -> Result<Value, ReadOptionsError>;
+    fn build(&self, options: &Value) -> Result<Arc<dyn AnyJob>, OptionError>;
+}
+
+struct Fixed(Arc<dyn AnyJob>);
+
+impl AnyProgram for Fixed {
+    fn augment(&self, command: clap::Command) -> clap::Command {
+        command
+    }
+
+    fn options(&self, _matches: &ArgMatches) -> Result<Value, ReadOptionsError> {
+        Ok(Value::Object(Map::new()))
+    }
+
+    fn build(&self, _options: &Value) -> Result<Arc<dyn AnyJob>, OptionError> {
+        Ok(Arc::clone(&self.0))
+    }
+}
+
+struct WithOptions<P>(std::marker::PhantomData<fn() -> P>);
+
+impl<P: Program> AnyProgram for WithOptions<P> {
+    fn augment(&self, command: clap::Command) -> clap::Command {
+        P::augment_args(command)
+    }
+
+    fn options(&self, matches: &ArgMatches) -> Result<Value, ReadOptionsError> {
+        Ok(serde_json::to_value(P::from_arg_matches(matches)?)?)
+    }
+
+    fn build(&self, options: &Value) -> Result<Arc<dyn AnyJob>, OptionError> {
+        let program = P::deserialize(options)
+            .map_err(|error| OptionError::new(format!("the options do not fit this build of the job: {error}")))?;
+        program.visit(IntoAnyJob)
+    }
+}

@@ -1,0 +1,91 @@
+//! One attempt of an embedded run: finds its segments, runs the engine on the calling thread.
+
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+
+use gristmill_common::failure::{Failure, FailureCode};
+use gristmill_common::ids::{AttemptId, JobAttempt, JobId, Stage};
+use gristmill_common::spec::JobSpec;
+use gristmill_common::task::{AttemptReport, JobPlan, SegmentSource};
+use gristmill_master::scheduler::AttemptWork;
+use gristmill_sys::positions::RecordPosition;
+use gristmill_worker::engine::shuffle::{MapOutput, SegmentError};
+use gristmill_worker::engine::{AnyJob, AttemptContext, Compression, EngineTask, LocalSegment, map_output_path};
+use gristmill_worker::executor::run_in_hand;
+
+/// A planned job and where it works.
+#[derive(Clone, Copy)]
+pub(super) struct Embedded<'a> {
+    /// Its id.
+    pub(super) id: JobId,
+    /// What was asked for.
+    pub(super) spec: &'a JobSpec,
+    /// Its tasks.
+    pub(super) plan: &'a JobPlan,
+    /// Its code.
+    pub(super) job: &'a dyn AnyJob,
+    /// Its folder in scratch.
+    pub(super) scratch: &'a Path,
+    /// Where its parts are staged.
+    pub(super) staging: &'a Path,
+}
+
+impl Embedded<'_> {
+    /// Runs an attempt to its end. A panic of the engine itself is a failure too: whoever waits for
+    /// the report must not wait for ever.
+    pub(super) fn run(
+        &self,
+        id: JobAttempt,
+        work: &AttemptWork,
+        position: &RecordPosition,
+        cancelled: &AtomicBool,
+    ) -> Result<AttemptReport, Failure> {
+        let context = AttemptContext {
+            id,
+            spec: self.spec,
+            scratch: self.scratch,
+            staging: self.staging,
+            // Segments stay on this disk: compressing them costs more than it saves.
+            compression: Compression::None,
+            cancelled,
+            position,
+        };
+        let task = id.attempt.task;
+        match (task.stage, work) {
+            (Stage::Map, AttemptWork::Map) => {
+                let split = &self.plan.splits[task.index as usize];
+                run_in_hand(self.job, &EngineTask::Map { split, partitions: self.plan.reducers }, &context)
+            }
+            (Stage::Reduce, AttemptWork::Reduce { sources }) => {
+                let segments = self.segments(task.index, sources)?;
+                run_in_hand(self.job, &EngineTask::Reduce { segments: &segments }, &context)
+            }
+            (Stage::Map, AttemptWork::Reduce { .. }) | (Stage::Reduce, AttemptWork::Map) => {
+                unreachable!("the work of {id} is of the other stage")
+            }
+        }
+    }
+
+    /// A partition's segments, one for each map task, in their order.
+    fn segments(&self, partition: u32, sources: &[SegmentSource]) -> Result<Vec<LocalSegment>, Failure> {
+        let attempts = sources.iter().flat_map(|source| &source.attempts);
+        let mut segments: Vec<LocalSegment> =
+            attempts.map(|&attempt| self.segment(attempt, partition)).collect::<Result<_, _>>()?;
+        segments.sort_by_key(|segment| segment.attempt.task.index);
+        Ok(segments)
+    }
+
+    fn segment(&self, attempt: AttemptId, partition: u32) -> Result<LocalSegment, Failure> {
+        let path = map_output_path(self.scratch, attempt);
+        let lost = |reason: String| {
+            let mut failure = Failure::new(FailureCode::MapOutputLost, reason);
+            failure.lost_outputs.push(attempt);
+            failure
+        };
+        let output = MapOutput::open(&path).map_err(|error: SegmentError| lost(error.to_string()))?;
+        let range = output
+            .segment(partition)
+            .ok_or_else(|| lost(format!("map output {attempt} has no partition {partition}")))?;
+        Ok(LocalSegment { attempt, path, offset: range.offset, bytes: range.bytes })
+    }
+}

@@ -1,0 +1,17 @@
+//! What people and programs see. Data goes to stdout, talk to stderr; nothing here decides anything.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`console`] | the two streams, and whether they are terminals |
+//! | [`error`] | errors with causes and hints |
+//! | [`json`] | the documented objects of `--json` |
+//! | [`progress`] | bars and lines of a running job |
+//! | [`summary`] | how a job ended, in a few lines |
+//! | [`table`] | columns of text |
+
+pub(crate) mod console;
+pub(crate) mod error;
+pub(crate) mod json;
+pub(crate) mod progress;
+pub(crate) mod summary;
+pub(crate) mod table;

@@ -1,0 +1,56 @@
+//! The trial data and its expected answers, and outputs in the form in which they are compared.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest as _, Sha256};
+
+/// The folder of trial data: `$GRISTMILL_TEST_DATA`, or `shared/data` beside the repository. Says so
+/// and gives `None` if there is none.
+pub fn trial_data() -> Option<PathBuf> {
+    let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data");
+    let dir = std::env::var_os("GRISTMILL_TEST_DATA").map_or_else(|| PathBuf::from(beside), PathBuf::from);
+    if !dir.is_dir() {
+        eprintln!("skipped: no trial data (set GRISTMILL_TEST_DATA to its folder)");
+        return None;
+    }
+    Some(dir)
+}
+
+/// The line count and SHA-256 that `SUMMARY.tsv` gives for an answer.
+///
+/// # Panics
+///
+/// If the data has no such answer.
+pub fn expected(data: &Path, name: &str) -> (usize, String) {
+    let summary = fs::read_to_string(data.join("expected/SUMMARY.tsv")).expect("the data has its answers");
+    let row = summary.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('\t'));
+    let (lines, hash) = row.and_then(|row| row.split_once('\t')).unwrap_or_else(|| panic!("no answer {name}"));
+    (lines.parse().expect("a count"), hash.to_owned())
+}
+
+/// The parts of an output by name, hidden files left out.
+///
+/// # Panics
+///
+/// If the output cannot be read.
+pub fn parts(output: &Path) -> BTreeMap<String, Vec<u8>> {
+    let entries = fs::read_dir(output).unwrap_or_else(|error| panic!("no output {}: {error}", output.display()));
+    entries
+        .map(|entry| entry.expect("readable").path())
+        .filter_map(|path| Some((path.file_name()?.to_str()?.to_owned(), path)))
+        .filter(|(name, _)| !name.starts_with(['_', '.']))
+        .map(|(name, path)| (name, fs::read(path).expect("readable")))
+        .collect()
+}
+
+/// Line count and SHA-256 of all lines of an output, each rewritten by `rewrite`, sorted together.
+pub fn sorted_digest(output: &Path, rewrite: impl Fn(&[u8]) -> Vec<u8>) -> (usize, String) {
+    let parts = parts(output);
+    let mut lines: Vec<Vec<u8>> =
+        parts.values().flat_map(|part| part.split_inclusive(|&byte| byte == b'\n')).map(rewrite).collect();
+    lines.sort_unstable();
+    let hash = Sha256::digest(lines.concat());
+    (lines.len(), hash.iter().map(|byte| format!("{byte:02x}")).collect())
+}

@@ -1,0 +1,242 @@
+//! Makes the segments of a reduce attempt local before it takes a slot: segments of this machine are
+//! used where they lie, the others are fetched.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use futures::{StreamExt as _, stream};
+use gristmill_common::failure::{Failure, FailureCode};
+use gristmill_common::ids::{AttemptId, JobAttempt, MasterEpoch};
+use gristmill_common::task::SegmentSource;
+use tokio::sync::Semaphore;
+
+use crate::engine::shuffle::{MapOutput, SegmentError};
+use crate::engine::{LocalSegment, map_output_path};
+use crate::fetch::{FetchOrder, fetch};
+use crate::scratch::{self, Scratch};
+
+/// Sources that one attempt fetches from at a time.
+const PARALLEL_SOURCES: usize = 4;
+
+/// Sources that a worker fetches from at a time, for all its attempts: with the connection's window
+/// this bounds the bytes in flight. Raised, a large shuffle keeps more links busy; lowered, it takes
+/// less memory.
+pub(super) const MAX_FETCHES: usize = 16;
+
+/// What to gather for one attempt.
+#[derive(Debug)]
+pub(super) struct Gather {
+    pub(super) epoch: MasterEpoch,
+    pub(super) id: JobAttempt,
+    pub(super) sources: Vec<SegmentSource>,
+    pub(super) scratch: Scratch,
+    /// The name of this machine; `None` fetches everything.
+    pub(super) machine: Option<String>,
+    pub(super) limit: Arc<Semaphore>,
+}
+
+/// The segments of an attempt, in map-task order.
+#[derive(Debug)]
+pub(super) struct Gathered {
+    pub(super) segments: Vec<LocalSegment>,
+    /// Keeps the fetched ones on disk.
+    pub(super) files: FetchedFiles,
+}
+
+/// Files of fetched segments, removed when this is dropped.
+#[derive(Debug, Default)]
+pub(super) struct FetchedFiles(Vec<PathBuf>);
+
+impl Drop for FetchedFiles {
+    fn drop(&mut self) {
+        for path in &self.0 {
+            if let Err(error) = scratch::remove_file(path) {
+                tracing::warn!(path = %path.display(), %error, "fetched segments cannot be removed");
+            }
+        }
+    }
+}
+
+/// The segments of one source.
+#[derive(Debug, Default)]
+struct FromSource {
+    segments: Vec<LocalSegment>,
+    lost: Vec<(AttemptId, String)>,
+}
+
+impl Gather {
+    /// Gathers.
+    ///
+    /// # Errors
+    ///
+    /// `MAP_OUTPUT_LOST` with every map attempt whose segment cannot be had, or `WRITE_FAILED` if
+    /// this worker's scratch does not take what is fetched.
+    pub(super) async fn run(self) -> Result<Gathered, Failure> {
+        let (here, remote) = self.read_local().await?;
+        let fetches = remote.iter().filter(|source| !source.attempts.is_empty());
+        let path = |source: &SegmentSource| self.scratch.fetch_file(self.id.job, self.id.attempt, source.session);
+        // From here on every way out removes what was fetched, unless it is handed on.
+        let files = FetchedFiles(fetches.clone().map(path).collect());
+        let fetched: Vec<io::Result<FromSource>> =
+            stream::iter(fetches).map(|source| self.fetch_from(source)).buffer_unordered(PARALLEL_SOURCES).collect().await;
+        let (mut segments, mut lost) = (here.segments, here.lost);
+        for source in fetched {
+            let source = source.map_err(|error| self.cannot_write(&error))?;
+            segments.extend(source.segments);
+            lost.extend(source.lost);
+        }
+        if !lost.is_empty() {
+            return Err(lost_outputs(lost));
+        }
+        segments.sort_unstable_by_key(|segment| segment.attempt.task.index);
+        Ok(Gathered { segments, files })
+    }
+
+    /// Looks up the segments that lie on this machine, and what is left of each source.
+    async fn read_local(&self) -> Result<(FromSource, Vec<SegmentSource>), Failure> {
+        let (job, partition) = (self.id.job, self.id.attempt.task.index);
+        let (machine, sources) = (self.machine.clone(), self.sources.clone());
+        let read = tokio::task::spawn_blocking(move || {
+            let mut here = FromSource::default();
+            let mut remote = Vec::new();
+            for mut source in sources {
+                if machine.as_ref() == Some(&source.machine) {
+                    let dir = gristmill_common::naming::scratch_job_dir(Path::new(&source.scratch), job);
+                    source.attempts.retain(|attempt| !read_segment(&dir, *attempt, partition, &mut here));
+                }
+                remote.push(source);
+            }
+            (here, remote)
+        });
+        // The task is not aborted; a panic in it is a bug that only this attempt has to bear.
+        read.await.map_err(|error| Failure::new(FailureCode::ExecutorCrash, format!("cannot read map outputs: {error}")))
+    }
+
+    async fn fetch_from(&self, source: &SegmentSource) -> io::Result<FromSource> {
+        let _permit = self.limit.acquire().await.map_err(io::Error::other)?;
+        let order = FetchOrder {
+            epoch: self.epoch,
+            job: self.id.job,
+            partition: self.id.attempt.task.index,
+            address: source.address.clone(),
+            attempts: source.attempts.clone(),
+            file: self.scratch.fetch_file(self.id.job, self.id.attempt, source.session),
+            progress_timeout: FetchOrder::PROGRESS_TIMEOUT,
+        };
+        let fetched = fetch(&order).await?;
+        let lost = fetched.lost.into_iter().map(|(attempt, reason)| (attempt, format!("{}: {reason}", source.address)));
+        Ok(FromSource { segments: fetched.segments, lost: lost.collect() })
+    }
+
+    fn cannot_write(&self, error: &io::Error) -> Failure {
+        let message = format!("cannot write fetched segments to {}: {error}", self.scratch.root().display());
+        Failure::new(FailureCode::WriteFailed, message)
+    }
+}
+
+/// Looks up one segment in a map output of this machine. False if it has to be fetched: the file is
+/// not readable by this process.
+fn read_segment(dir: &Path, attempt: AttemptId, partition: u32, here: &mut FromSource) -> bool {
+    let path = map_output_path(dir, attempt);
+    match MapOutput::open(&path) {
+        Ok(output) => match output.segment(partition) {
+            Some(segment) if segment.bytes == 0 => {}
+            Some(segment) => {
+                here.segments.push(LocalSegment { attempt, path, offset: segment.offset, bytes: segment.bytes });
+            }
+            None => here.lost.push((attempt, format!("{} has no partition {partition}", path.display()))),
+        },
+        Err(SegmentError::Read { source, .. }) if source.kind() != io::ErrorKind::NotFound => return false,
+        Err(error) => here.lost.push((attempt, error.to_string())),
+    }
+    true
+}
+
+fn lost_outputs(mut lost: Vec<(AttemptId, String)>) -> Failure {
+    lost.sort_unstable();
+    let (first, reason) = &lost[0];
+    let more = match lost.len() {
+        1 => String::new(),
+        several => format!(" (and {} more)", several - 1),
+    };
+    let mut failure = Failure::new(FailureCode::MapOutputLost, format!("cannot get map output {first}: {reason}{more}"));
+    failure.lost_outputs = lost.into_iter().map(|(attempt, _)| attempt).collect();
+    failure
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use gristmill_common::ids::{JobId, SessionId};
+
+    use super::*;
+    use crate::testing::{hand_made_output, within};
+
+    const JOB: JobId = JobId(7);
+
+    fn attempt(text: &str) -> AttemptId {
+        text.parse().expect("an attempt")
+    }
+
+    /// Gathers partition 0 from a source whose scratch is `there` and which nobody serves.
+    async fn gather(there: &Path, machine: Option<&str>, attempts: &[&str]) -> Result<Vec<LocalSegment>, Failure> {
+        let here = tempfile::tempdir().expect("a folder");
+        let scratch = Scratch::at(here.path());
+        scratch.open_job(JOB).expect("folders");
+        let source = SegmentSource {
+            session: SessionId(3),
+            address: "http://127.0.0.1:1".to_owned(),
+            machine: "this".to_owned(),
+            scratch: there.to_str().expect("UTF-8").to_owned(),
+            attempts: attempts.iter().map(|text| attempt(text)).collect(),
+        };
+        let gather = Gather {
+            epoch: MasterEpoch(1),
+            id: JobAttempt { job: JOB, attempt: attempt("r-0.0") },
+            sources: vec![source],
+            scratch: scratch.clone(),
+            machine: machine.map(ToOwned::to_owned),
+            limit: Arc::new(Semaphore::new(MAX_FETCHES)),
+        };
+        let gathered = within(gather.run()).await;
+        let result = gathered.map(|gathered| gathered.segments);
+        let left = fs::read_dir(scratch.job_dir(JOB).join("fetch")).expect("a folder").count();
+        assert_eq!(left, 0, "fetched files are removed");
+        result
+    }
+
+    #[tokio::test]
+    async fn segments_of_this_machine_are_used_where_they_lie() {
+        let there = tempfile::tempdir().expect("a folder");
+        let scratch = Scratch::at(there.path());
+        scratch.open_job(JOB).expect("folders");
+        for (name, bytes) in [("m-2.0", "two"), ("m-0.0", "zero"), ("m-1.3", "")] {
+            hand_made_output(&scratch.map_output(JOB, attempt(name)), &[bytes.as_bytes()]);
+        }
+        let segments = gather(there.path(), Some("this"), &["m-2.0", "m-1.3", "m-0.0"]).await.expect("readable");
+        let expect = [("m-0.0", 4), ("m-2.0", 3)].map(|(name, bytes)| {
+            let path = scratch.map_output(JOB, attempt(name));
+            LocalSegment { attempt: attempt(name), path, offset: 16, bytes }
+        });
+        assert_eq!(segments, expect);
+
+        let failure = gather(there.path(), Some("this"), &["m-2.0", "m-9.0"]).await.expect_err("not there");
+        assert_eq!((failure.code, failure.lost_outputs), (FailureCode::MapOutputLost, vec![attempt("m-9.0")]));
+    }
+
+    #[tokio::test]
+    async fn other_machines_are_asked_through_the_network() {
+        let there = tempfile::tempdir().expect("a folder");
+        let scratch = Scratch::at(there.path());
+        scratch.open_job(JOB).expect("folders");
+        hand_made_output(&scratch.map_output(JOB, attempt("m-0.0")), &[b"zero"]);
+        for machine in [Some("other"), None] {
+            let failure = gather(there.path(), machine, &["m-1.0", "m-0.0"]).await.expect_err("nobody serves");
+            assert!(failure.message.starts_with("cannot get map output m-0.0: http://127.0.0.1:1: cannot connect: "));
+            assert!(failure.message.ends_with(" (and 1 more)"), "{}", failure.message);
+            assert_eq!(failure.lost_outputs, [attempt("m-0.0"), attempt("m-1.0")]);
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! The worker's side of one executor process: starts it, passes messages on, keeps what it prints,
+//! and tells how it ended. Decides nothing about attempts.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{Stream, StreamExt as _, stream};
+use gristmill_common::ids::{JobAttempt, JobId};
+use gristmill_common::wire::v1;
+use gristmill_sys::positions::PositionBoard;
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::UnixStream;
+use tokio::net::unix::OwnedReadHalf;
+use tokio::net::unix::pipe;
+use tokio::process::{Child, Command};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::crash::{Death, describe};
+use super::desk::DeskEvent;
+use super::log::AttemptLogs;
+use super::spawner::Spawner;
+use crate::executor::frame;
+use crate::executor::message::{FromExecutor, Open, ToExecutor};
+use crate::scratch::{self, Scratch};
+
+/// What an executor may know of the worker's surroundings. Everything else, credentials above all,
+/// stays with the worker.
+const ENVIRONMENT: [&str; 7] = ["PATH", "HOME", "TMPDIR", "LANG", "TZ", "RUST_BACKTRACE", "GRISTMILL_LOG"];
+
+/// Messages waiting for an executor. It reads always; one that lets so many wait is not working any
+/// more.
+const MAX_WAITING_MESSAGES: usize = 1024;
+
+/// How long the last words of a dead executor are waited for: a process that it left behind may hold
+/// its end of the socket.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// Names one executor process among all that this worker ever started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct ExecutorKey(pub(super) u64);
+
+/// What an executor process tells the desk.
+#[derive(Debug)]
+pub(super) enum ExecutorEvent {
+    /// It has built its job, or cannot.
+    Opened(Result<(), String>),
+    /// An attempt ended.
+    Ended { id: JobAttempt, result: Result<gristmill_common::task::AttemptReport, gristmill_common::failure::Failure> },
+    /// It could not be started, or ended. The last event.
+    Gone { cause: String },
+}
+
+/// The desk's end of an executor.
+#[derive(Debug)]
+pub(super) struct ExecutorHandle {
+    messages: mpsc::Sender<ToExecutor>,
+    kill: CancellationToken,
+    /// Where its attempts are.
+    pub(super) board: Arc<PositionBoard>,
+}
+
+impl ExecutorHandle {
+    /// Passes a message on. An executor that does not take it is ended.
+    pub(super) fn send(&self, message: ToExecutor) {
+        if self.messages.try_send(message).is_err() {
+            self.kill();
+        }
+    }
+
+    /// Ends the process, with all that it started.
+    pub(super) fn kill(&self) {
+        self.kill.cancel();
+    }
+}
+
+/// What every executor of a worker is started with.
+#[derive(Debug)]
+pub(super) struct Launcher {
+    pub(super) spawner: Spawner,
+    pub(super) scratch: Scratch,
+    pub(super) logs: PathBuf,
+    pub(super) events: mpsc::Sender<DeskEvent>,
+    pub(super) tasks: TaskTracker,
+}
+
+impl Launcher {
+    /// Starts an executor for `open`, whose board of positions is made here.
+    ///
+    /// # Errors
+    ///
+    /// If the board cannot be made. That the process cannot be started is told by an event.
+    pub(super) fn launch(&self, key: ExecutorKey, mut open: Open) -> io::Result<ExecutorHandle> {
+        let job = open.job;
+        open.positions = self.scratch.positions_file(job, key.0);
+        let positions = open.positions.clone();
+        let board = Arc::new(PositionBoard::create(&positions, open.slots as usize)?);
+        let (messages, queue) = mpsc::channel(MAX_WAITING_MESSAGES);
+        let kill = CancellationToken::new();
+        let handle = ExecutorHandle { messages, kill: kill.clone(), board };
+        handle.send(ToExecutor::Open(Box::new(open)));
+        let logs = AttemptLogs::new(self.logs.join(job.to_string()));
+        let supervisor = Supervisor { job, key, kill, logs, events: self.events.clone() };
+        let (spawner, folder) = (self.spawner.clone(), self.scratch.job_dir(job));
+        self.tasks.spawn(async move {
+            let mut supervisor = supervisor;
+            let cause = match start(&spawner, folder).await {
+                Ok(process) => supervisor.watch(process, queue).await,
+                Err(error) => format!("cannot start executor: {error}"),
+            };
+            if let Err(error) = scratch::remove_file(&positions) {
+                tracing::warn!(%job, %error, "record positions cannot be removed");
+            }
+            supervisor.tell(ExecutorEvent::Gone { cause }).await;
+        });
+        Ok(handle)
+    }
+}
+
+/// A running executor.
+struct Process {
+    child: Child,
+    control: UnixStream,
+    output: pipe::Receiver,
+}
+
+async fn start(spawner: &Spawner, folder: PathBuf) -> io::Result<Process> {
+    let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
+    ours.set_nonblocking(true)?;
+    let (reader, writer) = io::pipe()?;
+    let second = writer.try_clone()?;
+    let mut command = Command::new(spawner.program());
+    command.args(spawner.args());
+    command.env_clear().envs(ENVIRONMENT.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
+    command.current_dir(folder).process_group(0).kill_on_drop(true);
+    command.stdin(Stdio::from(OwnedFd::from(theirs))).stdout(Stdio::from(writer)).stderr(Stdio::from(second));
+    // The command holds this process's copies of the child's ends, and ends with this call.
+    let child = spawner.spawn(command).await?;
+    let output = pipe::Receiver::from_owned_fd(OwnedFd::from(reader))?;
+    Ok(Process { child, control: UnixStream::from_std(ours)?, output })
+}
+
+struct Supervisor {
+    job: JobId,
+    key: ExecutorKey,
+    kill: CancellationToken,
+    logs: AttemptLogs,
+    events: mpsc::Sender<DeskEvent>,
+}
+
+impl Supervisor {
+    /// Serves the process to its end and tells the cause.
+    async fn watch(&mut self, process: Process, mut queue: mpsc::Receiver<ToExecutor>) -> String {
+        let Process { mut child, control, output } = process;
+        let pid = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+        tracing::info!(job = %self.job, pid = child.id(), "executor started");
+        let (read, mut write) = control.into_split();
+        let mut incoming = std::pin::pin!(messages(read));
+        let (frames, mut unwritten) = mpsc::channel::<Vec<u8>>(MAX_WAITING_MESSAGES);
+        let writer = async {
+            while let Some(frame) = unwritten.recv().await {
+                if write.write_all(&frame).await.is_err() {
+                    break;
+                }
+            }
+            // A dead executor takes nothing; its end is told by its exit.
+            std::future::pending::<()>().await;
+        };
+        let mut writer = std::pin::pin!(writer);
+        let (mut hears, mut prints, mut asked) = (true, true, true);
+        let status = loop {
+            tokio::select! {
+                biased;
+                () = self.kill.cancelled() => {
+                    end_group(pid);
+                    break child.wait().await;
+                }
+                ready = output.readable(), if prints => prints = ready.is_ok() && self.keep_output(&output),
+                message = incoming.next(), if hears => match message {
+                    Some(message) => self.hear(message, &output).await,
+                    None => hears = false,
+                },
+                message = queue.recv(), if asked => match message {
+                    Some(message) => self.pass_on(&message, &frames),
+                    None => asked = false,
+                },
+                () = &mut writer => {}
+                status = child.wait() => break status,
+            }
+        };
+        // What it said before it died was said.
+        let _ = timeout(LAST_WORDS, async {
+            while let Some(message) = incoming.next().await {
+                self.hear(message, &output).await;
+            }
+        })
+        .await;
+        self.keep_output(&output);
+        end_group(pid);
+        let cause = match status {
+            Ok(status) => describe(status),
+            Err(error) => format!("executor lost: {error}"),
+        };
+        tracing::info!(job = %self.job, cause, "executor ended");
+        cause
+    }
+
+    async fn hear(&mut self, message: FromExecutor, output: &pipe::Receiver) {
+        match message {
+            FromExecutor::Opened(result) => self.tell(ExecutorEvent::Opened(result)).await,
+            FromExecutor::Ended { id, result } => {
+                // What the attempt printed is in the pipe by now.
+                self.keep_output(output);
+                self.logs.end(id.attempt);
+                self.tell(ExecutorEvent::Ended { id, result }).await;
+            }
+        }
+    }
+
+    fn pass_on(&mut self, message: &ToExecutor, frames: &mpsc::Sender<Vec<u8>>) {
+        if let ToExecutor::Run(run) = message {
+            self.logs.begin(run.id.attempt);
+        }
+        let sent = frame::encode(&v1::ToExecutor::from(message)).ok().and_then(|frame| frames.try_send(frame).ok());
+        if sent.is_none() {
+            tracing::warn!(job = %self.job, "executor does not take its messages");
+            self.kill.cancel();
+        }
+    }
+
+    /// Keeps what is in the pipe; false once nothing can come any more.
+    ///
+    /// Reads past tokio, which learns of new bytes only when it next looks.
+    fn keep_output(&mut self, output: &pipe::Receiver) -> bool {
+        // Tokio has to notice for itself that the pipe is empty; else it calls it readable for ever.
+        let mut buffer = [0; 16 << 10];
+        loop {
+            match output.try_read(&mut buffer) {
+                Ok(0) => return false,
+                Ok(read) => self.logs.append(&buffer[..read]),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(_) => return false,
+            }
+        }
+        loop {
+            match rustix::io::read(output, &mut buffer) {
+                Ok(0) => return false,
+                Ok(read) => self.logs.append(&buffer[..read]),
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return error == rustix::io::Errno::AGAIN,
+            }
+        }
+    }
+
+    async fn tell(&self, event: ExecutorEvent) {
+        // Without a desk the worker is ending, and its executors with it.
+        let _ = self.events.send(DeskEvent::Executor { job: self.job, key: self.key, event }).await;
+    }
+}
+
+/// The messages of an executor, until it ends or says something without meaning.
+fn messages(read: OwnedReadHalf) -> impl Stream<Item = FromExecutor> {
+    stream::unfold(read, |mut read| async move {
+        let message = match frame::read_async::<v1::FromExecutor>(&mut read).await {
+            Ok(message) => message.map(FromExecutor::try_from).transpose().map_err(io::Error::other),
+            Err(error) => Err(error),
+        };
+        match message {
+            Ok(message) => message.map(|message| (message, read)),
+            Err(error) => {
+                tracing::warn!(%error, "executor does not speak the protocol");
+                None
+            }
+        }
+    })
+}
+
+/// Kills the executor and every process that it started in its group.
+fn end_group(pid: Option<Pid>) {
+    if let Some(pid) = pid {
+        // A group without members is what is wanted.
+        let _ = kill_process_group(pid, Signal::KILL);
+    }
+}
+
+impl Death {
+    /// The death of an executor that told `cause`.
+    pub(super) fn new(cause: String, opened: bool, killed: Option<String>) -> Self {
+        Self { cause, opened, killed }
+    }
+}

@@ -1,0 +1,268 @@
+//! A worker's folder: who may use it, and what lies where in it. Reads no file of the engine.
+//!
+//! ```text
+//! <dir>/lock                                     held while a worker uses the folder
+//! <dir>/worker-key                               who this worker is, also after a restart
+//! <dir>/scratch/<job>/<attempt>.out              map outputs, and spills of running attempts
+//! <dir>/scratch/<job>/fetch/<attempt>-<session>.seg   segments fetched from one worker session
+//! <dir>/scratch/<job>/positions-<n>              the board of the job's nth executor
+//! <dir>/logs/<job>/<attempt>.log                 what user code printed
+//! ```
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use gristmill_common::ids::{AttemptId, JobId, SessionId};
+use gristmill_common::naming::scratch_job_dir;
+use rustix::fs::FlockOperation;
+
+use crate::engine::map_output_path;
+
+/// Jobs whose logs are kept after their end. Raised, old failures can be looked into for longer;
+/// lowered, less disk is held: at most this times attempts times the bound of one log.
+const KEPT_LOG_JOBS: usize = 50;
+
+/// A folder that cannot be a worker's.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerDirError {
+    /// It cannot be made, read or written.
+    #[error("cannot use the worker folder {}: {source}", path.display())]
+    Unusable {
+        /// The file or folder in question.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// Another process holds it.
+    #[error("another worker uses the folder {} (give each worker a --dir of its own)", path.display())]
+    Taken {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Its name is not UTF-8, and it has to travel to other processes.
+    #[error("the worker folder's name {} is not UTF-8", path.display())]
+    NotUtf8 {
+        /// The folder.
+        path: PathBuf,
+    },
+}
+
+/// A worker's folder, held by this process until it is dropped.
+#[derive(Debug)]
+pub(crate) struct WorkerDir {
+    /// Random text, the same after a restart.
+    pub(crate) key: String,
+    /// Where jobs work.
+    pub(crate) scratch: Scratch,
+    /// Where logs are.
+    pub(crate) logs: PathBuf,
+    _lock: File,
+}
+
+impl WorkerDir {
+    /// Takes the folder, making it if need be, and removes what an earlier process left in its
+    /// scratch.
+    ///
+    /// # Errors
+    ///
+    /// If another process holds the folder, or it cannot be used.
+    pub(crate) fn open(dir: &Path) -> Result<Self, WorkerDirError> {
+        let unusable = |path: &Path, source| WorkerDirError::Unusable { path: path.to_owned(), source };
+        make_private_dir(dir).map_err(|source| unusable(dir, source))?;
+        let dir = fs::canonicalize(dir).map_err(|source| unusable(dir, source))?;
+        if dir.to_str().is_none() {
+            return Err(WorkerDirError::NotUtf8 { path: dir });
+        }
+        let lock_path = dir.join("lock");
+        let lock = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&lock_path);
+        let lock = lock.map_err(|source| unusable(&lock_path, source))?;
+        match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => return Err(WorkerDirError::Taken { path: dir }),
+            Err(error) => return Err(unusable(&lock_path, error.into())),
+        }
+        let key_path = dir.join("worker-key");
+        let key = read_or_make_key(&key_path).map_err(|source| unusable(&key_path, source))?;
+        let scratch = Scratch { root: dir.join("scratch") };
+        scratch.clear().map_err(|source| unusable(&scratch.root, source))?;
+        let logs = dir.join("logs");
+        make_private_dir(&logs).map_err(|source| unusable(&logs, source))?;
+        Ok(Self { key, scratch, logs, _lock: lock })
+    }
+}
+
+/// Where jobs work.
+#[derive(Debug, Clone)]
+pub(crate) struct Scratch {
+    root: PathBuf,
+}
+
+impl Scratch {
+    #[cfg(test)]
+    pub(crate) fn at(root: &Path) -> Self {
+        Self { root: root.to_owned() }
+    }
+
+    /// The folder itself.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// A job's folder.
+    pub(crate) fn job_dir(&self, job: JobId) -> PathBuf {
+        scratch_job_dir(&self.root, job)
+    }
+
+    /// Makes a job's folders.
+    ///
+    /// # Errors
+    ///
+    /// If they cannot be made.
+    pub(crate) fn open_job(&self, job: JobId) -> io::Result<PathBuf> {
+        let dir = self.job_dir(job);
+        make_private_dir(&dir.join("fetch"))?;
+        Ok(dir)
+    }
+
+    /// The output of a map attempt on this worker.
+    pub(crate) fn map_output(&self, job: JobId, attempt: AttemptId) -> PathBuf {
+        map_output_path(&self.job_dir(job), attempt)
+    }
+
+    /// Where the segments that `attempt` fetches from `source` go.
+    pub(crate) fn fetch_file(&self, job: JobId, attempt: AttemptId, source: SessionId) -> PathBuf {
+        self.job_dir(job).join("fetch").join(format!("{attempt}-{source}.seg"))
+    }
+
+    /// The board of the executor with this number.
+    pub(crate) fn positions_file(&self, job: JobId, executor: u64) -> PathBuf {
+        self.job_dir(job).join(format!("positions-{executor}"))
+    }
+
+    /// Removes a job's folder.
+    ///
+    /// # Errors
+    ///
+    /// If something in it cannot be removed.
+    pub(crate) fn remove_job(&self, job: JobId) -> io::Result<()> {
+        absent_is_fine(fs::remove_dir_all(self.job_dir(job)))
+    }
+
+    /// Removes everything.
+    ///
+    /// # Errors
+    ///
+    /// If something cannot be removed, or the empty folder not be made.
+    pub(crate) fn clear(&self) -> io::Result<()> {
+        absent_is_fine(fs::remove_dir_all(&self.root))?;
+        make_private_dir(&self.root)
+    }
+}
+
+/// Removes a file; one that is not there is removed already.
+pub(crate) fn remove_file(path: &Path) -> io::Result<()> {
+    absent_is_fine(fs::remove_file(path))
+}
+
+/// Removes the oldest folders of logs beyond the bound. Names of jobs sort by submission.
+pub(crate) fn prune_logs(logs: &Path) -> io::Result<()> {
+    let mut jobs: Vec<JobId> = Vec::new();
+    for entry in fs::read_dir(logs)? {
+        jobs.extend(entry?.file_name().to_str().and_then(|name| name.parse::<JobId>().ok()));
+    }
+    jobs.sort_unstable();
+    for job in jobs.iter().rev().skip(KEPT_LOG_JOBS) {
+        absent_is_fine(fs::remove_dir_all(logs.join(job.to_string())))?;
+    }
+    Ok(())
+}
+
+fn absent_is_fine(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+/// Makes a folder that only its owner can look into: it holds the data of jobs.
+pub(crate) fn make_private_dir(dir: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
+}
+
+fn read_or_make_key(path: &Path) -> io::Result<String> {
+    match fs::read_to_string(path) {
+        Ok(text) if is_key(text.trim_end()) => return Ok(text.trim_end().to_owned()),
+        // A key that was cut short by a crash names nobody: a new one does no harm.
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    let mut random = [0; 16];
+    File::open("/dev/urandom")?.read_exact(&mut random)?;
+    let key: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(path)?;
+    writeln!(file, "{key}")?;
+    Ok(key)
+}
+
+fn is_key(text: &str) -> bool {
+    text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_serves_one_worker_at_a_time_and_keeps_its_key() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let first = WorkerDir::open(&dir.path().join("w")).expect("free");
+        let error = WorkerDir::open(&dir.path().join("w")).expect_err("taken");
+        assert!(error.to_string().starts_with("another worker uses the folder "), "{error}");
+        let key = first.key.clone();
+        drop(first);
+        let second = WorkerDir::open(&dir.path().join("w")).expect("free again");
+        assert_eq!((second.key.len(), &second.key), (32, &key));
+        assert_ne!(WorkerDir::open(&dir.path().join("v")).expect("free").key, key);
+    }
+
+    #[test]
+    fn what_an_earlier_process_left_is_removed() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let attempt = "m-1.0".parse().expect("an attempt");
+        let first = WorkerDir::open(dir.path()).expect("free");
+        first.scratch.open_job(JobId(1)).expect("folders");
+        let output = first.scratch.map_output(JobId(1), attempt);
+        fs::write(&output, b"old").expect("a file");
+        drop(first);
+        WorkerDir::open(dir.path()).expect("free");
+        assert!(!output.exists());
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_made_is_named() {
+        let error = WorkerDir::open(Path::new("/dev/null/w")).expect_err("not a folder").to_string();
+        assert!(error.starts_with("cannot use the worker folder /dev/null/w: "), "{error}");
+    }
+
+    #[test]
+    fn a_damaged_key_is_replaced() {
+        let dir = tempfile::tempdir().expect("a folder");
+        fs::write(dir.path().join("worker-key"), "12").expect("a file");
+        assert_eq!(WorkerDir::open(dir.path()).expect("free").key.len(), 32);
+    }
+
+    #[test]
+    fn old_logs_go_first() {
+        let dir = tempfile::tempdir().expect("a folder");
+        for job in 0..KEPT_LOG_JOBS as u64 + 2 {
+            fs::create_dir(dir.path().join(JobId(job).to_string())).expect("a folder");
+        }
+        prune_logs(dir.path()).expect("removable");
+        let kept = fs::read_dir(dir.path()).expect("readable").count();
+        assert_eq!((kept, dir.path().join(JobId(1).to_string()).exists()), (KEPT_LOG_JOBS, false));
+    }
+}

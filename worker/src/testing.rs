@@ -1,0 +1,122 @@
+//! What tests of executor and agent share: a binary with jobs that finish, wait, panic, print or
+//! abort, as their names say.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use gristmill_common::codec::VALUE_FORMAT;
+use gristmill_common::counters::Counters;
+use gristmill_common::failure::{Failure, FailureCode};
+use gristmill_common::ids::Stage;
+use gristmill_common::naming::{Uri, staged_part_name};
+use gristmill_common::program::OptionError;
+use gristmill_common::spec::{JobShape, JobSpec};
+use gristmill_common::task::{AttemptOutput, AttemptReport, AttemptStats};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use crate::engine::{AnyJob, AttemptContext, EngineTask, JobSource, map_output_path};
+
+/// The jobs of the fake binary.
+pub(crate) struct FakeJobs;
+
+struct FakeJob {
+    name: String,
+}
+
+/// A spec of the fake job with this name.
+pub(crate) fn fake_spec(job: &str) -> JobSpec {
+    let uri = |text: &str| text.parse::<Uri>().expect("a location");
+    JobSpec::new(job, JobShape::MapReduce, vec![uri("/in")], uri("/out"))
+}
+
+/// What every fake attempt that finishes reports.
+pub(crate) fn fake_report() -> AttemptReport {
+    AttemptReport {
+        output: AttemptOutput::MapOutput(Vec::new()),
+        counters: Counters::default(),
+        stats: AttemptStats::default(),
+    }
+}
+
+impl JobSource for FakeJobs {
+    fn build(&self, spec: &JobSpec) -> Result<Arc<dyn AnyJob>, OptionError> {
+        match spec.job.as_str() {
+            "missing" => Err(OptionError::new("no such job: missing")),
+            name => Ok(Arc::new(FakeJob { name: name.to_owned() })),
+        }
+    }
+}
+
+impl AnyJob for FakeJob {
+    fn shape(&self) -> JobShape {
+        JobShape::MapReduce
+    }
+
+    fn run(&self, task: &EngineTask<'_>, context: &AttemptContext<'_>) -> Result<AttemptReport, Failure> {
+        let attempt = context.id.attempt;
+        context.position.enter_piece(0, 0);
+        context.position.offset().store(1204, Ordering::Relaxed);
+        match (self.name.as_str(), attempt.task.index) {
+            ("panic", _) => panic!("on purpose"),
+            ("abort", 0) => std::process::abort(),
+            ("wait", _) | ("abort", _) => {
+                while !context.cancelled.load(Ordering::Relaxed) {
+                    std::thread::yield_now();
+                }
+                return Err(Failure::new(FailureCode::Cancelled, "the attempt was cancelled"));
+            }
+            ("print", _) => println!("hello from {attempt}"),
+            _ => {}
+        }
+        match (task, attempt.task.stage) {
+            (EngineTask::Reduce { segments }, _) => {
+                // The part tells what the segments hold, so that a test sees what was fetched.
+                let mut part = Vec::new();
+                for segment in *segments {
+                    let bytes = fs::read(&segment.path).expect("a fetched file");
+                    let (start, end) = (segment.offset as usize, (segment.offset + segment.bytes) as usize);
+                    part.extend_from_slice(format!("{} ", segment.attempt).as_bytes());
+                    part.extend_from_slice(&bytes[start..end]);
+                    part.push(b'\n');
+                }
+                fs::write(context.staging.join(staged_part_name(attempt.task.index, attempt)), part).expect("a staged part");
+            }
+            (EngineTask::Map { .. }, Stage::Map) => {
+                fs::write(map_output_path(context.scratch, attempt), b"output").expect("a map output");
+            }
+            (EngineTask::Map { .. }, Stage::Reduce) => {}
+        }
+        Ok(fake_report())
+    }
+}
+
+/// Waits for `future`, not for ever.
+pub(crate) async fn within<F: Future>(future: F) -> F::Output {
+    tokio::time::timeout(Duration::from_secs(30), future).await.expect("done before the deadline")
+}
+
+/// Writes a map output whose segments hold these bytes; they are no blocks, which only the engine
+/// would notice.
+pub(crate) fn hand_made_output(path: &Path, segments: &[&[u8]]) {
+    let mut file = b"GMSEGMT1\x01\x00".to_vec();
+    file.extend_from_slice(&[VALUE_FORMAT, 0]);
+    file.extend_from_slice(&(segments.len() as u32).to_le_bytes());
+    let mut index = Vec::new();
+    for segment in segments {
+        for field in [file.len() as u64, segment.len() as u64, 1, segment.len() as u64, 0, segment.len() as u64] {
+            index.extend_from_slice(&field.to_le_bytes());
+        }
+        file.extend_from_slice(segment);
+    }
+    let offset = file.len() as u64;
+    file.extend_from_slice(&index);
+    file.extend_from_slice(&offset.to_le_bytes());
+    file.extend_from_slice(&(segments.len() as u32).to_le_bytes());
+    file.extend_from_slice(&[0; 4]);
+    file.extend_from_slice(&xxh3_64_with_seed(&index, offset).to_le_bytes());
+    file.extend_from_slice(b"GMSEGEND");
+    fs::write(path, file).expect("a map output");
+}
