@@ -101,7 +101,7 @@ fn vocabulary() -> Vec<String> {
     let mut words: Vec<String> = COMMON.iter().map(|word| (*word).to_owned()).collect();
     while words.len() < VOCABULARY {
         // Longer words are rarer, as in real text.
-        let syllables = 1 + words.len().ilog2() / 5;
+        let syllables = 1 + words.len().ilog2() / 7;
         let mut word = String::new();
         for _ in 0..syllables {
             word.push_str(pick(&ONSETS));

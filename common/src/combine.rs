@@ -38,6 +38,19 @@ pub trait Combine<V: Value + ?Sized>: Send + Sync + 'static {
     /// If the fold has no result; the attempt fails.
     fn fold(acc: &mut Self::Acc, value: V::Ref<'_>) -> Result<(), FoldError>;
 
+    /// Adds another state: what [`fold`](Self::fold) with all of its values would give. By default it
+    /// is encoded and folded as one value.
+    ///
+    /// # Errors
+    ///
+    /// If the fold has no result.
+    fn merge(acc: &mut Self::Acc, other: Self::Acc) -> Result<(), FoldError> {
+        let lost = |_| FoldError { what: "merging two states", type_name: std::any::type_name::<Self::Acc>() };
+        let mut bytes = Vec::new();
+        Self::encode(&other, &mut bytes).map_err(|error| lost(error.to_string()))?;
+        Self::fold(acc, V::decode(&bytes).map_err(|error| lost(error.to_string()))?)
+    }
+
     /// Appends the state, encoded as one value.
     ///
     /// # Errors
@@ -123,6 +136,11 @@ impl<V: Value + Addend + for<'a> Datum<Ref<'a> = V>> Combine<V> for Sum {
     }
 
     #[inline]
+    fn merge(acc: &mut V, other: V) -> Result<(), FoldError> {
+        <Self as Combine<V>>::fold(acc, other)
+    }
+
+    #[inline]
     fn encode(acc: &V, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         V::encode(acc, out)
     }
@@ -148,6 +166,11 @@ macro_rules! pick_one {
                     *$acc = $value;
                 }
                 Ok(())
+            }
+
+            #[inline]
+            fn merge(acc: &mut V, other: V) -> Result<(), FoldError> {
+                <Self as Combine<V>>::fold(acc, other)
             }
 
             #[inline]
@@ -179,6 +202,11 @@ impl<V: Value + Send + for<'a> Datum<Ref<'a> = V>> Combine<V> for First {
 
     #[inline]
     fn fold(_acc: &mut V, _value: V) -> Result<(), FoldError> {
+        Ok(())
+    }
+
+    #[inline]
+    fn merge(_acc: &mut V, _other: V) -> Result<(), FoldError> {
         Ok(())
     }
 

@@ -321,7 +321,9 @@ fn refused(status: &Status) -> Option<ClientError> {
         | Code::DataLoss
         | Code::Unimplemented => Some(ClientError::Rejected { message, hint }),
         // The transport reports its own trouble as any of these.
-        Code::Ok | Code::Cancelled | Code::Unknown | Code::DeadlineExceeded | Code::Internal | Code::Unavailable => None,
+        Code::Ok | Code::Cancelled | Code::Unknown | Code::DeadlineExceeded | Code::Internal | Code::Unavailable => {
+            None
+        }
     }
 }
 

@@ -46,7 +46,7 @@ pub(crate) struct JobArgs {
     #[arg(long, value_name = "SIZE", global = true, display_order = 6)]
     split_size: Option<ByteSize>,
 
-    /// What ends a text record: LF (one CR before it is dropped), or LF, CRLF or CR
+    /// What ends a text record: LF, before which one CR is dropped [default], or any of LF, CRLF and CR
     #[arg(long, value_name = "RULE", value_enum, global = true, display_order = 7)]
     line_endings: Option<LineEndings>,
 
@@ -63,12 +63,11 @@ pub(crate) struct JobArgs {
     fsync: bool,
 }
 
-/// The two line rules that have names.
+// The two line rules that have names; plain comments, because documented values get a page of help
+// each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum LineEndings {
-    /// LF ends a record; one CR before it is dropped
     Lf,
-    /// LF, CRLF or a lone CR ends a record; a leading byte order mark is dropped
     Any,
 }
 

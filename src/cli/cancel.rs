@@ -10,10 +10,9 @@ use crate::entry::JobTable;
 use crate::render::json;
 
 pub(super) fn command(_jobs: &JobTable, program: &str) -> Command {
-    let verb = Command::new("cancel")
+    ClientArgs::augment_args(JobIdArgs::augment_args(Command::new("cancel")))
         .about("End a job; nothing of its output is left")
-        .after_help(format!("Example:\n  {program} cancel j-68ff1a2b3c4d"));
-    ClientArgs::augment_args(JobIdArgs::augment_args(verb))
+        .after_help(format!("Example:\n  {program} cancel j-68ff1a2b3c4d"))
 }
 
 pub(super) fn execute(context: &Context, matches: &ArgMatches) -> Result<Exit, CliError> {

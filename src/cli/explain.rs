@@ -11,11 +11,11 @@ use super::args::{JobArgs, JobRequest};
 use super::error::{CliError, Exit};
 use super::{Context, job_of, job_verb, rejection};
 use crate::entry::JobTable;
-use crate::render::summary::grouped;
+use crate::render::summary::plural;
 
 pub(super) fn command(jobs: &JobTable, program: &str) -> Command {
-    let verb = Command::new("explain").about("Show the plan of a job and check its output, without running it");
-    job_verb(JobArgs::augment_args(verb), jobs, program)
+    let verb = JobArgs::augment_args(Command::new("explain"));
+    job_verb(verb.about("Show the plan of a job and check its output, without running it"), jobs, program)
 }
 
 pub(super) fn execute(context: &Context, matches: &ArgMatches) -> Result<Exit, CliError> {
@@ -65,17 +65,16 @@ fn text(spec: &JobSpec, plan: &JobPlan) -> String {
     let sizes = if smallest == largest { mean.to_string() } else { format!("{smallest} to {largest}, mean {mean}") };
     let reduce = match plan.reducers {
         0 => "none: each map task writes a part".to_owned(),
-        1 => "1 task, writes 1 part".to_owned(),
-        reducers => format!("{reducers} tasks, write {reducers} parts"),
+        reducers => format!("{}, a part each", plural(reducers.into(), "task")),
     };
     let replaces = if spec.overwrite { ", replacing what is there" } else { "" };
     let mut text = format!(
-        "{}\n  input    {} in {} objects\n  map      {} tasks of {sizes}\n  reduce   {reduce}\n  memory   {} for each \
+        "{}\n  input    {} in {}\n  map      {} of {sizes}\n  reduce   {reduce}\n  memory   {} for each \
          attempt\n  records  end at {}\n  output   {}{replaces}: can be written\n",
         spec.job,
         ByteSize(plan.input_bytes),
-        grouped(plan.objects),
-        grouped(plan.splits.len() as u64),
+        plural(plan.objects, "object"),
+        plural(plan.splits.len() as u64, "task"),
         spec.attempt_bytes,
         spec.line_rule,
         spec.output,

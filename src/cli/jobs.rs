@@ -10,7 +10,7 @@ use crate::entry::JobTable;
 use crate::render::{json, summary};
 
 pub(super) fn command(_jobs: &JobTable, _program: &str) -> Command {
-    ClientArgs::augment_args(Command::new("jobs").about("List the jobs of a cluster"))
+    ClientArgs::augment_args(Command::new("jobs")).about("List the jobs of a cluster")
 }
 
 pub(super) fn execute(context: &Context, matches: &ArgMatches) -> Result<Exit, CliError> {

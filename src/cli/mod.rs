@@ -12,23 +12,30 @@
 //! | `args.rs` | flags of a job, and the spec they make |
 //! | `settings.rs` | `gristmill.toml` and `GRISTMILL_*` |
 //! | `error.rs` | exit codes and the error that verbs return |
+//! | `service.rs`, `processes.rs` | what the processes of a cluster share; starting and ending them |
 //! | `client.rs` | the master's URL, the connection, a job followed to its end |
 //! | `interrupt.rs` | Ctrl-C and SIGTERM |
 
 mod args;
 mod cancel;
 mod client;
+mod cluster;
 mod completions;
+mod demo;
 pub(crate) mod error;
 mod explain;
 mod generate;
 mod interrupt;
 mod jobs;
+mod master;
+mod processes;
 mod run;
+mod service;
 mod settings;
 mod status;
 mod submit;
 mod watch;
+mod worker;
 mod workers;
 
 use std::ffi::OsString;
@@ -39,6 +46,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use gristmill_common::time::Clock;
 use gristmill_master::runtime::{RefusalClass, SubmitError};
+use gristmill_worker::executor::{EXECUTOR_VERB, run_child};
 
 use crate::entry::{JobEntry, JobTable};
 use crate::render;
@@ -80,6 +88,10 @@ const VERBS: &[Verb] = &[
     Verb { name: "cancel", command: cancel::command, execute: cancel::execute },
     Verb { name: "jobs", command: jobs::command, execute: jobs::execute },
     Verb { name: "workers", command: workers::command, execute: workers::execute },
+    Verb { name: "cluster", command: cluster::command, execute: cluster::execute },
+    Verb { name: "master", command: master::command, execute: master::execute },
+    Verb { name: "worker", command: worker::command, execute: worker::execute },
+    Verb { name: "demo", command: demo::command, execute: demo::execute },
     Verb { name: "generate", command: generate::command, execute: generate::execute },
     Verb { name: "completions", command: completions::command, execute: completions::execute },
 ];
@@ -96,6 +108,9 @@ pub fn main(jobs: impl IntoIterator<Item = JobEntry>) -> ExitCode {
     let clock = Clock::start();
     let jobs = JobTable::new(jobs);
     let args: Vec<OsString> = std::env::args_os().collect();
+    if args.get(1).is_some_and(|verb| verb == EXECUTOR_VERB) {
+        return run_child(&jobs);
+    }
     let told = |flag: &str| args.iter().any(|arg| arg == flag);
     // Errors of parsing obey these flags too, and parsing cannot tell them once it has failed.
     let console = Console { json: told("--json"), quiet: told("--quiet") || told("-q") };
@@ -212,7 +227,7 @@ fn rejection(error: &SubmitError) -> CliError {
 fn usage_error(error: &clap::Error) -> CliError {
     let text = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => Some(text.clone()),
-        Some(ContextValue::Strings(texts)) => texts.first().cloned(),
+        Some(ContextValue::Strings(texts)) if !texts.is_empty() => Some(texts.join(", ")),
         _ => None,
     };
     let usage = error.get(ContextKind::Usage).map(|usage| usage.to_string()).unwrap_or_default();
@@ -223,14 +238,18 @@ fn usage_error(error: &clap::Error) -> CliError {
     }
     let rendered = error.render().to_string();
     let first = rendered.lines().next().unwrap_or_default();
+    let mut lists = None;
     let mut message = first.strip_prefix("error: ").unwrap_or(first).to_owned();
     if let (ErrorKind::InvalidSubcommand, Some(name)) = (error.kind(), text(ContextKind::InvalidSubcommand)) {
         let what = if JOB_VERBS.contains(&verb) { "job" } else { "command" };
         message = format!("unknown {what} {name:?}");
+        lists = Some(format!("--help lists the {what}s"));
     }
     let mut problem = CliError::usage(message);
     if let Some(similar) = text(ContextKind::SuggestedSubcommand).or_else(|| text(ContextKind::SuggestedArg)) {
         problem = problem.hint(format!("did you mean {similar:?}?"));
+    } else if let Some(lists) = lists {
+        problem = problem.hint(lists);
     }
     if let Some(values) = text(ContextKind::ValidValue) {
         problem = problem.hint(format!("possible values: {values}"));

@@ -32,8 +32,8 @@ struct RunArgs {
 const MAX_THREADS: usize = 4096;
 
 pub(super) fn command(jobs: &JobTable, program: &str) -> Command {
-    let verb = Command::new("run").about("Run a job in this process, over local files");
-    job_verb(RunArgs::augment_args(JobArgs::augment_args(verb)), jobs, program)
+    let verb = RunArgs::augment_args(JobArgs::augment_args(Command::new("run")));
+    job_verb(verb.about("Run a job in this process, over local files"), jobs, program)
 }
 
 pub(super) fn execute(context: &Context, matches: &ArgMatches) -> Result<Exit, CliError> {

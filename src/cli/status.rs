@@ -9,10 +9,9 @@ use crate::entry::JobTable;
 use crate::render::{json, summary};
 
 pub(super) fn command(_jobs: &JobTable, program: &str) -> Command {
-    let verb = Command::new("status")
+    ClientArgs::augment_args(JobIdArgs::augment_args(Command::new("status")))
         .about("Show one job")
-        .after_help(format!("Example:\n  {program} status j-68ff1a2b3c4d"));
-    ClientArgs::augment_args(JobIdArgs::augment_args(verb))
+        .after_help(format!("Example:\n  {program} status j-68ff1a2b3c4d"))
 }
 
 pub(super) fn execute(context: &Context, matches: &ArgMatches) -> Result<Exit, CliError> {

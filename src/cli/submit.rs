@@ -3,6 +3,7 @@
 use clap::{Arg, ArgAction, ArgMatches, Args as _, Command};
 use gristmill_master::runtime::{Submission, fresh_job_id};
 use gristmill_master::scheduler::JobState;
+use gristmill_worker::agent::own_binary_sha256;
 
 use super::args::{JobArgs, JobRequest};
 use super::client::{ClientArgs, block_on, client_error, connect, follow, report};
@@ -13,8 +14,7 @@ use crate::entry::JobTable;
 use crate::render::json;
 
 pub(super) fn command(jobs: &JobTable, program: &str) -> Command {
-    let verb = Command::new("submit").about("Run a job on a cluster");
-    let verb = ClientArgs::augment_args(JobArgs::augment_args(verb)).arg(
+    let verb = ClientArgs::augment_args(JobArgs::augment_args(Command::new("submit"))).about("Run a job on a cluster").arg(
         Arg::new("detach")
             .long("detach")
             .global(true)
@@ -31,7 +31,7 @@ pub(super) fn execute(context: &Context, matches: &ArgMatches) -> Result<Exit, C
     let detach = matches.get_flag("detach");
     let interrupt =
         Interrupt::install().map_err(|error| CliError::new(Exit::Failed, "cannot start").because(&error))?;
-    let binary_sha256 = std::io::Result::Ok(String::new())
+    let binary_sha256 = own_binary_sha256()
         .map_err(|error| CliError::new(Exit::Failed, "cannot read this program's own file").because(&error))?;
     let submission = Submission {
         // As unique as a job id; the master draws its own.

@@ -9,10 +9,9 @@ use super::interrupt::Interrupt;
 use crate::entry::JobTable;
 
 pub(super) fn command(_jobs: &JobTable, program: &str) -> Command {
-    let verb = Command::new("watch")
+    ClientArgs::augment_args(JobIdArgs::augment_args(Command::new("watch")))
         .about("Show the progress of a job until its end; Ctrl-C stops watching, not the job")
-        .after_help(format!("Example:\n  {program} watch j-68ff1a2b3c4d"));
-    ClientArgs::augment_args(JobIdArgs::augment_args(verb))
+        .after_help(format!("Example:\n  {program} watch j-68ff1a2b3c4d"))
 }
 
 pub(super) fn execute(context: &Context, matches: &ArgMatches) -> Result<Exit, CliError> {

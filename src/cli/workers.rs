@@ -11,7 +11,7 @@ use crate::render::json;
 use crate::render::table::Table;
 
 pub(super) fn command(_jobs: &JobTable, _program: &str) -> Command {
-    ClientArgs::augment_args(Command::new("workers").about("List the workers of a cluster"))
+    ClientArgs::augment_args(Command::new("workers")).about("List the workers of a cluster")
 }
 
 pub(super) fn execute(context: &Context, matches: &ArgMatches) -> Result<Exit, CliError> {

@@ -15,3 +15,21 @@ pub(crate) mod json;
 pub(crate) mod progress;
 pub(crate) mod summary;
 pub(crate) mod table;
+
+/// A job of which nothing is known but that it was submitted.
+#[cfg(test)]
+fn queued_view() -> gristmill_master::scheduler::JobView {
+    use gristmill_master::scheduler::{JobState, JobView};
+
+    JobView {
+        job: gristmill_common::ids::JobId(1),
+        state: JobState::Queued,
+        map: Default::default(),
+        reduce: Default::default(),
+        counters: Default::default(),
+        map_stats: Default::default(),
+        reduce_stats: Default::default(),
+        failure: None,
+        waiting: None,
+    }
+}

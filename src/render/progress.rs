@@ -108,13 +108,12 @@ fn fraction(view: &JobView) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use gristmill_common::ids::JobId;
-
+    use super::super::queued_view;
     use super::*;
 
     #[test]
     fn progress_names_what_matters() {
-        let mut view = JobView::queued(JobId(1));
+        let mut view = queued_view();
         view.map = StageView { tasks: 12, done: 3, done_bytes: 3 << 20, input_bytes: 12 << 20, ..Default::default() };
         assert_eq!(describe(&view), "map 3/12 tasks, 3.00 MiB of 12.0 MiB");
         assert!((fraction(&view) - 0.25).abs() < 1e-9);

@@ -68,7 +68,7 @@ fn stage_line(name: &str, stage: &StageView, stats: &AttemptStats) -> String {
 }
 
 /// `1 part`, `3 parts`.
-fn plural(count: u64, what: &str) -> String {
+pub(crate) fn plural(count: u64, what: &str) -> String {
     let ending = match count {
         1 => "",
         _ if what.ends_with('s') => "es",
@@ -129,7 +129,7 @@ fn seconds(millis: u64) -> String {
 }
 
 /// Digits in groups of three: `12,345,678`.
-pub(crate) fn grouped(number: u64) -> String {
+fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() * 4 / 3);
     for (index, digit) in digits.chars().enumerate() {
@@ -151,9 +151,7 @@ pub(crate) fn peak_rss() -> Option<ByteSize> {
 
 #[cfg(test)]
 mod tests {
-    use gristmill_common::ids::JobId;
-    use gristmill_master::scheduler::JobView;
-
+    use super::super::queued_view;
     use super::*;
 
     #[test]
@@ -167,7 +165,7 @@ mod tests {
 
     #[test]
     fn a_summary_names_parts_spills_and_losses() {
-        let mut view = JobView::queued(JobId(1));
+        let mut view = queued_view();
         view.map = StageView { tasks: 2, done: 2, lost_attempts: 1, ..Default::default() };
         view.map_stats = AttemptStats { input_bytes: 2048, input_records: 10, spills: 3, ..Default::default() };
         view.reduce = StageView { tasks: 1, done: 1, ..Default::default() };

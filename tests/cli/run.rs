@@ -99,7 +99,7 @@ fn explain_shows_the_plan_and_runs_nothing() {
     sandbox.file("in/a.txt", "one two\nthree four\n");
     let before = sandbox.tree();
     let called = sandbox.call("explain word-count -i in -o new/out --reducers 2").expect_code(0);
-    for text in ["word-count\n", "19 B in 1 objects", "1 tasks of 19 B", "2 tasks, write 2 parts", "can be written"] {
+    for text in ["word-count\n", "19 B in 1 object", "1 task of 19 B", "2 tasks, a part each", "can be written"] {
         assert!(called.stdout.contains(text), "no {text:?} in {}", called.stdout);
     }
     assert_eq!(sandbox.tree(), before);

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use gristmill_master::scheduler::{JobState, StaleReason};
 use gristmill_tests::sim::{Fate, SimOptions, Summary, simulate};
 
-const DEFAULT_SEEDS: u64 = 500;
+const DEFAULT_SEEDS: u64 = 1000;
 
 fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is not a number")))

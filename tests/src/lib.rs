@@ -5,7 +5,9 @@
 //! | [`cluster`] | real processes: a master and workers to kill |
 //! | [`data`] | the trial data and its expected answers |
 //! | [`docs`] | running what documents tell readers to type |
+//! | [`sim`] | a simulated cluster around the pure scheduler |
 
 pub mod cluster;
 pub mod data;
 pub mod docs;
+pub mod sim;

@@ -218,7 +218,7 @@ fn take_frame(data: &Bytes, left: u64) -> Result<u64, TryError> {
 }
 
 /// The message of the cause that says most: transport errors wrap the system's several times.
-fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+pub(crate) fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
     let mut cause = error;
     while let Some(next) = cause.source() {
         cause = next;

@@ -63,6 +63,7 @@ impl AnyJob for FakeJob {
             ("panic", _) => panic!("on purpose"),
             ("abort", 0) => std::process::abort(),
             ("wait", _) | ("abort", _) => {
+                println!("{attempt} waits");
                 while !context.cancelled.load(Ordering::Relaxed) {
                     std::thread::yield_now();
                 }

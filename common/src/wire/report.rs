@@ -97,11 +97,7 @@ impl From<&AttemptReport> for v1::AttemptReport {
             }
             AttemptOutput::Part(part) => Output::Part(part.into()),
         };
-        Self {
-            output: Some(output),
-            counters: counters_to_wire(&report.counters),
-            stats: Some((&report.stats).into()),
-        }
+        Self { output: Some(output), counters: counters_to_wire(&report.counters), stats: Some((&report.stats).into()) }
     }
 }
 

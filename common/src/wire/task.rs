@@ -57,10 +57,9 @@ impl TryFrom<v1::Split> for Split {
             wire.objects.into_iter().map(|object| object.try_into().map(Arc::new)).collect::<Result<_, _>>()?;
         let pieces = wire.pieces.into_iter().map(|piece| {
             let place = usize::try_from(piece.object).ok();
-            let object = place.and_then(|place| objects.get(place)).ok_or_else(|| WireError::Unknown {
-                field: "Piece.object",
-                value: piece.object.to_string(),
-            })?;
+            let object = place
+                .and_then(|place| objects.get(place))
+                .ok_or_else(|| WireError::Unknown { field: "Piece.object", value: piece.object.to_string() })?;
             if piece.start > piece.end || piece.end > object.size {
                 let reason = format!("{}..{} of {} bytes", piece.start, piece.end, object.size);
                 return Err(WireError::Invalid { field: "Piece.end", reason });

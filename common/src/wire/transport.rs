@@ -29,9 +29,10 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a connection may take to open.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The largest message of the services `Control` and `Jobs`: a task input that names every map
-/// attempt of a very large job still fits.
-pub const MAX_MESSAGE_BYTES: usize = 16 << 20;
+/// The largest message of the services `Control` and `Jobs`. A task input that names a million map
+/// attempts, or ten thousand objects with very long names, still fits; raised, a peer that sends
+/// nonsense costs more memory.
+pub const MAX_MESSAGE_BYTES: usize = 64 << 20;
 
 /// The largest message of the service `Shuffle`: a frame of segment data, or a request that names
 /// many attempts.

@@ -5,4 +5,5 @@
 #![warn(missing_docs)]
 
 pub mod fatal;
+pub mod memory;
 pub mod positions;

@@ -113,7 +113,10 @@ impl WorkerStream {
             None => {
                 // The session is over. Its worker sees the end of the stream at once.
                 drop(outbound);
-                let _over = timeout(LINGER, self.read_reports()).await;
+                tokio::select! {
+                    _over = timeout(LINGER, self.read_reports()) => {}
+                    () = master.gone() => return,
+                }
             }
         }
         debug!(%session, "stream ended");

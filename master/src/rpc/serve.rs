@@ -75,9 +75,9 @@ impl MasterError {
     /// What to try, where there is something to say.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            MasterError::Insecure { .. } => Some(
-                "listen on 127.0.0.1, or say --insecure-listen if everybody on that network may run programs here",
-            ),
+            MasterError::Insecure { .. } => {
+                Some("listen on 127.0.0.1, or say --insecure-listen if everybody on that network may run programs here")
+            }
             MasterError::State(StateError::InUse { .. }) => Some("give each master its own --state folder"),
             MasterError::Listen { .. } => Some("choose another port with --listen, or port 0 for any free one"),
             MasterError::State(_) | MasterError::Serve { .. } => None,
@@ -125,18 +125,17 @@ pub async fn run_master(
         master.shutdown().await;
     }
     drop(master);
-    if driver.await.is_err() {
-        warn!("driver ended with a panic");
+    if let Err(error) = driver.await
+        && error.is_panic()
+    {
+        // A bug of ours: whoever runs the master sees it as one.
+        std::panic::resume_unwind(error.into_panic());
     }
     served.map_err(|source| MasterError::Serve { source })
 }
 
 /// Serves a driver on a listener until the driver ends.
-async fn serve(
-    listener: TcpListener,
-    master: MasterHandle,
-    lease: Duration,
-) -> Result<(), tonic::transport::Error> {
+async fn serve(listener: TcpListener, master: MasterHandle, lease: Duration) -> Result<(), tonic::transport::Error> {
     let control = v1::control_server::ControlServer::new(ControlService::new(master.clone(), lease))
         .max_decoding_message_size(transport::MAX_MESSAGE_BYTES)
         .max_encoding_message_size(transport::MAX_MESSAGE_BYTES);
@@ -159,7 +158,9 @@ fn check_address(listen: SocketAddr, insecure_listen: bool) -> Result<Option<Str
         return Err(MasterError::Insecure { listen });
     }
     warn!(%listen, "listening without encryption or authentication");
-    Ok(Some(format!("listening on {listen} without encryption or authentication: whoever reaches it can run programs here")))
+    Ok(Some(format!(
+        "listening on {listen} without encryption or authentication: whoever reaches it can run programs here"
+    )))
 }
 
 #[cfg(test)]

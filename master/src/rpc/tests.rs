@@ -46,8 +46,7 @@ impl Cluster {
         let dir = tempfile::tempdir().expect("scratch");
         fs::create_dir(dir.path().join("in")).expect("created");
         fs::write(dir.path().join("in/a.txt"), "one\ntwo\n").expect("written");
-        let scheduler =
-            SchedulerConfig { lease: PATIENCE, resume_grace: PATIENCE, ..SchedulerConfig::default() };
+        let scheduler = SchedulerConfig { lease: PATIENCE, resume_grace: PATIENCE, ..SchedulerConfig::default() };
         let listen = "127.0.0.1:0".parse().expect("an address");
         let state = dir.path().join("state");
         let config = MasterConfig { listen, state, insecure_listen: false, scheduler };

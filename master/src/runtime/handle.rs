@@ -87,21 +87,48 @@ pub(crate) struct Welcome {
 /// A message to the driver.
 #[derive(Debug)]
 pub(super) enum Request {
-    Submit { submission: Submission, reply: oneshot::Sender<Result<Accepted, SubmitRefusal>> },
-    Cancel { job: JobId, reply: oneshot::Sender<Option<JobStatus>> },
-    Job { job: JobId, reply: oneshot::Sender<Option<JobStatus>> },
-    Watch { job: JobId, reply: oneshot::Sender<Option<watch::Receiver<Arc<JobStatus>>>> },
-    Jobs { reply: oneshot::Sender<Vec<JobStatus>> },
-    Workers { reply: oneshot::Sender<ClusterStatus> },
-    Register { hello: Hello, orders: mpsc::Sender<Order>, reply: oneshot::Sender<Welcome> },
+    Submit {
+        submission: Submission,
+        reply: oneshot::Sender<Result<Accepted, SubmitRefusal>>,
+    },
+    Cancel {
+        job: JobId,
+        reply: oneshot::Sender<Option<JobStatus>>,
+    },
+    Job {
+        job: JobId,
+        reply: oneshot::Sender<Option<JobStatus>>,
+    },
+    Watch {
+        job: JobId,
+        reply: oneshot::Sender<Option<watch::Receiver<Arc<JobStatus>>>>,
+    },
+    Jobs {
+        reply: oneshot::Sender<Vec<JobStatus>>,
+    },
+    Workers {
+        reply: oneshot::Sender<ClusterStatus>,
+    },
+    Register {
+        hello: Hello,
+        orders: mpsc::Sender<Order>,
+        reply: oneshot::Sender<Welcome>,
+    },
     Resume {
         epoch: MasterEpoch,
         session: SessionId,
         orders: mpsc::Sender<Order>,
         reply: oneshot::Sender<Result<Welcome, CloseReason>>,
     },
-    Report { epoch: MasterEpoch, session: SessionId, report: WorkerReport },
-    StreamEnded { session: SessionId, stream: StreamId },
+    Report {
+        epoch: MasterEpoch,
+        session: SessionId,
+        report: WorkerReport,
+    },
+    StreamEnded {
+        session: SessionId,
+        stream: StreamId,
+    },
     Shutdown,
 }
 

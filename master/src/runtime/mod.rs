@@ -30,8 +30,8 @@ pub use driver::start_driver;
 pub use handle::{Accepted, MasterGone, MasterHandle, Submission, SubmitRefusal};
 pub(crate) use handle::{Hello, Welcome};
 pub(crate) use order::Order;
-pub(crate) use sessions::MAX_WAITING_ORDERS;
 pub use prepare::{PreparedJob, RefusalClass, SubmitError, fresh_job_id, list_and_plan, prepare};
+pub(crate) use sessions::MAX_WAITING_ORDERS;
 pub use state_dir::{StateDir, StateError};
 pub use status::{ClusterStatus, JobStatus};
 

@@ -95,14 +95,14 @@ impl Cluster<'_> {
     }
 
     fn beat(&mut self, worker: usize) {
-        self.report(worker, WorkerReport::Heartbeat);
+        self.report(worker, &WorkerReport::Heartbeat);
         let life = self.workers[worker].life;
         let at = self.now + Duration::from_micros(self.workers[worker].heartbeat_micros);
         self.calendar.enter(at, Incident::Heartbeat { worker, life });
     }
 
     /// Sends a report, if there is anybody to send it to; now and then also under an old epoch.
-    pub(super) fn report(&mut self, worker: usize, report: WorkerReport) {
+    pub(super) fn report(&mut self, worker: usize, report: &WorkerReport) {
         let at = &self.workers[worker];
         let (Some(stream), Some(session)) = (at.stream, at.session) else { return };
         if !self.network.is_open(stream) {
@@ -154,18 +154,18 @@ impl Cluster<'_> {
             Some(Local::Queued(_) | Local::Running { .. }) => {}
             Some(Local::Finished(report)) => {
                 let report = report.clone();
-                self.report(worker, WorkerReport::AttemptFinished { id, report });
+                self.report(worker, &WorkerReport::AttemptFinished { id, report });
             }
             Some(Local::Failed(failure)) => {
                 let failure = failure.clone();
-                self.report(worker, WorkerReport::AttemptFailed { id, failure });
+                self.report(worker, &WorkerReport::AttemptFailed { id, failure });
             }
         }
     }
 
     fn begin_attempts(&mut self, worker: usize) {
         while let Some(id) = self.workers[worker].begin_next() {
-            self.report(worker, WorkerReport::AttemptStarted { id });
+            self.report(worker, &WorkerReport::AttemptStarted { id });
             let Some(Local::Running { work, .. }) = self.workers[worker].attempts.get(&id) else { continue };
             let fetches: Vec<(SessionId, AttemptId)> = match work {
                 AttemptWork::Map => Vec::new(),
@@ -229,7 +229,7 @@ impl Cluster<'_> {
 
     fn fail(&mut self, worker: usize, id: JobAttempt, failure: Failure) {
         self.workers[worker].attempts.insert(id, Local::Failed(failure.clone()));
-        self.report(worker, WorkerReport::AttemptFailed { id, failure });
+        self.report(worker, &WorkerReport::AttemptFailed { id, failure });
         self.begin_attempts(worker);
     }
 
@@ -253,7 +253,10 @@ impl Cluster<'_> {
             (Stage::Map, reduces) => {
                 let segments = data::segments(id.job, index, reduces);
                 self.workers[worker].outputs.insert(id, segments);
-                AttemptOutput::MapOutput(vec![SegmentSummary { bytes: 5, ..SegmentSummary::default() }; reduces as usize])
+                AttemptOutput::MapOutput(vec![
+                    SegmentSummary { bytes: 5, ..SegmentSummary::default() };
+                    reduces as usize
+                ])
             }
         };
         // Counts that tell attempts apart, so that a sum over the wrong ones shows.
@@ -261,7 +264,7 @@ impl Cluster<'_> {
         let counters = [("attempts", 1), ("unique", unique)].into_iter().collect();
         let report = AttemptReport { output, counters, stats: AttemptStats { input_records: 1, ..Default::default() } };
         self.workers[worker].attempts.insert(id, Local::Finished(report.clone()));
-        self.report(worker, WorkerReport::AttemptFinished { id, report });
+        self.report(worker, &WorkerReport::AttemptFinished { id, report });
         self.begin_attempts(worker);
     }
 
@@ -283,7 +286,8 @@ impl Cluster<'_> {
             let position = InputPosition { object: "input".to_owned(), offset: u64::from(task.index) };
             return Some(Failure::new(FailureCode::UserError, "poison").at(position));
         }
-        if self.now > Timestamp::from_millis(self.options.faults_until_ms) || !self.random.chance(self.options.failures) {
+        if self.now > Timestamp::from_millis(self.options.faults_until_ms) || !self.random.chance(self.options.failures)
+        {
             return None;
         }
         let codes = [FailureCode::UserPanic, FailureCode::ExecutorCrash, FailureCode::WriteFailed];

@@ -153,7 +153,10 @@ impl<'a> Cluster<'a> {
         while let Some(next) = self.calendar.next_time().filter(|next| *next <= end) {
             if let Some(deadline) = self.scheduler.next_deadline().filter(|deadline| *deadline <= next) {
                 self.now = self.now.max(deadline);
-                self.feed(Event::DeadlineReached)?;
+                self.feed(&Event::DeadlineReached)?;
+                if self.scheduler.next_deadline().is_some_and(|next| next <= self.now) {
+                    return Err("a deadline that has passed is asked for again".to_owned());
+                }
             } else if let Some((now, incident)) = self.calendar.pop() {
                 self.now = now;
                 self.handle(incident)?;
@@ -171,13 +174,13 @@ impl<'a> Cluster<'a> {
                 let job = &self.options.jobs[index];
                 let split_bytes = vec![10; job.maps as usize];
                 let request = JobRequest { split_bytes, reducers: job.reduces, max_attempts: job.max_attempts };
-                self.feed(Event::JobSubmitted { job: job_id(index), request: Arc::new(request) })
+                self.feed(&Event::JobSubmitted { job: job_id(index), request: Arc::new(request) })
             }
-            Incident::Cancel(index) => self.feed(Event::CancelRequested { job: job_id(index) }),
+            Incident::Cancel(index) => self.feed(&Event::CancelRequested { job: job_id(index) }),
             Incident::Published(job) => self.on_published(job),
             Incident::ToMaster(stream, message) => self.on_message_to_master(stream, message),
             Incident::MasterSeesBreak(stream) => match self.network.session(stream) {
-                Some(session) => self.feed(Event::StreamBroken { session }),
+                Some(session) => self.feed(&Event::StreamBroken { session }),
                 None => Ok(()),
             },
             incident => {
@@ -198,27 +201,27 @@ impl<'a> Cluster<'a> {
                 let session = SessionId(self.session_workers.len() as u64 + 1);
                 self.session_workers.insert(session, index);
                 self.network.bind(stream, session);
-                self.send_to_worker(stream, ToWorker::Registered);
+                self.send_to_worker(stream, &ToWorker::Registered);
                 let (worker, slots) = (WorkerId(index as u32 + 1), self.workers[index].slots);
                 let (address, machine, scratch) = (String::new(), worker.to_string(), String::new());
                 let profile = Arc::new(WorkerProfile { worker, slots, address, machine, scratch });
-                self.feed(Event::WorkerRegistered { session, profile })
+                self.feed(&Event::WorkerRegistered { session, profile })
             }
             ToMaster::Resume(session) => {
                 self.network.bind(stream, session);
-                self.feed(Event::StreamResumed { epoch: self.scheduler.epoch(), session })
+                self.feed(&Event::StreamResumed { epoch: self.scheduler.epoch(), session })
             }
-            ToMaster::Report(epoch, session, report) => self.feed(Event::WorkerReported { epoch, session, report }),
+            ToMaster::Report(epoch, session, report) => self.feed(&Event::WorkerReported { epoch, session, report }),
         }
     }
 
     /// Gives an event to the scheduler, checks what it does, and does what it says.
-    fn feed(&mut self, event: Event) -> Result<(), String> {
+    fn feed(&mut self, event: &Event) -> Result<(), String> {
         self.summary.events += 1;
         let in_step = |wrong: String| format!("{wrong}, at {event:?}");
         let commands = self.scheduler.step(self.now, event.clone());
         self.scheduler.check_invariants().map_err(in_step)?;
-        self.oracle.follow(&event, &commands, &self.scheduler).map_err(in_step)?;
+        self.oracle.follow(event, &commands, &self.scheduler).map_err(in_step)?;
         for command in commands {
             self.carry_out(command).map_err(in_step)?;
         }
@@ -249,12 +252,12 @@ impl<'a> Cluster<'a> {
             Command::NotifyWatchers { .. } => return Ok(()),
         };
         if let Some(stream) = self.network.of_session(session) {
-            self.send_to_worker(stream, message);
+            self.send_to_worker(stream, &message);
         }
         Ok(())
     }
 
-    pub(super) fn send_to_worker(&mut self, stream: StreamId, message: ToWorker) {
+    pub(super) fn send_to_worker(&mut self, stream: StreamId, message: &ToWorker) {
         if self.network.is_open(stream) {
             for at in self.network.arrivals(stream, false, true, self.now, &mut self.random) {
                 self.calendar.enter(at, Incident::ToWorker(stream, message.clone()));
@@ -267,7 +270,7 @@ impl<'a> Cluster<'a> {
         let shape = &self.options.jobs[job.0 as usize - 1];
         if shape.fate == Fate::Unpublishable {
             let failure = Failure::new(FailureCode::CommitFailed, "no permission");
-            return self.feed(Event::PublishFailed { job, failure });
+            return self.feed(&Event::PublishFailed { job, failure });
         }
         if let Some(result) = self.results.remove(&job) {
             self.check_parts(job, &result)?;
@@ -276,7 +279,7 @@ impl<'a> Cluster<'a> {
                 self.calendar.enter(self.now, Incident::Published(job));
             }
         }
-        self.feed(Event::JobPublished { job })
+        self.feed(&Event::JobPublished { job })
     }
 
     fn remove_staging(&mut self, job: JobId) {

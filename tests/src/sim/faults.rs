@@ -77,7 +77,7 @@ impl Cluster<'_> {
     /// The worker says that it stops, and stops.
     fn leave(&mut self, worker: usize) {
         if self.workers[worker].up && self.workers[worker].paused_until <= self.now {
-            self.report(worker, WorkerReport::WorkerLeft);
+            self.report(worker, &WorkerReport::WorkerLeft);
             self.crash(worker);
         }
     }

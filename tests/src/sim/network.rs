@@ -67,7 +67,13 @@ impl Network {
     /// A network without streams.
     pub(super) fn new(options: &SimOptions) -> Self {
         let longest = options.delay_ms * 1000;
-        Self { streams: Vec::new(), current: BTreeMap::new(), longest, ordered: options.ordered, repeats: options.repeats }
+        Self {
+            streams: Vec::new(),
+            current: BTreeMap::new(),
+            longest,
+            ordered: options.ordered,
+            repeats: options.repeats,
+        }
     }
 
     /// Opens a stream.

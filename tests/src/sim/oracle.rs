@@ -102,7 +102,9 @@ impl Oracle {
     }
 
     fn take_report(&mut self, session: SessionId, report: &WorkerReport) {
-        let (WorkerReport::AttemptFinished { id, .. } | WorkerReport::AttemptFailed { id, .. }) = report else { return };
+        let (WorkerReport::AttemptFinished { id, .. } | WorkerReport::AttemptFailed { id, .. }) = report else {
+            return;
+        };
         let Some(job) = self.jobs.get_mut(&id.job).filter(|job| !job.state.is_terminal()) else { return };
         let Some(task) = job.tasks.get_mut(&id.attempt.task) else { return };
         if task.in_force != Some((id.attempt.number, session)) {

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use futures::{StreamExt as _, stream};
+use futures::stream::{self, StreamExt as _};
 use gristmill_common::failure::{Failure, FailureCode};
 use gristmill_common::ids::{AttemptId, JobAttempt, MasterEpoch};
 use gristmill_common::task::SegmentSource;
@@ -74,12 +74,15 @@ impl Gather {
     /// this worker's scratch does not take what is fetched.
     pub(super) async fn run(self) -> Result<Gathered, Failure> {
         let (here, remote) = self.read_local().await?;
-        let fetches = remote.iter().filter(|source| !source.attempts.is_empty());
-        let path = |source: &SegmentSource| self.scratch.fetch_file(self.id.job, self.id.attempt, source.session);
         // From here on every way out removes what was fetched, unless it is handed on.
-        let files = FetchedFiles(fetches.clone().map(path).collect());
+        let mut files = FetchedFiles::default();
+        let mut fetches = Vec::new();
+        for source in remote.iter().filter(|source| !source.attempts.is_empty()) {
+            files.0.push(self.scratch.fetch_file(self.id.job, self.id.attempt, source.session));
+            fetches.push(self.fetch_from(source));
+        }
         let fetched: Vec<io::Result<FromSource>> =
-            stream::iter(fetches).map(|source| self.fetch_from(source)).buffer_unordered(PARALLEL_SOURCES).collect().await;
+            stream::iter(fetches).buffer_unordered(PARALLEL_SOURCES).collect().await;
         let (mut segments, mut lost) = (here.segments, here.lost);
         for source in fetched {
             let source = source.map_err(|error| self.cannot_write(&error))?;

@@ -23,7 +23,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::crash::{Death, describe};
+use super::crash::describe;
 use super::desk::DeskEvent;
 use super::log::AttemptLogs;
 use super::spawner::Spawner;
@@ -177,7 +177,6 @@ impl Supervisor {
         let (mut hears, mut prints, mut asked) = (true, true, true);
         let status = loop {
             tokio::select! {
-                biased;
                 () = self.kill.cancelled() => {
                     end_group(pid);
                     break child.wait().await;
@@ -235,28 +234,24 @@ impl Supervisor {
         }
     }
 
-    /// Keeps what is in the pipe; false once nothing can come any more.
-    ///
-    /// Reads past tokio, which learns of new bytes only when it next looks.
+    /// Keeps what is in the pipe by now; false once nothing can come any more.
     fn keep_output(&mut self, output: &pipe::Receiver) -> bool {
-        // Tokio has to notice for itself that the pipe is empty; else it calls it readable for ever.
         let mut buffer = [0; 16 << 10];
-        loop {
-            match output.try_read(&mut buffer) {
+        // A pipe holds 64 KiB: what was there at the call is read, what comes meanwhile may wait.
+        for _ in 0..5 {
+            // Past tokio first, which learns of new bytes only when it next looks; and through it
+            // once the pipe is empty, so that it takes note.
+            let read = match rustix::io::read(output, &mut buffer) {
+                Err(rustix::io::Errno::AGAIN) => output.try_read(&mut buffer),
+                read => read.map_err(io::Error::from),
+            };
+            match read {
                 Ok(0) => return false,
                 Ok(read) => self.logs.append(&buffer[..read]),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(_) => return false,
+                Err(error) => return matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted),
             }
         }
-        loop {
-            match rustix::io::read(output, &mut buffer) {
-                Ok(0) => return false,
-                Ok(read) => self.logs.append(&buffer[..read]),
-                Err(rustix::io::Errno::INTR) => {}
-                Err(error) => return error == rustix::io::Errno::AGAIN,
-            }
-        }
+        true
     }
 
     async fn tell(&self, event: ExecutorEvent) {
@@ -287,12 +282,5 @@ fn end_group(pid: Option<Pid>) {
     if let Some(pid) = pid {
         // A group without members is what is wanted.
         let _ = kill_process_group(pid, Signal::KILL);
-    }
-}
-
-impl Death {
-    /// The death of an executor that told `cause`.
-    pub(super) fn new(cause: String, opened: bool, killed: Option<String>) -> Self {
-        Self { cause, opened, killed }
     }
 }

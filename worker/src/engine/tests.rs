@@ -300,7 +300,9 @@ fn user_errors_and_panics_name_file_and_offset() {
     check(b"1\n\xff\n", FailureCode::BadRecord, "cannot read a record: not UTF-8", Some(2));
     check(b"1\nbig\n", FailureCode::RecordTooLarge, "an emitted pair takes 5.00 MiB", Some(2));
     check(b"13\n", FailureCode::UserError, "reduce failed for key \"13\": unlucky", None);
-    check(b"18446744073709551615\n18446744073709551615\n", FailureCode::UserError, "combine failed: a sum overflows u64", Some(21));
+    let most = b"18446744073709551615\n";
+    let overflow = "combine failed: a sum overflows u64";
+    check(&most.repeat(2), FailureCode::UserError, overflow, Some(21));
 }
 
 #[test]

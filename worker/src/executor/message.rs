@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use gristmill_common::failure::Failure;
 use gristmill_common::ids::{JobAttempt, JobId};
 use gristmill_common::spec::JobSpec;
-use gristmill_common::task::{AttemptReport, Split, TaskInput};
+use gristmill_common::task::{AttemptReport, Split};
 use gristmill_common::wire::{WireError, required, v1};
 
 use crate::engine::LocalSegment;
@@ -183,14 +183,6 @@ impl TryFrom<v1::FromExecutor> for FromExecutor {
 }
 
 impl Work {
-    /// A map's work; `None` for a reduce, whose segments are not local yet.
-    pub(crate) fn of_map(input: &TaskInput) -> Option<Self> {
-        match input {
-            TaskInput::Map { split, partitions } => Some(Work::Map { split: split.clone(), partitions: *partitions }),
-            TaskInput::Reduce { .. } => None,
-        }
-    }
-
     /// The objects of the pieces, as people know them; a record position refers to them by index.
     pub(crate) fn objects(&self) -> Vec<String> {
         match self {

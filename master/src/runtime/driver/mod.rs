@@ -75,10 +75,16 @@ struct Driver {
 
 /// Work done beside the driver.
 enum Done {
-    Planned { submission: PlannedSubmission, result: Result<PreparedJob, SubmitError> },
-    /// The claim comes back if the job must be undone.
-    Published { job: JobId, result: Result<(), (Failure, Option<OutputClaim>)> },
+    Planned { submission: PlannedSubmission, result: Box<Result<PreparedJob, SubmitError>> },
+    Published { job: JobId, result: Result<(), Box<NotPublished>> },
     Undone { job: JobId, result: Result<(), String> },
+}
+
+/// A job commit that failed.
+struct NotPublished {
+    failure: Failure,
+    /// What is to be undone; absent if that has happened.
+    claim: Option<OutputClaim>,
 }
 
 /// What is kept of a submission while it is planned.
@@ -168,9 +174,10 @@ impl Driver {
 
     fn on_done(&mut self, done: Done) {
         match done {
-            Done::Planned { submission, result } => self.on_planned(submission, result),
+            Done::Planned { submission, result } => self.on_planned(submission, *result),
             Done::Published { job, result: Ok(()) } => self.step(Event::JobPublished { job }),
-            Done::Published { job, result: Err((failure, claim)) } => {
+            Done::Published { job, result: Err(not_published) } => {
+                let NotPublished { failure, claim } = *not_published;
                 warn!(%job, %failure, "output not published");
                 if let Some(record) = self.jobs.get_mut(job) {
                     record.claim = claim;
@@ -231,12 +238,7 @@ impl Driver {
         self.streams.send(session, order).is_err().then_some(session)
     }
 
-    fn start_attempt(
-        &mut self,
-        session: SessionId,
-        id: JobAttempt,
-        work: AttemptWork,
-    ) -> Option<SessionId> {
+    fn start_attempt(&mut self, session: SessionId, id: JobAttempt, work: AttemptWork) -> Option<SessionId> {
         let record = self.jobs.get(id.job).expect("the scheduler assigns attempts of open jobs only");
         let input = record.input(id.attempt.task, work);
         if self.streams.must_open(session, id.job) {

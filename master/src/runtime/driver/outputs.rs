@@ -6,7 +6,7 @@ use gristmill_common::failure::{Failure, FailureCode};
 use gristmill_common::ids::JobId;
 use tracing::info;
 
-use super::{Done, Driver};
+use super::{Done, Driver, NotPublished};
 use crate::runtime::describe;
 use crate::runtime::manifest::{JobTimes, Manifest, ManifestStats};
 use crate::scheduler::JobResult;
@@ -25,12 +25,13 @@ impl Driver {
                 let manifest = Manifest::new(job, &spec, &plan, times).with_result(&parts, counters, stats);
                 match claim.publish(&parts, &manifest) {
                     Ok(()) => Ok(()),
-                    Err(error) => Err((error.to_failure(), Some(claim))),
+                    Err(error) => Err(Box::new(NotPublished { failure: error.to_failure(), claim: Some(claim) })),
                 }
             };
             let result = tokio::task::spawn_blocking(publish).await;
             let result = result.unwrap_or_else(|error| {
-                Err((Failure::new(FailureCode::CommitFailed, format!("publishing failed: {error}")), None))
+                let failure = Failure::new(FailureCode::CommitFailed, format!("publishing failed: {error}"));
+                Err(Box::new(NotPublished { failure, claim: None }))
             });
             Done::Published { job, result }
         });

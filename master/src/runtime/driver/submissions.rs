@@ -30,7 +30,7 @@ impl Driver {
             let _permit = planning.acquire().await.expect("it is never closed");
             let result = tokio::task::spawn_blocking(move || prepare(spec, job)).await;
             let result = result.unwrap_or_else(|error| Err(SubmitError::Broken { reason: error.to_string() }));
-            Done::Planned { submission: PlannedSubmission { key, binary_sha256 }, result }
+            Done::Planned { submission: PlannedSubmission { key, binary_sha256 }, result: Box::new(result) }
         });
     }
 

@@ -202,3 +202,25 @@ fn a_task_whose_failure_may_be_chance_prefers_another_worker_but_does_not_wait_f
         ",
     );
 }
+
+#[test]
+fn reduces_wait_for_a_map_that_rests() {
+    check(
+        "
+        0 register s-1 w-1 slots 1
+        1 submit j1 maps 2 reduces 1
+          > start s-1 j1/m-0.0 map
+          > notify j1
+        2 made s-1 j1/m-0.0 1
+          > start s-1 j1/m-1.0 map
+          > notify j1
+        3 failed s-1 j1/m-1.0 WORKER_LOST draining
+          > notify j1
+        13 deadline
+          > start s-1 j1/m-1.1 map
+        14 made s-1 j1/m-1.1 1
+          > start s-1 j1/r-0.0 s-1 has m-0.0 m-1.1
+          > notify j1
+        ",
+    );
+}

@@ -48,6 +48,8 @@ pub(in crate::engine) struct PieceReader<'a, S> {
 pub(in crate::engine) struct RawBlock<'a> {
     pub(in crate::engine) bytes: &'a [u8],
     pub(in crate::engine) offset: u64,
+    /// Memory that the read buffer takes.
+    pub(in crate::engine) buffer_bytes: usize,
 }
 
 impl<'a, S: ReadAt> PieceReader<'a, S> {
@@ -144,14 +146,16 @@ impl<'a, S: ReadAt> PieceReader<'a, S> {
             if let Some(whole) = whole {
                 self.done = true;
                 let bytes = &self.buffer[self.given..self.given + whole];
-                return Ok((!bytes.is_empty()).then_some(RawBlock { bytes, offset: rest_at }));
+                return Ok((!bytes.is_empty()).then_some(RawBlock { bytes, offset: rest_at, buffer_bytes: self.buffer.capacity() }));
             }
             let whole = self.rule.whole_records(rest);
             if whole > 0 {
                 let from = self.given;
                 self.given += whole;
                 self.done = rest_at + whole as u64 >= end;
-                return Ok(Some(RawBlock { bytes: &self.buffer[from..from + whole], offset: rest_at }));
+                let buffer_bytes = self.buffer.capacity();
+                let bytes = &self.buffer[from..from + whole];
+                return Ok(Some(RawBlock { bytes, offset: rest_at, buffer_bytes }));
             }
             if rest.len() as u64 > self.max_record.bytes() {
                 let position = InputPosition { object: self.piece.object.uri.to_string(), offset: rest_at };

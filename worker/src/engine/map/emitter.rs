@@ -16,10 +16,17 @@ use gristmill_common::task::{AttemptStats, SegmentSummary};
 
 use super::sort_buffer::SortBuffer;
 use super::spills::Spills;
-use super::table::{CombineTable, Entry};
+use super::table::{CombineTable, Entry, Probe};
 use crate::engine::runs::{merge_segment, narrow};
-use crate::engine::shuffle::{RecordRef, SegmentRange, SegmentWriter};
+use crate::engine::shuffle::{BLOCK_BYTES, RecordRef, SegmentRange, SegmentWriter};
 use crate::engine::{AttemptContext, failures, map_output_path};
+
+/// Short keys whose slots are loaded at once. More hide memory latency better, until their slots no
+/// longer fit into the first-level cache.
+const BATCH: usize = 32;
+
+/// Entries between one that is written and one whose memory is asked for.
+const PREFETCH_AHEAD: usize = 16;
 
 type Acc<J> = <<J as MapReduce>::Combine as Combine<<J as MapReduce>::Value>>::Acc;
 
@@ -28,9 +35,12 @@ pub(super) struct Emitter<'a, J: MapReduce> {
     job: &'a J,
     partitions: u32,
     context: &'a AttemptContext<'a>,
-    /// Bytes that table or buffer may take: half of the attempt's memory. The read buffer and the
-    /// blocks being written share the other half.
-    limit: usize,
+    /// Bytes that table or buffer may take besides the read buffer and what records of the largest
+    /// size so far take while they are written.
+    room: usize,
+    read_buffer: usize,
+    largest: usize,
+    batch: Vec<(Probe, Acc<J>)>,
     table: CombineTable<Acc<J>>,
     buffer: SortBuffer,
     key: Vec<u8>,
@@ -47,7 +57,10 @@ impl<'a, J: MapReduce> Emitter<'a, J> {
             job,
             partitions,
             context,
-            limit: context.spec.attempt_bytes.as_usize() / 2,
+            room: context.spec.attempt_bytes.as_usize() / 8 * 7,
+            read_buffer: 0,
+            largest: 2 * BLOCK_BYTES,
+            batch: Vec::with_capacity(BATCH),
             table: CombineTable::new(),
             buffer: SortBuffer::new(),
             key: Vec::new(),
@@ -57,6 +70,18 @@ impl<'a, J: MapReduce> Emitter<'a, J> {
             counters: Counters::default(),
             failure: None,
         }
+    }
+
+    /// Bytes that table or buffer may take now.
+    #[inline]
+    fn limit(&self) -> usize {
+        self.room.saturating_sub(self.read_buffer + 2 * self.largest).max(self.room / 16)
+    }
+
+    /// Finishes what a block of records emitted; `read_buffer` bytes held the block.
+    pub(super) fn end_block(&mut self, read_buffer: usize) -> Result<(), Failure> {
+        self.read_buffer = read_buffer;
+        self.flush_batch()
     }
 
     /// The engine's own failure, if one interrupted user code.
@@ -69,42 +94,94 @@ impl<'a, J: MapReduce> Emitter<'a, J> {
         std::mem::take(&mut self.counters)
     }
 
+    /// Short keys wait in a batch while their slots are loaded; long ones are rare.
     #[inline]
     fn combine(&mut self, key: &[u8], value: <J::Value as Datum>::Ref<'_>) -> Result<(), Failure> {
-        match self.table.entry(key) {
-            Entry::Occupied(acc) => {
-                let before = J::Combine::heap_bytes(acc);
-                J::Combine::fold(acc, value).map_err(|error| failures::user_error(format!("combine failed: {error}")))?;
-                let after = J::Combine::heap_bytes(acc);
-                self.table.add_heap_bytes(before, after);
-                if after > before && self.table.bytes() > self.limit {
-                    return self.spill();
+        let acc = J::Combine::start(value);
+        let Some(probe) = Probe::inline(key) else {
+            return self.combine_long(key, acc);
+        };
+        self.table.prefetch(&probe);
+        self.batch.push((probe, acc));
+        if self.batch.len() == BATCH { self.flush_batch() } else { Ok(()) }
+    }
+
+    fn flush_batch(&mut self) -> Result<(), Failure> {
+        let mut batch = std::mem::take(&mut self.batch);
+        let result = batch.drain(..).try_for_each(|(probe, acc)| self.combine_short(&probe, acc));
+        self.batch = batch;
+        result
+    }
+
+    #[inline]
+    fn combine_short(&mut self, probe: &Probe, acc: Acc<J>) -> Result<(), Failure> {
+        match self.table.inline_entry(probe) {
+            Entry::Occupied(old) => {
+                let (before, after) = merge_states::<J>(old, acc)?;
+                self.grew(before, after)
+            }
+            Entry::Vacant(vacancy) => {
+                let heap = J::Combine::heap_bytes(&acc);
+                if !self.make_room(0, heap)? {
+                    self.table.insert_inline(vacancy, acc);
+                } else if let Entry::Vacant(vacancy) = self.table.inline_entry(probe) {
+                    self.table.insert_inline(vacancy, acc);
                 }
+                self.table.add_heap_bytes(0, heap);
+                Ok(())
+            }
+        }
+    }
+
+    #[cold]
+    fn combine_long(&mut self, key: &[u8], acc: Acc<J>) -> Result<(), Failure> {
+        match self.table.long_entry(key) {
+            Entry::Occupied(old) => {
+                let (before, after) = merge_states::<J>(old, acc)?;
+                self.grew(before, after)
             }
             Entry::Vacant(vacancy) => {
                 self.check_size(key.len())?;
-                let acc = J::Combine::start(value);
                 let heap = J::Combine::heap_bytes(&acc);
-                if self.table.bytes_after_insert(key.len()) + heap > self.limit && self.table.len() > 0 {
-                    self.spill()?;
-                    // The key is new in the emptied table too, but belongs elsewhere there.
-                    if let Entry::Vacant(vacancy) = self.table.entry(key) {
-                        self.table.insert(vacancy, key, acc);
-                    }
-                } else {
-                    self.table.insert(vacancy, key, acc);
+                if !self.make_room(key.len(), heap)? {
+                    self.table.insert_long(vacancy, key, acc);
+                } else if let Entry::Vacant(vacancy) = self.table.long_entry(key) {
+                    self.table.insert_long(vacancy, key, acc);
                 }
                 self.table.add_heap_bytes(0, heap);
+                Ok(())
             }
         }
-        Ok(())
+    }
+
+    /// Accounts for a state whose heap memory changed.
+    #[inline]
+    fn grew(&mut self, before: usize, after: usize) -> Result<(), Failure> {
+        if before == after {
+            return Ok(());
+        }
+        self.table.add_heap_bytes(before, after);
+        if after > before && self.table.bytes() > self.limit() { self.spill() } else { Ok(()) }
+    }
+
+    /// Spills if a new key would not fit; tells whether it did, for then the key belongs elsewhere.
+    #[inline]
+    fn make_room(&mut self, key_len: usize, heap: usize) -> Result<bool, Failure> {
+        let full = self.table.bytes_after_insert(key_len) + heap > self.limit() && self.table.len() > 0;
+        if full {
+            self.spill()?;
+        }
+        Ok(full)
     }
 
     #[inline]
     fn keep(&mut self, key: &[u8], value: &[u8]) -> Result<(), Failure> {
         let size = key.len() + value.len();
-        if !self.buffer.fits(size, self.limit) {
+        if size > self.largest {
             self.check_size(size)?;
+            self.largest = size;
+        }
+        if !self.buffer.fits(size, self.limit()) {
             self.spill()?;
         }
         let partition = self.job.partition(EncodedKey::new(key), self.partitions);
@@ -165,7 +242,10 @@ impl<'a, J: MapReduce> Emitter<'a, J> {
             (a.0, a.1).cmp(&(b.0, b.1)).then_with(|| table.key(a.2, &mut room).cmp(table.key(b.2, &mut other)))
         });
         let mut begun = 0;
-        for (partition, _, at) in order {
+        for (index, &(partition, _, at)) in order.iter().enumerate() {
+            if let Some(&(_, _, soon)) = order.get(index + PREFETCH_AHEAD) {
+                table.prefetch_position(soon);
+            }
             while begun <= partition {
                 writer.begin_segment()?;
                 begun += 1;
@@ -266,6 +346,14 @@ impl<J: MapReduce> Emit<J::Key, J::Value> for Emitter<'_, J> {
     fn count(&mut self, name: &'static str, by: u64) {
         self.counters.add(name, by);
     }
+}
+
+/// Merges a state into another; tells its heap memory before and after.
+#[inline]
+fn merge_states<J: MapReduce>(old: &mut Acc<J>, new: Acc<J>) -> Result<(usize, usize), Failure> {
+    let before = J::Combine::heap_bytes(old);
+    J::Combine::merge(old, new).map_err(|error| failures::user_error(format!("combine failed: {error}")))?;
+    Ok((before, J::Combine::heap_bytes(old)))
 }
 
 fn unencodable(error: &EncodeError) -> Failure {

@@ -29,13 +29,14 @@ pub(super) fn run<J: MapReduce>(
 ) -> Result<AttemptReport, Failure> {
     let mut emitter = Emitter::new(job, partitions, context);
     let mut stats = AttemptStats::default();
-    for_each_block::<J::Input>(split, context, &mut stats, |block| {
+    for_each_block::<J::Input>(split, context, &mut stats, |block, buffer_bytes| {
         let result = job.map_block(block, &mut emitter);
         // A failure of the engine is the cause whatever user code made of it.
-        match emitter.take_failure() {
-            Some(failure) => Err(failure),
-            None => result.map_err(|error| map_failed(&error)),
+        if let Some(failure) = emitter.take_failure() {
+            return Err(failure);
         }
+        result.map_err(|error| map_failed(&error))?;
+        emitter.end_block(buffer_bytes)
     })?;
     let counters = emitter.take_counters();
     let segments = emitter.finish(&mut stats)?;
@@ -52,7 +53,7 @@ pub(super) fn run_map_only<J: MapOnly>(
     let mut counters = Counters::default();
     let mut part = PartWriter::create(context.staging, context.id.attempt)?;
     let mut sink = PartSink::<J::Output>::new(&mut part, &mut counters);
-    for_each_block::<J::Input>(split, context, &mut stats, |block| {
+    for_each_block::<J::Input>(split, context, &mut stats, |block, _| {
         let result = job.map_block(block, &mut sink);
         match sink.failure.take() {
             Some(failure) => Err(failure),
@@ -70,7 +71,7 @@ fn for_each_block<I: Input>(
     split: &Split,
     context: &AttemptContext<'_>,
     stats: &mut AttemptStats,
-    mut map_block: impl FnMut(&mut Block<'_, I>) -> Result<(), Failure>,
+    mut map_block: impl FnMut(&mut Block<'_, I>, usize) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let mut buffer = ReadBuffer::default();
     for (index, piece) in split.pieces.iter().enumerate() {
@@ -86,7 +87,7 @@ fn for_each_block<I: Input>(
             }
             let from = Provenance { object: &object, offset: raw.offset };
             let mut block = Block::new(raw.bytes, &context.spec.line_rule, from, context.position.offset());
-            map_block(&mut block).map_err(|failure| match failure.position {
+            map_block(&mut block, raw.buffer_bytes).map_err(|failure| match failure.position {
                 Some(_) => failure,
                 None => {
                     let offset = context.position.offset().load(Ordering::Relaxed);

@@ -5,6 +5,7 @@
 
 use std::num::NonZeroU32;
 
+use gristmill_sys::memory;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Slots of a new table.
@@ -15,6 +16,9 @@ const INLINE_BYTES: usize = 16;
 
 /// Bytes of one piece of the key arena. Pieces never move, so growing copies nothing.
 const ARENA_PIECE_BYTES: usize = 64 << 10;
+
+/// Bytes that sorting takes for each entry.
+const SORT_ENTRY_BYTES: usize = 16;
 
 #[derive(Debug)]
 struct Slot<A> {
@@ -35,18 +39,26 @@ pub(super) struct CombineTable<A> {
 }
 
 /// A key made ready for probing.
-#[derive(Clone, Copy)]
-struct Probe {
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Probe {
     words: [u64; 2],
     len: NonZeroU32,
     hash: u64,
 }
 
-/// What [`CombineTable::entry`] found.
+impl Probe {
+    /// Makes a key ready that is short enough to lie inside its slot.
+    #[inline]
+    pub(super) fn inline(key: &[u8]) -> Option<Self> {
+        (key.len() <= INLINE_BYTES).then(|| inline_probe(key))
+    }
+}
+
+/// What a look-up found.
 pub(super) enum Entry<'a, A> {
     /// The key's state.
     Occupied(&'a mut A),
-    /// The key is new; [`CombineTable::insert`] takes its first state.
+    /// The key is new; an `insert` takes its first state.
     Vacant(Vacancy),
 }
 
@@ -66,10 +78,10 @@ impl<A> CombineTable<A> {
         self.used
     }
 
-    /// Memory in use.
+    /// Memory in use, with what sorting the entries will take.
     pub(super) fn bytes(&self) -> usize {
         let arena: usize = self.arena.iter().map(Vec::capacity).sum();
-        self.slots.capacity() * size_of::<Option<Slot<A>>>() + arena + self.heap_bytes
+        self.slots.capacity() * size_of::<Option<Slot<A>>>() + self.used * SORT_ENTRY_BYTES + arena + self.heap_bytes
     }
 
     /// Memory that the next new key may take in use for a moment: when the table must grow, old and
@@ -84,39 +96,68 @@ impl<A> CombineTable<A> {
         self.heap_bytes = (self.heap_bytes + after).saturating_sub(before);
     }
 
-    /// Looks a key up.
+    /// Asks for the memory in which a key's slot lies.
     #[inline]
-    pub(super) fn entry(&mut self, key: &[u8]) -> Entry<'_, A> {
-        let probe = if key.len() <= INLINE_BYTES { inline_probe(key) } else { long_probe(key) };
+    pub(super) fn prefetch(&self, probe: &Probe) {
+        let mask = self.slots.len().wrapping_sub(1);
+        if let Some(slot) = self.slots.get(probe.hash as usize & mask) {
+            memory::prefetch(slot);
+        }
+    }
+
+    /// Looks a short key up.
+    #[inline]
+    pub(super) fn inline_entry(&mut self, probe: &Probe) -> Entry<'_, A> {
+        let same = |slot: &Slot<A>| slot.words == probe.words && slot.len == probe.len;
+        let (at, found) = self.find(probe.hash, same);
+        self.entry_at(at, found, *probe)
+    }
+
+    /// Looks a long key up.
+    pub(super) fn long_entry(&mut self, key: &[u8]) -> Entry<'_, A> {
+        let probe = long_probe(key);
+        let same =
+            |slot: &Slot<A>| slot.words[0] == probe.words[0] && slot.len == probe.len && self.long_key(slot) == key;
+        let (at, found) = self.find(probe.hash, same);
+        self.entry_at(at, found, probe)
+    }
+
+    /// Where the key is, or where it belongs.
+    #[inline]
+    fn find(&self, hash: u64, same: impl Fn(&Slot<A>) -> bool) -> (usize, bool) {
         if self.slots.is_empty() {
-            return Entry::Vacant(Vacancy { probe, slot: 0 });
+            return (0, false);
         }
         let mask = self.slots.len() - 1;
-        let mut at = probe.hash as usize & mask;
-        // Found and read in two steps: a borrow that is returned from a loop would last through it.
-        let found = loop {
+        let mut at = hash as usize & mask;
+        loop {
             match &self.slots[at] {
-                None => break false,
-                Some(slot) if self.holds(slot, &probe, key) => break true,
+                None => return (at, false),
+                Some(slot) if same(slot) => return (at, true),
                 Some(_) => at = (at + 1) & mask,
             }
-        };
-        match &mut self.slots[at] {
-            Some(slot) if found => Entry::Occupied(&mut slot.acc),
-            _ => Entry::Vacant(Vacancy { probe, slot: at }),
         }
     }
 
     #[inline]
-    fn holds(&self, slot: &Slot<A>, probe: &Probe, key: &[u8]) -> bool {
-        if slot.len != probe.len || slot.words[0] != probe.words[0] {
-            return false;
+    fn entry_at(&mut self, slot: usize, found: bool, probe: Probe) -> Entry<'_, A> {
+        match self.slots.get_mut(slot) {
+            Some(Some(slot)) if found => Entry::Occupied(&mut slot.acc),
+            _ => Entry::Vacant(Vacancy { probe, slot }),
         }
-        if key.len() <= INLINE_BYTES { slot.words[1] == probe.words[1] } else { self.long_key(slot) == key }
     }
 
-    /// Puts a new key in. `key` must be the one that [`entry`](Self::entry) found vacant.
-    pub(super) fn insert(&mut self, vacancy: Vacancy, key: &[u8], acc: A) {
+    /// Puts a new short key in, which was found vacant.
+    pub(super) fn insert_inline(&mut self, vacancy: Vacancy, acc: A) {
+        self.insert(vacancy, acc, |_| None);
+    }
+
+    /// Puts a new long key in, which was found vacant.
+    pub(super) fn insert_long(&mut self, vacancy: Vacancy, key: &[u8], acc: A) {
+        self.insert(vacancy, acc, |table| Some(table.keep_key(key)));
+    }
+
+    fn insert(&mut self, vacancy: Vacancy, acc: A, keep: impl FnOnce(&mut Self) -> Option<u64>) {
         let Vacancy { mut probe, mut slot } = vacancy;
         if self.must_grow() {
             self.grow();
@@ -126,22 +167,23 @@ impl<A> CombineTable<A> {
                 slot = (slot + 1) & mask;
             }
         }
-        if key.len() > INLINE_BYTES {
-            probe.words[1] = self.keep_key(key);
+        if let Some(place) = keep(self) {
+            probe.words[1] = place;
         }
         self.slots[slot] = Some(Slot { words: probe.words, len: probe.len, acc });
         self.used += 1;
     }
 
-    /// Half full: longer probes cost more than the memory saves.
+    /// Three quarters full: fuller tables probe much longer, emptier ones spill earlier.
     fn must_grow(&self) -> bool {
-        (self.used + 1) * 2 > self.slots.len()
+        (self.used + 1) * 4 > self.slots.len() * 3
     }
 
     #[cold]
     fn grow(&mut self) {
         let size = (self.slots.len() * 2).max(FIRST_SLOTS);
         let mut slots = Vec::with_capacity(size);
+        memory::prefer_huge_pages(&mut slots);
         slots.resize_with(size, || None);
         let mask = size - 1;
         for slot in self.slots.drain(..).flatten() {
@@ -187,6 +229,12 @@ impl<A> CombineTable<A> {
         room[..8].copy_from_slice(&slot.words[0].to_le_bytes());
         room[8..].copy_from_slice(&slot.words[1].to_le_bytes());
         &room[..len]
+    }
+
+    /// Asks for the memory of the entry at a position.
+    #[inline]
+    pub(super) fn prefetch_position(&self, position: u32) {
+        memory::prefetch(&self.slots[position as usize]);
     }
 
     /// The state at a position.
@@ -259,9 +307,15 @@ mod tests {
     use std::collections::BTreeMap;
 
     fn add(table: &mut CombineTable<u64>, key: &[u8]) {
-        match table.entry(key) {
-            Entry::Occupied(acc) => *acc += 1,
-            Entry::Vacant(vacancy) => table.insert(vacancy, key, 1),
+        match Probe::inline(key) {
+            Some(probe) => match table.inline_entry(&probe) {
+                Entry::Occupied(acc) => *acc += 1,
+                Entry::Vacant(vacancy) => table.insert_inline(vacancy, 1),
+            },
+            None => match table.long_entry(key) {
+                Entry::Occupied(acc) => *acc += 1,
+                Entry::Vacant(vacancy) => table.insert_long(vacancy, key, 1),
+            },
         }
     }
 

@@ -1,0 +1,59 @@
+//! What the processes of a cluster share: their log, their end with the process that started them,
+//! and where they keep things.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::Arg;
+use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
+use tracing_subscriber::EnvFilter;
+
+use super::Context;
+use super::error::{CliError, Exit};
+
+/// What is logged if nobody says.
+const DEFAULT_LOG: &str = "info";
+
+/// The hidden flag with which a cluster starts its processes.
+pub(super) fn parent_arg() -> Arg {
+    Arg::new("parent").long("parent").value_name("PID").hide(true).value_parser(clap::value_parser!(i32))
+}
+
+/// Sends the log to stderr, as the setting `log` says.
+pub(super) fn start_log(context: &Context) -> Result<(), CliError> {
+    let directives = context.settings.get::<String>("log").unwrap_or_else(|| DEFAULT_LOG.to_owned());
+    let filter = EnvFilter::try_new(&directives)
+        .map_err(|error| CliError::usage(format!("the setting \"log\" cannot be {directives:?}")).because(&error))?;
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(context.console.colours())
+        .init();
+    Ok(())
+}
+
+/// Ends this process when the one that started it ends, however that happens.
+pub(super) fn end_with_parent(parent: Option<&i32>) -> Result<(), CliError> {
+    let Some(parent) = parent else { return Ok(()) };
+    set_parent_process_death_signal(Some(Signal::KILL))
+        .map_err(|error| CliError::new(Exit::Failed, "cannot follow the parent process").because(&error))?;
+    // It may have ended before the line above.
+    if getppid().map(Pid::as_raw_pid) != Some(*parent) {
+        return Err(CliError::new(Exit::Failed, "the parent process is gone"));
+    }
+    Ok(())
+}
+
+/// An address to listen on.
+pub(super) fn listen_address(text: &str) -> Result<SocketAddr, CliError> {
+    text.parse().map_err(|_| {
+        CliError::usage(format!("cannot listen on {text:?}")).hint("give an address and a port, such as 127.0.0.1:7420")
+    })
+}
+
+/// A folder that survives the process: below `$XDG_STATE_HOME`, or `~/.local/state`.
+pub(super) fn state_folder(context: &Context, name: &str) -> PathBuf {
+    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let state = variable("XDG_STATE_HOME").or_else(|| Some(variable("HOME")?.join(".local/state")));
+    state.unwrap_or_else(|| context.current_dir.clone()).join("gristmill").join(name)
+}

@@ -1,0 +1,149 @@
+//! `gristmill worker`: a worker of a cluster.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{ArgMatches, Args as _, Command, FromArgMatches as _};
+use gristmill_common::size::ByteSize;
+use gristmill_common::spec;
+use gristmill_worker::agent::{LinkError, WorkerConfig, WorkerError, run_worker};
+use gristmill_worker::memory::default_budget;
+
+use super::client::DEFAULT_MASTER;
+use super::cluster::slots_each;
+use super::error::{CliError, Exit};
+use super::interrupt::Interrupt;
+use super::service::{end_with_parent, listen_address, parent_arg, start_log, state_folder};
+use super::{Context, usage_error};
+use crate::entry::JobTable;
+
+/// Where the shuffle service listens if nobody says: this machine's other workers reach it.
+const DEFAULT_LISTEN: &str = "127.0.0.1:0";
+
+/// How long a worker goes on without a master if nobody says.
+const DEFAULT_ORPHAN_TIMEOUT: Duration = Duration::from_secs(600);
+
+#[derive(Debug, clap::Args)]
+struct WorkerArgs {
+    /// The master; it may start later [default: http://127.0.0.1:7420]
+    #[arg(long, value_name = "URL")]
+    master: Option<String>,
+
+    /// Where other workers fetch segments; port 0 takes a free one [default: 127.0.0.1:0]
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<String>,
+
+    /// What other workers are told in place of the listening address
+    #[arg(long, value_name = "HOST[:PORT]")]
+    advertise: Option<String>,
+
+    /// Folder for scratch and logs, this worker's alone [default: gristmill/worker in ~/.local/state]
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+
+    /// Attempts at once [default: one for each core]
+    #[arg(long, value_name = "N")]
+    slots: Option<u32>,
+
+    /// Memory budget of all attempts together [default: half of the machine's]
+    #[arg(long, value_name = "SIZE")]
+    memory: Option<ByteSize>,
+
+    /// How long to go on without a master [default: 600]
+    #[arg(long, value_name = "SECONDS")]
+    orphan_timeout: Option<u64>,
+
+    /// Whether map outputs are compressed
+    #[arg(long, value_name = "HOW", value_enum, default_value_t = Compression::Lz4)]
+    compression: Compression,
+
+    /// Whether segments of the same machine are read from its disk or fetched as all others
+    #[arg(long, value_name = "HOW", value_enum, default_value_t = Shuffle::Direct)]
+    shuffle: Shuffle,
+
+    /// Listen where other machines can connect, though nothing is encrypted or authenticated
+    #[arg(long)]
+    insecure_listen: bool,
+}
+
+// How map outputs are stored; plain comments, because documented values get a page of help each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Compression {
+    Lz4,
+    None,
+}
+
+// How segments of the same machine are moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Shuffle {
+    Direct,
+    Network,
+}
+
+impl Shuffle {
+    /// The value of the flag.
+    pub(super) fn flag(self) -> &'static str {
+        match self {
+            Shuffle::Direct => "direct",
+            Shuffle::Network => "network",
+        }
+    }
+}
+
+pub(super) fn command(_jobs: &JobTable, program: &str) -> Command {
+    WorkerArgs::augment_args(Command::new("worker"))
+        .about("Start a worker of a cluster")
+        .after_help(format!("Example:\n  {program} worker --master http://127.0.0.1:7420 --dir /var/tmp/worker"))
+        .arg(parent_arg())
+}
+
+pub(super) fn execute(context: &Context, matches: &ArgMatches) -> Result<Exit, CliError> {
+    let args = WorkerArgs::from_arg_matches(matches).map_err(|error| usage_error(&error))?;
+    let failed = |error: &dyn std::error::Error| CliError::new(Exit::Failed, "cannot start").because(error);
+    let interrupt = Interrupt::install().map_err(|error| failed(&error))?;
+    end_with_parent(matches.get_one("parent"))?;
+    start_log(context)?;
+    let config = config(context, args)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| failed(&error))?;
+    let ended = runtime.block_on(run_worker(config, interrupt.asked()));
+    ended.map(|()| Exit::Succeeded).map_err(|error| worker_error(&error))
+}
+
+fn config(context: &Context, args: WorkerArgs) -> Result<WorkerConfig, CliError> {
+    let settings = &context.settings;
+    let memory = args.memory.or_else(|| settings.get("memory"));
+    if let Some(budget) = memory {
+        spec::attempt_bytes_for(budget).map_err(|error| CliError::usage(error.to_string()))?;
+    }
+    let listen = args.listen.unwrap_or_else(|| DEFAULT_LISTEN.to_owned());
+    let dir = args.dir.or_else(|| settings.get("dir")).unwrap_or_else(|| state_folder(context, "worker"));
+    Ok(WorkerConfig {
+        master_url: args.master.or_else(|| settings.get("master")).unwrap_or_else(|| DEFAULT_MASTER.to_owned()),
+        listen: listen_address(&listen)?,
+        advertise: args.advertise,
+        insecure_listen: args.insecure_listen,
+        dir: context.current_dir.join(dir),
+        slots: args.slots.or_else(|| settings.get("slots")).unwrap_or_else(|| slots_each(1)),
+        memory: memory.unwrap_or_else(default_budget),
+        orphan_timeout: args.orphan_timeout.map_or(DEFAULT_ORPHAN_TIMEOUT, Duration::from_secs),
+        compress: args.compression == Compression::Lz4,
+        shuffle_network: args.shuffle == Shuffle::Network,
+    })
+}
+
+fn worker_error(error: &WorkerError) -> CliError {
+    let exit = match error {
+        WorkerError::Slots { .. }
+        | WorkerError::InsecureListen { .. }
+        | WorkerError::NoAdvertisedAddress { .. }
+        | WorkerError::Master(LinkError::Url { .. }) => Exit::Usage,
+        WorkerError::Master(LinkError::Orphaned { .. }) => Exit::Unreachable,
+        WorkerError::Dir(_)
+        | WorkerError::Binary { .. }
+        | WorkerError::Listen { .. }
+        | WorkerError::Serve { .. }
+        | WorkerError::Master(LinkError::Refused { .. } | LinkError::Superseded) => Exit::Failed,
+    };
+    // The texts of these errors hold their sources already.
+    CliError::new(exit, error.to_string())
+}

@@ -1,0 +1,48 @@
+//! The shipped program over real files, with real processes and real sockets: what users see.
+//!
+//! | module | shows |
+//! |---|---|
+//! | `answers` | the expected answers, and equal parts however a job is run |
+//! | `failover` | workers that are killed, stopped and resumed |
+//! | `user_code` | user code that panics, aborts or prints on a cluster |
+//! | `readme` | every command that the documents tell readers to type |
+
+mod answers;
+mod failover;
+mod readme;
+mod user_code;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+/// The program that is shipped.
+const GRISTMILL: &str = env!("CARGO_BIN_EXE_gristmill");
+
+/// The repository.
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Runs the program in the repository.
+fn gristmill(args: &[&str]) -> Output {
+    Command::new(GRISTMILL).args(args).current_dir(root()).stdin(Stdio::null()).output().expect("the program starts")
+}
+
+/// Runs the program, which must succeed.
+fn succeed(args: &[&str]) -> Output {
+    let output = gristmill(args);
+    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    output
+}
+
+/// A path as an argument.
+fn arg(path: &Path) -> &str {
+    path.to_str().expect("test paths are UTF-8")
+}
+
+/// Text of about `megabytes`, made by the program itself.
+fn generated_text(dir: &Path, megabytes: u32) -> PathBuf {
+    let path = dir.join("text");
+    succeed(&["generate", "text", "-o", arg(&path), "--bytes", &format!("{megabytes}MB"), "--files", "4"]);
+    path
+}

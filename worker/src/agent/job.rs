@@ -1,0 +1,146 @@
+//! What the agent knows of one job and of its attempts.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use gristmill_common::failure::{Failure, InputPosition};
+use gristmill_common::ids::{AttemptId, JobAttempt, TaskId};
+use gristmill_common::naming::staged_part_name;
+use gristmill_common::spec::JobSpec;
+use tokio_util::sync::CancellationToken;
+
+use super::crash::Victim;
+use super::gather::FetchedFiles;
+use super::process::{ExecutorHandle, ExecutorKey};
+use super::report::Report;
+use crate::executor::message::Work;
+
+/// One job of the session.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) spec: JobSpec,
+    /// Where attempts stage parts.
+    pub(super) staging: PathBuf,
+    /// Why no attempt of it can run on this worker.
+    pub(super) refusal: Option<Failure>,
+    pub(super) executor: Option<Executor>,
+    /// Tasks that have to run alone, because they may have killed an executor.
+    pub(super) suspects: BTreeSet<TaskId>,
+    /// The last reports of attempts that ended, to be repeated when the master asks.
+    pub(super) reports: BTreeMap<AttemptId, Report>,
+    /// Segments being made local.
+    pub(super) gathering: usize,
+    pub(super) end: JobEnd,
+}
+
+/// Where a job is on its way out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum JobEnd {
+    /// Attempts may come.
+    Open,
+    /// Its executor and fetches are ending; then its scratch goes.
+    Released,
+    /// Its scratch is being removed.
+    Removing,
+}
+
+/// The executor of a job.
+#[derive(Debug)]
+pub(super) struct Executor {
+    pub(super) key: ExecutorKey,
+    pub(super) handle: ExecutorHandle,
+    pub(super) opened: bool,
+    /// Why the worker ends it, if it does.
+    pub(super) killed: Option<String>,
+    /// What runs in each slot.
+    pub(super) slots: Vec<Option<InSlot>>,
+}
+
+/// An attempt in a slot of an executor.
+#[derive(Debug, Clone)]
+pub(super) struct InSlot {
+    pub(super) id: JobAttempt,
+    /// The objects that its record position refers to.
+    pub(super) objects: Vec<String>,
+}
+
+/// One attempt that is not over.
+#[derive(Debug)]
+pub(super) enum Attempt {
+    /// Its segments are being made local.
+    Gathering { cancel: CancellationToken },
+    /// It waits for a slot.
+    Ready { work: Work, files: FetchedFiles },
+    /// It runs in an executor.
+    Running { files: FetchedFiles },
+    /// It runs, but nobody wants its result any more; the files stay until it has stopped.
+    Cancelled { _files: FetchedFiles },
+}
+
+impl Job {
+    pub(super) fn new(spec: JobSpec, staging: PathBuf, refusal: Option<Failure>) -> Self {
+        Self {
+            spec,
+            staging,
+            refusal,
+            executor: None,
+            suspects: BTreeSet::new(),
+            reports: BTreeMap::new(),
+            gathering: 0,
+            end: JobEnd::Open,
+        }
+    }
+
+    /// Whether its executor, if there is one, takes attempts.
+    pub(super) fn takes_attempts(&self) -> bool {
+        self.end == JobEnd::Open && self.executor.as_ref().is_none_or(|executor| executor.killed.is_none())
+    }
+
+    /// Whether nothing of it uses its scratch any more.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.executor.is_none() && self.gathering == 0
+    }
+
+    /// Ends its executor, if there is one.
+    pub(super) fn kill_executor(&mut self, why: &str) {
+        if let Some(executor) = &mut self.executor {
+            executor.killed.get_or_insert_with(|| why.to_owned());
+            executor.handle.kill();
+        }
+    }
+
+    /// The part that an attempt stages, if it stages one.
+    pub(super) fn staged_part(&self, attempt: AttemptId) -> PathBuf {
+        self.staging.join(staged_part_name(attempt.task.index, attempt))
+    }
+}
+
+impl Executor {
+    /// Puts an attempt into a free slot and names it.
+    pub(super) fn take_slot(&mut self, occupant: InSlot) -> Option<u32> {
+        let slot = self.slots.iter().position(Option::is_none)?;
+        self.slots[slot] = Some(occupant);
+        u32::try_from(slot).ok()
+    }
+
+    /// Frees the attempt's slot.
+    pub(super) fn leave_slot(&mut self, id: JobAttempt) {
+        for slot in &mut self.slots {
+            slot.take_if(|occupant| occupant.id == id);
+        }
+    }
+
+    /// The attempts in its slots, with what their positions on the board say.
+    pub(super) fn victims(&self) -> Vec<Victim> {
+        let victim = |(slot, occupant): (usize, &Option<InSlot>)| {
+            let occupant = occupant.as_ref()?;
+            let place = self.handle.board.slot(slot);
+            let position = place.get().and_then(|(piece, offset)| {
+                let object = occupant.objects.get(usize::try_from(piece).ok()?)?.clone();
+                Some(InputPosition { object, offset })
+            });
+            Some(Victim { id: occupant.id, position, marked: place.fault().is_some() })
+        };
+        self.slots.iter().enumerate().filter_map(victim).collect()
+    }
+}

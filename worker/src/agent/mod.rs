@@ -1,0 +1,254 @@
+//! The agent: the worker process around the executors. Serves one master, runs what it assigns, and
+//! hands segments to other workers.
+//!
+//! | module | what |
+//! |---|---|
+//! | `link` | the stream to the master: sessions, heartbeats, orders in, reports out |
+//! | `desk` | owns all state of jobs and attempts, and decides |
+//! | `admission`, `crash` | pure: who may start, who is to blame |
+//! | `gather` | makes the segments of a reduce attempt local |
+//! | `process`, `spawner`, `log` | one executor process, the thread that starts it, what it prints |
+//! | `binary` | what this process is, and on which machine |
+//!
+//! Link, desk, executors and fetches are tasks that only send each other messages.
+
+mod admission;
+mod binary;
+mod config;
+mod crash;
+mod desk;
+mod gather;
+mod job;
+mod link;
+mod log;
+mod process;
+mod report;
+mod spawner;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::io;
+use std::net::SocketAddr;
+
+use gristmill_common::ids::MasterEpoch;
+use gristmill_common::wire::v1::shuffle_server::ShuffleServer;
+use gristmill_common::wire::{WIRE_VERSION, transport, v1};
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use self::binary::own_binary_sha256;
+pub use self::config::WorkerConfig;
+pub use self::link::LinkError;
+use self::admission::Admission;
+use self::binary::{Binary, machine_name};
+use self::desk::{Desk, DeskConfig, DeskEvent};
+use self::link::Link;
+use self::process::Launcher;
+use self::spawner::Spawner;
+use crate::executor::EXECUTOR_VERB;
+use crate::memory::MemoryPermits;
+use crate::scratch::{WorkerDir, WorkerDirError};
+use crate::serve::ShuffleService;
+
+/// Events that wait for the desk. It never waits for long, so this only bounds memory.
+const MAX_WAITING_EVENTS: usize = 1024;
+
+/// Why a worker cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// No slots, or more than anyone has.
+    #[error("a worker with {slots} slots cannot be (1 to {})", gristmill_sys::positions::MAX_SLOTS)]
+    Slots {
+        /// What was asked for.
+        slots: u32,
+    },
+    /// Anyone on the network could read segments.
+    #[error("listening on {listen} is not protected; give --insecure-listen if everyone on that network may read the data")]
+    InsecureListen {
+        /// What was asked for.
+        listen: SocketAddr,
+    },
+    /// The listening address is no address to connect to.
+    #[error("other workers cannot reach {listen}; give --advertise HOST")]
+    NoAdvertisedAddress {
+        /// What was asked for.
+        listen: SocketAddr,
+    },
+    /// Its folder cannot be used.
+    #[error(transparent)]
+    Dir(#[from] WorkerDirError),
+    /// Its own binary cannot be read.
+    #[error("cannot read this program's own file: {source}")]
+    Binary {
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The address cannot be listened on.
+    #[error("cannot listen on {listen}: {source}")]
+    Listen {
+        /// What was asked for.
+        listen: SocketAddr,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The shuffle service ended.
+    #[error("the shuffle service failed: {reason}")]
+    Serve {
+        /// Why.
+        reason: String,
+    },
+    /// There is no going on with the master.
+    #[error(transparent)]
+    Master(#[from] LinkError),
+}
+
+/// Runs a worker until `shutdown` resolves; then it leaves its master in order, ends its executors
+/// and removes its scratch.
+///
+/// Executors are this process's own binary, started with [`EXECUTOR_VERB`].
+///
+/// # Errors
+///
+/// If the worker cannot start, or there is no going on with its master. Scratch is removed then too.
+pub async fn run_worker(config: WorkerConfig, shutdown: impl Future<Output = ()>) -> Result<(), WorkerError> {
+    run_with_executors(config, vec![EXECUTOR_VERB.into()], shutdown).await
+}
+
+/// [`run_worker`] whose executors are started with these arguments.
+async fn run_with_executors(
+    config: WorkerConfig,
+    args: Vec<OsString>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), WorkerError> {
+    config.validate()?;
+    let dir = WorkerDir::open(&config.dir)?;
+    let binary = std::env::current_exe().and_then(|path| Binary::open(&path));
+    let binary = binary.map_err(|source| WorkerError::Binary { source })?;
+    let spawner = Spawner::new(binary, args).map_err(|source| WorkerError::Binary { source })?;
+    let listen = config.listen;
+    let listener = TcpListener::bind(listen).await.map_err(|source| WorkerError::Listen { listen, source })?;
+    let bound = listener.local_addr().map_err(|source| WorkerError::Listen { listen, source })?;
+    let worker = Worker::new(&config, &dir, spawner, bound);
+    worker.run(listener, &dir, shutdown).await
+}
+
+/// The parts of a worker, ready to run.
+struct Worker {
+    desk: Desk,
+    desk_events: mpsc::Sender<DeskEvent>,
+    desk_inbox: mpsc::Receiver<DeskEvent>,
+    to_link: mpsc::Sender<desk::ToLink>,
+    link: Link,
+    epoch: watch::Receiver<Option<MasterEpoch>>,
+    leave: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Worker {
+    fn new(config: &WorkerConfig, dir: &WorkerDir, spawner: Spawner, bound: SocketAddr) -> Self {
+        let (desk_events, desk_inbox) = mpsc::channel(MAX_WAITING_EVENTS);
+        let (to_link, from_desk) = mpsc::channel(MAX_WAITING_EVENTS);
+        let (epoch, epoch_seen) = watch::channel(None);
+        let (leave, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let machine = machine_name();
+        let register = v1::Register {
+            worker_key: dir.key.clone(),
+            wire_version: WIRE_VERSION,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            binary_sha256: spawner.binary_sha256().to_owned(),
+            slots: config.slots,
+            address: config.address(bound),
+            machine: machine.clone(),
+            scratch: dir.scratch.root().to_string_lossy().into_owned(),
+        };
+        tracing::info!(address = register.address, slots = config.slots, memory = %config.memory, "worker serves segments");
+        let desk_config = DeskConfig {
+            slots: config.slots,
+            compress: config.compress,
+            machine: Some(machine).filter(|_| !config.shuffle_network),
+            binary_sha256: spawner.binary_sha256().to_owned(),
+        };
+        let launcher = Launcher {
+            spawner,
+            scratch: dir.scratch.clone(),
+            logs: dir.logs.clone(),
+            events: desk_events.clone(),
+            tasks: tasks.clone(),
+        };
+        let admission = Admission::new(config.slots as usize, MemoryPermits::new(config.memory));
+        let link = Link {
+            url: config.master_url.clone(),
+            register,
+            orphan_timeout: config.orphan_timeout,
+            desk: desk_events.clone(),
+            from_desk,
+            epoch,
+            leave: leave.clone(),
+            session: None,
+            unsent: VecDeque::new(),
+        };
+        let desk = Desk::new(desk_config, launcher, admission);
+        Self { desk, desk_events, desk_inbox, to_link, link, epoch: epoch_seen, leave, tasks }
+    }
+
+    async fn run(
+        self,
+        listener: TcpListener,
+        dir: &WorkerDir,
+        shutdown: impl Future<Output = ()>,
+    ) -> Result<(), WorkerError> {
+        let stop_serving = CancellationToken::new();
+        let service = ShuffleServer::new(ShuffleService::new(dir.scratch.clone(), self.epoch));
+        let server = transport::server()
+            .add_service(service)
+            .serve_with_incoming_shutdown(transport::incoming(listener), stop_serving.clone().cancelled_owned());
+        let mut server = tokio::spawn(server);
+        let mut link = tokio::spawn(self.link.run());
+        let desk = tokio::spawn(self.desk.run(self.desk_inbox, self.to_link));
+        let result = tokio::select! {
+            () = shutdown => {
+                tracing::info!("worker is leaving");
+                self.leave.cancel();
+                Ok(())
+            }
+            ended = &mut link => of_task(ended).map_err(WorkerError::Master),
+            ended = &mut server => {
+                let reason = match of_task(ended) {
+                    Ok(()) => "it ended".to_owned(),
+                    Err(error) => crate::fetch::innermost(&error),
+                };
+                self.leave.cancel();
+                Err(WorkerError::Serve { reason })
+            }
+        };
+        // The desk and the link end together: neither needs what the other one is dropping.
+        let stopped = self.desk_events.send(DeskEvent::Stop).await;
+        if stopped.is_ok() {
+            of_task(desk.await);
+        }
+        if self.leave.is_cancelled() {
+            // Bounded by the link's own wait for the master.
+            let _ = of_task(link.await);
+        }
+        stop_serving.cancel();
+        self.tasks.close();
+        result
+    }
+}
+
+/// What a task gave; its panic goes on here.
+fn of_task<T>(ended: Result<T, tokio::task::JoinError>) -> T {
+    match ended {
+        Ok(value) => value,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(error) => unreachable!("the worker's tasks are never aborted: {error}"),
+        },
+    }
+}

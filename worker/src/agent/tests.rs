@@ -1,0 +1,485 @@
+//! The agent against a master of paper: real sockets, real executor processes, fake jobs.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::Stream;
+use gristmill_common::failure::{Disposition, Failure, FailureCode};
+use gristmill_common::ids::{AttemptId, JobAttempt, JobId, SessionId};
+use gristmill_common::naming::staged_part_name;
+use gristmill_common::size::ByteSize;
+use gristmill_common::spec::JobSpec;
+use gristmill_common::task::{InputObject, Piece, SegmentSource, Split, TaskInput};
+use gristmill_common::wire::v1::control_server::{Control, ControlServer};
+use gristmill_common::wire::v1::master_message::Body as Say;
+use gristmill_common::wire::v1::worker_message::Body as Hear;
+use gristmill_common::wire::{transport, v1};
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::config::tests::config;
+use super::{WorkerConfig, WorkerError, own_binary_sha256, run_with_executors};
+use crate::executor::run_child;
+use crate::testing::{FakeJobs, fake_report, fake_spec, hand_made_output, within};
+
+const JOB: JobId = JobId(0x68ff_1a2b_3c4d);
+const EPOCH: u64 = 3;
+
+/// Not a test: what the executors of these tests run.
+#[test]
+#[ignore = "is started by the tests of the agent"]
+fn be_an_executor() {
+    let _ = run_child(&FakeJobs);
+}
+
+type Answers = mpsc::Sender<Result<v1::MasterMessage, Status>>;
+
+struct PaperMaster {
+    streams: mpsc::Sender<(Streaming<v1::WorkerMessage>, Answers)>,
+}
+
+#[tonic::async_trait]
+impl Control for PaperMaster {
+    type SessionStream = Pin<Box<dyn Stream<Item = Result<v1::MasterMessage, Status>> + Send>>;
+
+    async fn session(
+        &self,
+        request: Request<Streaming<v1::WorkerMessage>>,
+    ) -> Result<Response<Self::SessionStream>, Status> {
+        let (answers, stream) = mpsc::channel(64);
+        self.streams.send((request.into_inner(), answers)).await.map_err(|_| Status::unavailable("over"))?;
+        Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
+    }
+}
+
+/// A worker and the master it serves.
+struct Stage {
+    dir: tempfile::TempDir,
+    streams: mpsc::Receiver<(Streaming<v1::WorkerMessage>, Answers)>,
+    stop: Option<oneshot::Sender<()>>,
+    worker: tokio::task::JoinHandle<Result<(), WorkerError>>,
+}
+
+impl Stage {
+    async fn set(change: impl FnOnce(&mut WorkerConfig)) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("bound"));
+        let (sender, streams) = mpsc::channel(8);
+        let server = transport::server().add_service(ControlServer::new(PaperMaster { streams: sender }));
+        tokio::spawn(server.serve_with_incoming(transport::incoming(listener)));
+        let dir = tempfile::tempdir().expect("a folder");
+        fs::create_dir(dir.path().join("staging")).expect("a folder");
+        let mut config = config(&url, dir.path().join("w"));
+        change(&mut config);
+        let (stop, stopped) = oneshot::channel::<()>();
+        let args = ["--exact", "agent::tests::be_an_executor", "--ignored", "--nocapture", "--test-threads", "1"];
+        let worker = run_with_executors(config, args.map(Into::into).to_vec(), async {
+            let _ = stopped.await;
+        });
+        Self { dir, streams, stop: Some(stop), worker: tokio::spawn(worker) }
+    }
+
+    /// The worker's next stream, and its first message.
+    async fn stream(&mut self) -> (Session, Hear) {
+        let (incoming, answers) = within(self.streams.recv()).await.expect("the server runs");
+        let mut session = Session { incoming, answers, id: 0 };
+        let message = within(session.incoming.message()).await.expect("a stream").expect("a message");
+        session.id = message.session;
+        (session, message.body.expect("a meaning"))
+    }
+
+    /// Lets the worker register under this session.
+    async fn register(&mut self, id: u64) -> (Session, v1::Register) {
+        let (mut session, first) = self.stream().await;
+        let Hear::Register(register) = first else { panic!("{first:?}") };
+        session.id = id;
+        session.welcome().await;
+        (session, register)
+    }
+
+    fn scratch(&self) -> PathBuf {
+        self.dir.path().join("w/scratch")
+    }
+
+    fn output(&self, attempt: &str) -> PathBuf {
+        self.scratch().join(JOB.to_string()).join(format!("{attempt}.out"))
+    }
+
+    fn log(&self, attempt: &str) -> PathBuf {
+        self.dir.path().join("w/logs").join(JOB.to_string()).join(format!("{attempt}.log"))
+    }
+
+    fn staging(&self) -> PathBuf {
+        self.dir.path().join("staging")
+    }
+
+    async fn open(&self, session: &Session, spec: &JobSpec) {
+        let binary_sha256 = own_binary_sha256().expect("this test");
+        let staging = self.staging().to_string_lossy().into_owned();
+        session.say(Say::OpenJob(v1::OpenJob { job: JOB.0, spec: Some(spec.into()), binary_sha256, staging })).await;
+    }
+
+    /// Stops the worker; `session` hears it leave.
+    async fn stop(mut self, mut session: Session) -> tempfile::TempDir {
+        self.stop.take().expect("stopped once").send(()).expect("the worker runs");
+        let last = session.hear().await;
+        assert!(matches!(last, Hear::Leave(_)), "{last:?}");
+        session.say(close("left")).await;
+        within(self.worker).await.expect("no panic").expect("an orderly end");
+        assert_eq!(fs::read_dir(self.dir.path().join("w/scratch")).expect("a folder").count(), 0);
+        self.dir
+    }
+}
+
+/// The master's end of one stream.
+struct Session {
+    incoming: Streaming<v1::WorkerMessage>,
+    answers: Answers,
+    id: u64,
+}
+
+impl Session {
+    async fn welcome(&self) {
+        self.say(Say::Registered(v1::Registered { worker: 1, heartbeat_ms: 20, lease_ms: 5000 })).await;
+    }
+
+    async fn say(&self, body: Say) {
+        let message = v1::MasterMessage { epoch: EPOCH, session: self.id, body: Some(body) };
+        within(self.answers.send(Ok(message))).await.expect("the worker listens");
+    }
+
+    /// The next message that is no heartbeat.
+    async fn hear(&mut self) -> Hear {
+        loop {
+            let message = within(self.incoming.message()).await.expect("a stream").expect("a message");
+            assert_eq!((message.epoch, message.session), (EPOCH, self.id));
+            match message.body.expect("a meaning") {
+                Hear::Heartbeat(_) => {}
+                body => return body,
+            }
+        }
+    }
+
+    async fn start(&self, attempt: &str) {
+        self.start_with(attempt, &TaskInput::Map { split: split(), partitions: 1 }).await;
+    }
+
+    async fn start_with(&self, attempt: &str, input: &TaskInput) {
+        self.say(Say::Start(v1::StartAttempt { id: Some((&id(attempt)).into()), input: Some(input.into()) })).await;
+    }
+
+    async fn started(&mut self, attempt: &str) {
+        let heard = self.hear().await;
+        assert_eq!(heard, Hear::Started(v1::AttemptStarted { id: Some((&id(attempt)).into()) }));
+    }
+
+    async fn finished(&mut self, attempt: &str) {
+        let report = Some((&fake_report()).into());
+        let heard = self.hear().await;
+        assert_eq!(heard, Hear::Finished(v1::AttemptFinished { id: Some((&id(attempt)).into()), report }));
+    }
+
+    async fn failed(&mut self, attempt: &str) -> Failure {
+        let heard = self.hear().await;
+        let Hear::Failed(failed) = heard else { panic!("{heard:?}") };
+        assert_eq!(failed.id, Some((&id(attempt)).into()));
+        failed.failure.expect("a failure").try_into().expect("a meaning")
+    }
+}
+
+fn id(attempt: &str) -> JobAttempt {
+    JobAttempt { job: JOB, attempt: attempt.parse().expect("an attempt") }
+}
+
+fn split() -> Split {
+    let uri = "/in/a.txt".parse().expect("a location");
+    let object = Arc::new(InputObject { uri, size: 9, modified_micros: None, etag: None });
+    Split { pieces: vec![Piece { object, start: 0, end: 9 }] }
+}
+
+fn close(reason: &str) -> Say {
+    Say::Close(v1::CloseSession { reason: reason.to_owned(), message: format!("said {reason}") })
+}
+
+fn attempt_body(attempt: &str) -> Option<v1::JobAttempt> {
+    Some((&id(attempt)).into())
+}
+
+/// Waits until `holds`, not for ever.
+async fn until(what: &str, holds: impl Fn() -> bool) {
+    let wait = async {
+        while !holds() {
+            tokio::task::yield_now().await;
+        }
+    };
+    assert!(tokio::time::timeout(Duration::from_secs(30), wait).await.is_ok(), "never: {what}");
+}
+
+/// The executor that works in the job's folder under `scratch`.
+fn executor_pid(scratch: &Path) -> Option<Pid> {
+    let folder = scratch.join(JOB.to_string());
+    let folder = fs::canonicalize(folder).ok()?;
+    fs::read_dir("/proc").ok()?.flatten().find_map(|entry| {
+        let works_there = fs::read_link(entry.path().join("cwd")).is_ok_and(|cwd| cwd == folder);
+        works_there.then(|| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?)).flatten()
+    })
+}
+
+#[tokio::test]
+async fn attempts_run_and_what_they_leave_goes_when_told() {
+    let mut stage = Stage::set(|_| {}).await;
+    let (mut session, register) = stage.register(1).await;
+    assert_eq!((register.slots, register.binary_sha256), (2, own_binary_sha256().expect("this test")));
+    assert_eq!(Path::new(&register.scratch), fs::canonicalize(stage.scratch()).expect("a folder"));
+    stage.open(&session, &fake_spec("print")).await;
+    for attempt in ["m-0.0", "m-1.0"] {
+        session.start(attempt).await;
+        session.started(attempt).await;
+        session.finished(attempt).await;
+        assert!(stage.output(attempt).exists());
+    }
+    assert_eq!(fs::read_to_string(stage.log("m-1.0")).expect("a log"), "hello from m-1.0\n");
+
+    session.say(Say::Discard(v1::DiscardOutput { id: attempt_body("m-0.0") })).await;
+    until("the output is discarded", || !stage.output("m-0.0").exists()).await;
+    assert!(stage.output("m-1.0").exists());
+    session.say(Say::Release(v1::ReleaseJob { job: JOB.0 })).await;
+    until("the job's scratch is gone", || !stage.scratch().join(JOB.to_string()).exists()).await;
+    assert_eq!(executor_pid(&stage.scratch()), None);
+    stage.stop(session).await;
+}
+
+#[tokio::test]
+async fn jobs_that_cannot_run_here_are_refused() {
+    let mut stage = Stage::set(|config| config.memory = ByteSize::mib(100)).await;
+    let (mut session, _) = stage.register(1).await;
+    session.start("m-0.0").await;
+    let failure = session.failed("m-0.0").await;
+    assert_eq!((failure.code, failure.disposition), (FailureCode::WorkerLost, Disposition::NotCounted));
+
+    stage.open(&session, &fake_spec("fake")).await;
+    session.start("m-0.0").await;
+    let failure = session.failed("m-0.0").await;
+    assert_eq!(failure.disposition, Disposition::Abort);
+    let start = "one attempt needs 160 MiB and this worker has 100 MiB for all";
+    assert!(failure.message.starts_with(start), "{}", failure.message);
+
+    let spec = Some((&fake_spec("fake")).into());
+    let staging = stage.staging().to_string_lossy().into_owned();
+    let other = JobId(9);
+    session.say(Say::OpenJob(v1::OpenJob { job: other.0, spec, binary_sha256: "abc".into(), staging })).await;
+    let id = Some(v1::JobAttempt { job: other.0, ..attempt_body("m-0.0").expect("some") });
+    let input = Some((&TaskInput::Map { split: split(), partitions: 1 }).into());
+    session.say(Say::Start(v1::StartAttempt { id, input })).await;
+    let Hear::Failed(failed) = session.hear().await else { panic!("no failure") };
+    assert_eq!(failed.failure.expect("a failure").code, "WRONG_BINARY");
+    stage.stop(session).await;
+}
+
+#[tokio::test]
+async fn a_job_that_cannot_be_built_fails_for_good() {
+    let mut stage = Stage::set(|_| {}).await;
+    let (mut session, _) = stage.register(1).await;
+    stage.open(&session, &fake_spec("missing")).await;
+    session.start("m-0.0").await;
+    session.started("m-0.0").await;
+    let failure = session.failed("m-0.0").await;
+    assert_eq!(failure.disposition, Disposition::Abort);
+    assert_eq!(failure.message, "cannot build job missing: no such job: missing");
+    stage.stop(session).await;
+}
+
+#[tokio::test]
+async fn an_abort_is_charged_to_its_attempt_and_the_next_executor_serves_on() {
+    let mut stage = Stage::set(|_| {}).await;
+    let (mut session, _) = stage.register(1).await;
+    stage.open(&session, &fake_spec("abort")).await;
+    session.start("m-1.0").await;
+    session.started("m-1.0").await;
+    session.start("m-0.0").await;
+    session.started("m-0.0").await;
+    // Slots are told in order: the neighbour was there first.
+    let neighbour = session.failed("m-1.0").await;
+    assert_eq!((neighbour.code, neighbour.disposition), (FailureCode::ExecutorCrash, Disposition::NotCounted));
+    let failure = session.failed("m-0.0").await;
+    assert_eq!((failure.code, failure.disposition), (FailureCode::ExecutorCrash, Disposition::Retry));
+    assert_eq!(failure.to_string(), "executor died: signal 6 (SIGABRT) (at /in/a.txt:1204)");
+    let log = fs::read_to_string(stage.log("m-0.0")).expect("a log");
+    assert!(log.contains("gristmill: SIGABRT in job abort, task m-0, at /in/a.txt:1204\n"), "{log}");
+
+    session.start("m-2.0").await;
+    session.started("m-2.0").await;
+    session.say(Say::Cancel(v1::CancelAttempt { id: attempt_body("m-2.0") })).await;
+    // A cancelled attempt is not reported, and its slot is free again.
+    for attempt in ["m-3.0", "m-4.0"] {
+        session.start(attempt).await;
+        session.started(attempt).await;
+    }
+    stage.stop(session).await;
+}
+
+#[tokio::test]
+async fn suspects_of_a_kill_run_alone() {
+    let mut stage = Stage::set(|_| {}).await;
+    let (mut session, _) = stage.register(1).await;
+    stage.open(&session, &fake_spec("wait")).await;
+    // Kills the executor while this attempt is in the middle of its work.
+    let kill_in = |attempt: &'static str| {
+        let (log, scratch) = (stage.log(attempt), stage.scratch());
+        async move {
+            let line = format!("{attempt} waits\n");
+            until(&line, || fs::read_to_string(&log).is_ok_and(|text| text.contains(&line))).await;
+            let pid = executor_pid(&scratch).expect("it works");
+            kill_process(pid, Signal::KILL).expect("it is ours");
+        }
+    };
+    for attempt in ["m-0.0", "m-1.0"] {
+        session.start(attempt).await;
+        session.started(attempt).await;
+    }
+    kill_in("m-1.0").await;
+    for attempt in ["m-0.0", "m-1.0"] {
+        let failure = session.failed(attempt).await;
+        assert_eq!(failure.disposition, Disposition::NotCounted);
+        assert!(failure.message.starts_with("given back to run alone: executor died: signal 9"), "{failure}");
+    }
+    // One after the other now, although there are two slots.
+    session.start("m-0.1").await;
+    session.start("m-1.1").await;
+    session.started("m-0.1").await;
+    kill_in("m-0.1").await;
+    let failure = session.failed("m-0.1").await;
+    assert_eq!(failure.disposition, Disposition::Retry);
+    assert_eq!(failure.position.expect("in hand").to_string(), "/in/a.txt:1204");
+    session.started("m-1.1").await;
+    stage.stop(session).await;
+}
+
+#[tokio::test]
+async fn a_broken_stream_is_resumed_and_questions_are_answered_again() {
+    let mut stage = Stage::set(|_| {}).await;
+    let (mut session, _) = stage.register(1).await;
+    stage.open(&session, &fake_spec("fake")).await;
+    session.start("m-0.0").await;
+    session.started("m-0.0").await;
+    session.finished("m-0.0").await;
+    drop(session);
+    let (mut session, first) = stage.stream().await;
+    assert_eq!((first, session.id), (Hear::Resume(v1::Resume {}), 1));
+    session.welcome().await;
+    session.start("m-0.0").await;
+    session.finished("m-0.0").await;
+    session.start("m-1.0").await;
+    session.started("m-1.0").await;
+    session.finished("m-1.0").await;
+    stage.stop(session).await;
+}
+
+#[tokio::test]
+async fn a_closed_session_takes_everything_with_it() {
+    let mut stage = Stage::set(|_| {}).await;
+    let (mut session, register) = stage.register(1).await;
+    stage.open(&session, &fake_spec("fake")).await;
+    session.start("m-0.0").await;
+    session.started("m-0.0").await;
+    session.finished("m-0.0").await;
+    session.say(close("lost")).await;
+    let (mut next, again) = stage.register(2).await;
+    assert_eq!(again, register);
+    assert_eq!(fs::read_dir(stage.scratch()).expect("a folder").count(), 0);
+
+    // What belongs to the old session is not carried out under the new one.
+    next.id = 1;
+    stage.open(&next, &fake_spec("fake")).await;
+    next.start("m-0.1").await;
+    next.id = 2;
+    stage.open(&next, &fake_spec("fake")).await;
+    next.start("m-0.2").await;
+    next.started("m-0.2").await;
+    next.finished("m-0.2").await;
+    stage.stop(next).await;
+}
+
+#[tokio::test]
+async fn a_session_that_cannot_be_resumed_is_replaced() {
+    let mut stage = Stage::set(|_| {}).await;
+    let (session, _) = stage.register(1).await;
+    drop(session);
+    let (session, first) = stage.stream().await;
+    assert!(matches!(first, Hear::Resume(_)), "{first:?}");
+    session.say(close("unknown")).await;
+    let (session, _) = stage.register(2).await;
+    stage.stop(session).await;
+}
+
+#[tokio::test]
+async fn segments_reach_a_reduce_attempt_from_disk_and_through_the_network() {
+    for network in [false, true] {
+        let mut stage = Stage::set(|config| config.shuffle_network = network).await;
+        let (mut session, register) = stage.register(1).await;
+        stage.open(&session, &fake_spec("fake")).await;
+        session.start("m-0.0").await;
+        session.started("m-0.0").await;
+        session.finished("m-0.0").await;
+        for (attempt, bytes) in [("m-0.0", "zero"), ("m-1.2", "one")] {
+            hand_made_output(&stage.output(attempt), &[b"", bytes.as_bytes()]);
+        }
+        let source = |attempts: &[&str]| SegmentSource {
+            session: SessionId(1),
+            address: register.address.clone(),
+            machine: register.machine.clone(),
+            scratch: register.scratch.clone(),
+            attempts: attempts.iter().map(|attempt| attempt.parse::<AttemptId>().expect("an attempt")).collect(),
+        };
+        session.start_with("r-1.0", &TaskInput::Reduce { sources: vec![source(&["m-1.2", "m-0.0"])] }).await;
+        session.started("r-1.0").await;
+        session.finished("r-1.0").await;
+        let part = |attempt: &str| stage.staging().join(staged_part_name(1, id(attempt).attempt));
+        assert_eq!(fs::read_to_string(part("r-1.0")).expect("a part"), "m-0.0 zero\nm-1.2 one\n");
+        let fetched = stage.scratch().join(JOB.to_string()).join("fetch");
+        until("fetched segments are gone", || fs::read_dir(&fetched).expect("a folder").count() == 0).await;
+
+        session.start_with("r-1.1", &TaskInput::Reduce { sources: vec![source(&["m-0.0", "m-7.0"])] }).await;
+        let failure = session.failed("r-1.1").await;
+        assert_eq!((failure.code, failure.disposition), (FailureCode::MapOutputLost, Disposition::RedoInput));
+        assert_eq!(failure.lost_outputs, ["m-7.0".parse().expect("an attempt")]);
+        // A session's end leaves staged parts to the master, who alone knows which ones count.
+        let dir = stage.stop(session).await;
+        assert_eq!(fs::read_dir(dir.path().join("staging")).expect("a folder").count(), 1);
+    }
+}
+
+#[tokio::test]
+async fn without_a_master_a_worker_gives_up() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("bound"));
+    drop(listener);
+    let mut config = config(&url, dir.path().join("w"));
+    config.orphan_timeout = Duration::from_millis(50);
+    let run = run_with_executors(config, Vec::new(), std::future::pending());
+    let error = within(run).await.expect_err("no master").to_string();
+    assert!(error.starts_with(&format!("no master answered at {url} for 50ms: ")), "{error}");
+}
+
+#[tokio::test]
+async fn a_master_that_refuses_ends_the_worker() {
+    for (reason, expect) in [("incompatible", "refuses this worker: said incompatible"), ("superseded", "another process")] {
+        let mut stage = Stage::set(|_| {}).await;
+        let session = if reason == "superseded" {
+            stage.register(1).await.0
+        } else {
+            let (session, _) = stage.stream().await;
+            session
+        };
+        session.say(close(reason)).await;
+        let error = within(stage.worker).await.expect("no panic").expect_err("refused").to_string();
+        assert!(error.contains(expect), "{error}");
+    }
+}
