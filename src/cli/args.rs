@@ -98,8 +98,7 @@ impl JobRequest {
         let mut spec = args.spec(entry.name(), job.shape(), &context.settings, &context.current_dir)?;
         spec.options = options;
         if let Some(budget) = memory {
-            spec.attempt_bytes =
-                spec::attempt_bytes_for(budget).map_err(|error| CliError::usage(error.to_string()))?;
+            spec.attempt_bytes = spec::attempt_bytes_for(budget).map_err(|error| CliError::usage(error.to_string()))?;
         }
         spec.validate().map_err(|error| CliError::usage(error.to_string()))?;
         Ok(Self { spec, job, memory })

@@ -27,8 +27,9 @@ pub(super) fn execute(context: &Context, matches: &ArgMatches) -> Result<Exit, C
             context.console.talk(format_args!("{job} is cancelled"));
             Ok(Exit::Succeeded)
         }
-        JobState::Committing | JobState::Succeeded | JobState::Failed => {
-            Err(CliError::new(Exit::Failed, format!("{job} is {}: too late to cancel it", json::state(status.view.state))))
-        }
+        JobState::Committing | JobState::Succeeded | JobState::Failed => Err(CliError::new(
+            Exit::Failed,
+            format!("{job} is {}: too late to cancel it", json::state(status.view.state)),
+        )),
     }
 }

@@ -130,8 +130,8 @@ pub(super) async fn follow(
 ///
 /// If it did not succeed.
 pub(super) fn report(context: &Context, status: &JobStatus) -> Result<Exit, CliError> {
-    let now = context.clock.wall();
-    match status.view.state {
+    let (now, view) = (context.clock.wall(), &status.view);
+    match view.state {
         JobState::Succeeded => {
             if context.console.json {
                 context.console.data(json::job(status, now));
@@ -139,12 +139,12 @@ pub(super) fn report(context: &Context, status: &JobStatus) -> Result<Exit, CliE
             summary::show(context.console, status, now, None);
             Ok(Exit::Succeeded)
         }
-        JobState::Cancelled => Err(CliError::new(Exit::Failed, format!("job {} was cancelled", status.view.job))),
+        JobState::Cancelled => Err(CliError::new(Exit::Failed, format!("job {} was cancelled", view.job))),
         JobState::Failed => {
-            Err(CliError::job_failed(status.view.failure.as_ref().expect("a failed job has a failure")))
+            Err(CliError::job_failed(view.job, view.failure.as_ref().expect("a failed job has a failure")))
         }
         JobState::Queued | JobState::Running | JobState::Committing => {
-            unreachable!("a job in state {:?} is not over", status.view.state)
+            unreachable!("a job in state {:?} is not over", view.state)
         }
     }
 }

@@ -138,5 +138,9 @@ async fn serve(context: &Context, plan: &ClusterPlan, interrupt: &Interrupt) -> 
         }
     };
     processes.stop().await;
-    if master_ended { Err(CliError::new(Exit::Failed, "the master ended, and the cluster with it")) } else { Ok(Exit::Succeeded) }
+    if master_ended {
+        Err(CliError::new(Exit::Failed, "the master ended, and the cluster with it"))
+    } else {
+        Ok(Exit::Succeeded)
+    }
 }

@@ -118,7 +118,8 @@ impl Demo<'_> {
     }
 
     async fn lose_a_worker(&self, processes: &Processes, text: &Path) -> Result<JobStatus, CliError> {
-        let client = JobsClient::connect(processes.url(), Duration::ZERO).await.map_err(|error| client_error(&error))?;
+        let client =
+            JobsClient::connect(processes.url(), Duration::ZERO).await.map_err(|error| client_error(&error))?;
         let submission = Submission {
             key: "demo".to_owned(),
             spec: self.spec(text, "counted-by-cluster")?,
@@ -138,10 +139,12 @@ impl Demo<'_> {
             JobState::Succeeded => {
                 let lost = status.view.map.lost_attempts + status.view.reduce.lost_attempts;
                 let seconds = Duration::from_millis(wall_millis(&status, self.context.clock.wall())).as_secs_f64();
-                self.say(format_args!("   the job succeeded in {seconds:.1} s; {lost} attempts were lost and made again"));
+                self.say(format_args!(
+                    "   the job succeeded in {seconds:.1} s; {lost} attempts were lost and made again"
+                ));
                 Ok(status)
             }
-            JobState::Cancelled if self.interrupt.is_asked() => Err(CliError::interrupted()),
+            JobState::Cancelled if self.interrupt.is_asked() => Err(CliError::interrupted(accepted.job)),
             _ => Err(super::client::report(self.context, &status).expect_err("it did not succeed")),
         }
     }
@@ -151,7 +154,7 @@ impl Demo<'_> {
             let status = client.status(job).await.map_err(|error| client_error(&error))?;
             if self.interrupt.is_asked() {
                 client.cancel(job).await.map_err(|error| client_error(&error))?;
-                return Err(CliError::interrupted());
+                return Err(CliError::interrupted(job));
             }
             if status.view.state.is_terminal() {
                 return Err(CliError::new(Exit::Failed, "the job was over before a worker could be killed")
@@ -180,7 +183,7 @@ impl Demo<'_> {
             .map_err(|error| CliError::of(Exit::Failed, &error))?;
         match outcome.status.view.state {
             JobState::Succeeded => Ok(outcome.status),
-            JobState::Cancelled => Err(CliError::interrupted()),
+            JobState::Cancelled => Err(CliError::interrupted(outcome.status.view.job)),
             _ => Err(super::client::report(self.context, &outcome.status).expect_err("it did not succeed")),
         }
     }

@@ -4,6 +4,7 @@
 use std::process::ExitCode;
 
 use gristmill_common::failure::Failure;
+use gristmill_common::ids::JobId;
 
 /// The documented exit codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +61,8 @@ pub(crate) struct CliError {
     pub(crate) exit: Exit,
     /// The kind, for programs: a failure's code, or a word for the exit code.
     pub(crate) code: String,
+    /// The job it is about, if there is one.
+    pub(crate) job: Option<JobId>,
     /// What went wrong: a lower-case fragment that names the object.
     pub(crate) message: String,
     /// The causes, outermost first.
@@ -71,7 +74,7 @@ pub(crate) struct CliError {
 impl CliError {
     /// An error that ends with `exit`.
     pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, code: exit.code().to_owned(), message: message.into(), causes: vec![], hints: vec![] }
+        Self { exit, code: exit.code().to_owned(), job: None, message: message.into(), causes: vec![], hints: vec![] }
     }
 
     /// An error of an operation: its text, with its sources as causes.
@@ -89,13 +92,14 @@ impl CliError {
     }
 
     /// A job that failed.
-    pub(crate) fn job_failed(failure: &Failure) -> Self {
-        Self { code: failure.code.to_string(), ..Self::new(Exit::Failed, format!("the job failed: {failure}")) }
+    pub(crate) fn job_failed(job: JobId, failure: &Failure) -> Self {
+        let problem = Self::new(Exit::Failed, format!("the job failed: {failure}"));
+        Self { code: failure.code.to_string(), job: Some(job), ..problem }
     }
 
     /// A job that the user interrupted.
-    pub(crate) fn interrupted() -> Self {
-        Self::new(Exit::Interrupted, "interrupted: the job was cancelled")
+    pub(crate) fn interrupted(job: JobId) -> Self {
+        Self { job: Some(job), ..Self::new(Exit::Interrupted, "interrupted: the job was cancelled") }
     }
 
     /// The same with `error` and its sources as causes.

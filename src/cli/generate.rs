@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
 
-use clap::{Args as _, ArgMatches, Command, FromArgMatches as _};
+use clap::{ArgMatches, Args as _, Command, FromArgMatches as _};
 use gristmill_common::size::ByteSize;
 use serde_json::json;
 
@@ -81,7 +81,8 @@ pub(super) fn write_text(
     for index in 0..count {
         let path = files.map_or_else(|| output.to_path_buf(), |_| output.join(format!("text-{index:05}.txt")));
         // A device or a pipe is no file that could be lost.
-        let replaces = fs::metadata(&path).is_ok_and(|metadata| !overwrite && (metadata.is_file() || metadata.is_dir()));
+        let replaces =
+            fs::metadata(&path).is_ok_and(|metadata| !overwrite && (metadata.is_file() || metadata.is_dir()));
         if replaces {
             return Err(CliError::new(Exit::Rejected, format!("{} exists", path.display()))
                 .hint("name another output, or replace it with --overwrite"));

@@ -99,7 +99,7 @@ const VERBS: &[Verb] = &[
 /// The whole program of a job crate: the command line over its jobs.
 ///
 /// The same binary runs them in one process (`run`), submits them to a cluster (`submit`), and is
-/// started by workers to execute them. Give it nothing that prints to stdout before this is called.
+/// started by workers to execute them, so nothing else belongs into its `main` function.
 ///
 /// # Panics
 ///
@@ -141,9 +141,10 @@ fn start(clock: Clock, jobs: JobTable, console: Console, args: &[OsString]) -> R
         Err(error) => return Err(usage_error(&error)),
     };
     let console = Console { json: matches.get_flag("json"), quiet: matches.get_flag("quiet") };
-    let current_dir = std::env::current_dir()
-        .map_err(|error| CliError::usage("cannot tell the current folder").because(&error))?;
-    let variables = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let current_dir =
+        std::env::current_dir().map_err(|error| CliError::usage("cannot tell the current folder").because(&error))?;
+    let variables =
+        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     let config = matches.get_one::<PathBuf>("config").map(PathBuf::as_path);
     let settings = Settings::load(config, &current_dir, variables)?;
     let context = Context { console, settings, jobs, current_dir, clock, program };
@@ -180,11 +181,11 @@ fn command(jobs: &JobTable, program: &str) -> Command {
         .subcommands(VERBS.iter().map(|verb| (verb.command)(jobs, program)))
 }
 
-/// The version, with the commit if the build was told it.
+/// The version, with the commit if the build was told it in `BUILD_COMMIT`.
 fn version() -> String {
     let version = env!("CARGO_PKG_VERSION");
-    match option_env!("GRISTMILL_GIT_HASH") {
-        Some(hash) => format!("{version} ({hash})"),
+    match option_env!("BUILD_COMMIT") {
+        Some(commit) => format!("{version} ({commit})"),
         None => version.to_owned(),
     }
 }

@@ -141,15 +141,15 @@ impl Processes {
         }
     }
 
-    /// Ends all processes: the master first, so that it can cancel its jobs in order.
+    /// Ends all processes: the workers first, so that nobody writes when the master undoes its jobs.
     pub(super) async fn stop(mut self) {
-        self.master.stop().await;
         for worker in &self.workers {
             worker.signal(Signal::TERM);
         }
         for worker in &mut self.workers {
             worker.stop().await;
         }
+        self.master.stop().await;
         // What they still had to say is copied until their streams end, which is now.
         let rest = async { while self.logs.join_next().await.is_some() {} };
         let _rest = tokio::time::timeout(STOP_PATIENCE, rest).await;
@@ -162,9 +162,13 @@ impl Processes {
         let wanted = self.workers.len();
         let registered = async {
             loop {
-                if let Some(dead) = self.workers.iter_mut().find_map(|worker| Some((worker.take_end()?, &worker.name))) {
+                if let Some(dead) = self.workers.iter_mut().find_map(|worker| Some((worker.take_end()?, &worker.name)))
+                {
                     let (status, name) = dead;
-                    return Err(CliError::new(Exit::Failed, format!("{name} ended before it had registered: {status}")));
+                    return Err(CliError::new(
+                        Exit::Failed,
+                        format!("{name} ended before it had registered: {status}"),
+                    ));
                 }
                 let cluster = client
                     .workers()

@@ -59,13 +59,8 @@ pub(super) fn execute(context: &Context, matches: &ArgMatches) -> Result<Exit, C
         submitted,
     };
     let mut progress = Progress::new(context.console, context.clock);
-    let outcome = local::run(
-        &*request.job,
-        prepared,
-        &options,
-        &|| interrupt.is_asked(),
-        &mut |view| progress.update(view),
-    );
+    let outcome =
+        local::run(&*request.job, prepared, &options, &|| interrupt.is_asked(), &mut |view| progress.update(view));
     progress.finish();
     report(context, &outcome.map_err(|error| cannot_run(&error))?)
 }
@@ -103,9 +98,9 @@ fn report(context: &Context, outcome: &RunOutcome) -> Result<Exit, CliError> {
             summary::show(context.console, &outcome.status, now, peak);
             Ok(Exit::Succeeded)
         }
-        JobState::Cancelled => Err(CliError::interrupted()),
+        JobState::Cancelled => Err(CliError::interrupted(view.job)),
         JobState::Failed => {
-            Err(CliError::job_failed(view.failure.as_ref().expect("a failed job has a failure")))
+            Err(CliError::job_failed(view.job, view.failure.as_ref().expect("a failed job has a failure")))
         }
         JobState::Queued | JobState::Running | JobState::Committing => {
             unreachable!("the run ended with the job {:?}", view.state)

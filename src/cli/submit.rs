@@ -14,14 +14,15 @@ use crate::entry::JobTable;
 use crate::render::json;
 
 pub(super) fn command(jobs: &JobTable, program: &str) -> Command {
-    let verb = ClientArgs::augment_args(JobArgs::augment_args(Command::new("submit"))).about("Run a job on a cluster").arg(
-        Arg::new("detach")
-            .long("detach")
-            .global(true)
-            .action(ArgAction::SetTrue)
-            .display_order(32)
-            .help("Print the job's id and do not wait for its end"),
-    );
+    let verb =
+        ClientArgs::augment_args(JobArgs::augment_args(Command::new("submit"))).about("Run a job on a cluster").arg(
+            Arg::new("detach")
+                .long("detach")
+                .global(true)
+                .action(ArgAction::SetTrue)
+                .display_order(32)
+                .help("Print the job's id and do not wait for its end"),
+        );
     job_verb(verb, jobs, program)
 }
 
@@ -55,7 +56,7 @@ pub(super) fn execute(context: &Context, matches: &ArgMatches) -> Result<Exit, C
         }
         let status = follow(context, &client, accepted.job, &interrupt, true).await?;
         if status.view.state == JobState::Cancelled && interrupt.is_asked() {
-            return Err(CliError::interrupted());
+            return Err(CliError::interrupted(accepted.job));
         }
         report(context, &status)
     })

@@ -2,9 +2,9 @@
 //! pool, and tells it what became of them. Decides nothing.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::Arc;
 use std::time::Duration;
 
 use gristmill_common::failure::Failure;
@@ -123,12 +123,18 @@ impl<'env: 'scope, 'scope> Driver<'_, 'env, 'scope, '_> {
 
     fn finish(&mut self, reports: &Receiver<Finished>) -> Ended {
         let mut cancel_asked = false;
+        let mut looked = self.hooks.clock.now();
         loop {
-            let view = self.scheduler.job(self.embedded.id).expect("the job was submitted and is remembered");
-            if view.state.is_terminal() && self.running.is_empty() {
-                return Ended { view, result: self.result.take() };
+            // A view costs time in proportion to the tasks, so it is not made for every report.
+            let now = self.hooks.clock.now();
+            if self.running.is_empty() || now - looked >= TICK {
+                looked = now;
+                let view = self.scheduler.job(self.embedded.id).expect("the job was submitted and is remembered");
+                if view.state.is_terminal() && self.running.is_empty() {
+                    return Ended { view, result: self.result.take() };
+                }
+                (self.hooks.progress)(&view);
             }
-            (self.hooks.progress)(&view);
             if !cancel_asked && (self.hooks.is_interrupted)() {
                 cancel_asked = true;
                 self.step(Event::CancelRequested { job: self.embedded.id });

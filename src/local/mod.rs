@@ -25,7 +25,7 @@ use gristmill_common::time::{Clock, WallTime};
 use gristmill_master::runtime::manifest::{JobTimes, Manifest, ManifestStats};
 use gristmill_master::runtime::output::OutputError;
 use gristmill_master::runtime::{JobStatus, PreparedJob};
-use gristmill_master::scheduler::{JobResult, JobView};
+use gristmill_master::scheduler::{JobResult, JobState, JobView};
 use gristmill_sys::positions::RecordPosition;
 use gristmill_worker::engine::AnyJob;
 
@@ -129,15 +129,20 @@ pub(crate) fn run(
     let embedded = Embedded { id, spec: &spec, plan: &plan, job, scratch: &job_scratch, staging: &staging };
     let mut hooks = Hooks { clock: options.clock, is_interrupted: interrupted, progress, publish: &mut publish };
     let Ended { view, result } = driver::drive(&embedded, &Slots { pool: &pool, positions: &positions }, &mut hooks);
-    // The claim's end removes what is staged of a job that did not succeed, and nothing of an output.
-    claim.undo().map_err(RunError::Undo)?;
+    // This removes what is staged of a job that did not succeed, and nothing of an output.
+    let undone = claim.undo();
+    let mut warnings = plan.warnings.clone();
+    match undone {
+        Err(error) if view.state == JobState::Succeeded => warnings.push(error.to_string()),
+        undone => undone.map_err(RunError::Undo)?,
+    }
     let status = JobStatus {
         view,
         name: spec.job.clone(),
         output: spec.output.clone(),
         submitted: options.submitted,
         finished: Some(options.clock.wall()),
-        warnings: plan.warnings.clone(),
+        warnings,
     };
     Ok(RunOutcome { status, result })
 }

@@ -28,10 +28,11 @@ fn text(error: &CliError, coloured: bool) -> String {
     text
 }
 
-/// `{"error": {"code", "message", "causes", "hints", "exit_code"}}`.
+/// `{"error": {"code", "job", "message", "causes", "hints", "exit_code"}}`.
 fn object(error: &CliError) -> serde_json::Value {
     json!({ "error": {
         "code": error.code,
+        "job": error.job.map(|job| job.to_string()),
         "message": error.message,
         "causes": error.causes,
         "hints": error.hints,

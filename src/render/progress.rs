@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use gristmill_common::size::ByteSize;
 use gristmill_common::time::{Clock, Timestamp};
-use gristmill_master::scheduler::{JobView, StageView};
+use gristmill_master::scheduler::{JobState, JobView, StageView};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::console::Console;
@@ -47,11 +47,20 @@ impl Progress {
             bar.set_position((fraction(view) * STEPS as f64) as u64);
             bar.set_message(describe(view));
             bar.tick();
-        } else if now >= self.next_line || self.waiting != view.waiting {
+        } else if now >= self.next_line || self.waits_anew(view) {
             self.next_line = now + LINE_EVERY;
-            self.waiting.clone_from(&view.waiting);
             self.console.talk(format_args!("{} ({} s)", describe(view), (now - self.started).as_secs()));
         }
+    }
+
+    /// Whether the job has just begun to wait for something: worth a line of its own.
+    fn waits_anew(&mut self, view: &JobView) -> bool {
+        let waiting = view.waiting.as_ref().filter(|_| view.state != JobState::Committing);
+        if self.waiting.as_ref() == waiting {
+            return false;
+        }
+        self.waiting = waiting.cloned();
+        self.waiting.is_some()
     }
 
     /// Takes the bar away.

@@ -1,6 +1,7 @@
 //! The command line as its users see it: help, exit codes, messages, and what it leaves behind.
 
 mod bad_input;
+mod cluster;
 mod generate;
 mod harness;
 mod help;
