@@ -7,6 +7,8 @@
 //! | `grep` | [`Grep`] | the matching lines; with `--count` `match TAB count` |
 //! | `distinct` | [`Distinct`] | each different line once |
 //! | `inverted-index` | [`InvertedIndex`] | `term TAB file,file,…` |
+//! | `tera-sort` | [`TeraSort`] | records of 100 bytes by their first 10, in order over all parts |
+//! | `sort-lines` | [`SortLines`] | the lines, in order over all parts |
 //! | `copy` | [`Copy`](struct@Copy) | the lines |
 
 mod copy;
@@ -14,6 +16,8 @@ mod distinct;
 mod grep;
 mod inverted_index;
 mod scan;
+mod sort_lines;
+mod tera_sort;
 mod word_count;
 
 #[cfg(test)]
@@ -23,4 +27,6 @@ pub use copy::Copy;
 pub use distinct::Distinct;
 pub use grep::Grep;
 pub use inverted_index::InvertedIndex;
+pub use sort_lines::SortLines;
+pub use tera_sort::TeraSort;
 pub use word_count::WordCount;

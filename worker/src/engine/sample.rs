@@ -47,10 +47,11 @@ pub(super) fn sample_keys<J: MapReduce>(job: &J, spec: &JobSpec, plan: &JobPlan)
     let mut buffer = ReadBuffer::reading(READ_BYTES);
     for place in places(plan) {
         let mut found = SampledKeys { keys: &mut keys, left: KEYS_PER_PLACE };
+        let mut records = RECORDS_PER_PLACE;
         for piece in &place {
-            // What user code makes of a record is the attempts' business; here it is only not found.
-            let looked = panics::catch(|| sample_piece(job, spec, piece, &mut buffer, &mut found));
-            if matches!(looked, Ok(Ok(true))) {
+            // What cannot be read or mapped is the attempts' business; here it is only not found.
+            let _ = panics::catch(|| sample_piece(job, spec, piece, &mut buffer, &mut records, &mut found));
+            if records == 0 {
                 break;
             }
         }
@@ -85,30 +86,30 @@ fn places(plan: &JobPlan) -> Vec<Vec<Piece>> {
     places
 }
 
-/// Maps the first records of a piece; tells whether there are any.
+/// Maps the first records of a piece, `records` at most, and subtracts how many there were.
 fn sample_piece<J: MapReduce>(
     job: &J,
     spec: &JobSpec,
     piece: &Piece,
     buffer: &mut ReadBuffer,
+    records: &mut usize,
     found: &mut SampledKeys<'_>,
-) -> Result<bool, Failure> {
+) -> Result<(), Failure> {
     let file = NoReadAhead(open_pinned(&piece.object)?);
     let framing = J::Input::framing(&spec.line_rule);
     let mut reader = PieceReader::start(&file, piece, framing, spec.max_record_bytes(), buffer)?;
-    let Some(raw) = reader.next_block()? else { return Ok(false) };
+    let Some(raw) = reader.next_block()? else { return Ok(()) };
     let mut end = 0;
-    for _ in 0..RECORDS_PER_PLACE {
-        if end < raw.bytes.len() {
-            end = framing.record_at(raw.bytes, end).next;
-        }
+    while end < raw.bytes.len() && *records > 0 {
+        end = framing.record_at(raw.bytes, end).next;
+        *records -= 1;
     }
     let object = piece.object.uri.to_string();
     let (from, position) = (Provenance { object: &object, offset: raw.offset }, AtomicU64::new(0));
     let mut block = Block::new(&raw.bytes[..end], &spec.line_rule, from, &position);
     // An error of `map` ends this place early; what was emitted before it is as good as any key.
     let _ = job.map_block(&mut block, found);
-    Ok(true)
+    Ok(())
 }
 
 /// Takes the keys that `map` emits, and nothing else.
