@@ -24,13 +24,14 @@ fn help_shows_verbs_jobs_flags_and_examples() {
             "\n  master ",
             "\n  worker ",
             "\n  demo ",
+            "\n  validate ",
             "\n  status ",
             "Example:\n  gristmill run word-count -i 'books/*.txt' -o counts",
             "Settings, from gristmill.toml",
             "Exit codes: 0 succeeded, 1 failed, 2 usage",
         ],
     );
-    let jobs = ["Commands:\n", "\n  word-count ", "\n  grep ", "\n  distinct ", "\n  inverted-index ", "\n  copy "];
+    let jobs = ["Commands:\n", "\n  word-count ", "\n  grep ", "\n  distinct ", "\n  inverted-index ", "\n  sort-lines ", "\n  tera-sort ", "\n  copy "];
     check("run --help", &jobs);
     check("submit --help", &jobs);
     check(
@@ -54,6 +55,8 @@ fn help_shows_verbs_jobs_flags_and_examples() {
         ],
     );
     check("run grep --help", &["Options of grep:", "--pattern <RE>", "--count"]);
+    check("generate tera --help", &["--rows <N>", "--files <N>"]);
+    check("validate tera --help", &["<URI>...", "--json"]);
     check("generate text --help", &["--bytes <SIZE>", "--seed <N>", "--files <N>"]);
 }
 

@@ -20,6 +20,16 @@ const CACHE_LINE: usize = 64;
 /// grow, larger ones leave some that no memory is ever spent on.
 const EXPECTED_RECORD: usize = 64;
 
+/// Bytes of a key that an entry holds.
+const PREFIX: usize = 8;
+
+/// The most bytes that keys may share before they are compared as a whole. More bytes help keys that
+/// share even longer beginnings, and cost a look at each key for every eight.
+const MOST_DEPTH: usize = 64;
+
+/// Entries that are compared as a whole rather than given other prefixes first.
+const SMALL_GROUP: usize = 16;
+
 /// A record's partition (32 bits), key prefix (64) and offset (32) in one number, so that sorting
 /// compares numbers. Offsets grow, so they also are the order of emission.
 type Entry = u128;
@@ -89,14 +99,7 @@ impl SortBuffer {
 
     /// Sorts by partition, key and emission.
     pub(super) fn sort(&mut self) {
-        self.entries.sort_unstable();
-        let bytes = &self.bytes;
-        for group in self.entries.chunk_by_mut(|a, b| a >> 32 == b >> 32) {
-            // What is equal so far is in order of emission, which a stable sort keeps.
-            if group.len() > 1 {
-                group.sort_by(|a, b| key_at(bytes, offset(*a)).cmp(key_at(bytes, offset(*b))));
-            }
-        }
+        sort_entries(&self.bytes, &mut self.entries, 0);
     }
 
     /// All records in their order, with their partitions.
@@ -129,6 +132,26 @@ impl SortBuffer {
     }
 }
 
+/// Sorts entries whose keys agree up to byte `depth`, from which on their prefixes are taken.
+fn sort_entries(bytes: &[u8], entries: &mut [Entry], depth: usize) {
+    entries.sort_unstable();
+    let depth = depth + PREFIX;
+    for group in entries.chunk_by_mut(|a, b| a >> 32 == b >> 32).filter(|group| group.len() > 1) {
+        let key = |entry: &Entry| key_at(bytes, offset(*entry));
+        let goes_on = depth <= MOST_DEPTH && group.len() > SMALL_GROUP && group.iter().any(|one| key(one).len() > depth);
+        if goes_on {
+            // Prefixes are only needed for sorting, so the next ones may take their place.
+            for one in &mut *group {
+                let next = key(one).get(depth..).unwrap_or_default();
+                *one = entry((*one >> 96) as u32, key_prefix(next), *one as u32);
+            }
+            sort_entries(bytes, group, depth);
+        } else {
+            group.sort_unstable_by(|a, b| key(a).cmp(key(b)).then(offset(*a).cmp(&offset(*b))));
+        }
+    }
+}
+
 #[inline]
 fn lengths_at(bytes: &[u8], start: usize) -> (usize, usize, usize) {
     let mut at = start;
@@ -145,6 +168,28 @@ fn key_at(bytes: &[u8], start: usize) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn keys_that_share_long_beginnings_sort_too(
+            keys in proptest::collection::vec((0_u32..2, 0_usize..12, "[ab\0]{0,4}"), 0..200),
+        ) {
+            let mut buffer = SortBuffer::new();
+            let mut expect = vec![];
+            for (index, (partition, shared, end)) in keys.into_iter().enumerate() {
+                let key = format!("{}{end}", "shared ".repeat(shared));
+                buffer.push(partition, key.as_bytes(), &(index as u32).to_be_bytes());
+                expect.push((partition, key.into_bytes(), index as u32));
+            }
+            expect.sort();
+            buffer.sort();
+            let seen: Vec<(u32, Vec<u8>)> =
+                buffer.records().map(|(partition, r)| (partition, r.framed[r.lengths..].to_vec())).collect();
+            let joined = |(partition, key, index): (u32, Vec<u8>, u32)| (partition, [&key[..], &index.to_be_bytes()].concat());
+            prop_assert_eq!(seen, expect.into_iter().map(joined).collect::<Vec<_>>());
+        }
+    }
 
     #[test]
     fn records_sort_by_partition_key_and_emission() {
