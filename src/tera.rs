@@ -181,7 +181,10 @@ mod tests {
         let check = |keys: &[u8], duplicates: u64, misordered: Option<u64>| {
             let records: Vec<u8> = keys.iter().flat_map(|&byte| key(byte)).collect();
             let whole = digest(&records);
-            assert_eq!((whole.records, whole.duplicates, whole.misordered), (keys.len() as u64, duplicates, misordered));
+            assert_eq!(
+                (whole.records, whole.duplicates, whole.misordered),
+                (keys.len() as u64, duplicates, misordered)
+            );
             for cut in 0..=keys.len() {
                 let (front, back) = records.split_at(cut * RECORD);
                 let mut joined = Digest::default();

@@ -213,7 +213,8 @@ mod tests {
         let splitters = ["b", "common prefix m", "common prefix m", "common prefix x", "d", "d\0"];
         let splitters = splitters.map(|key| key.as_bytes().to_vec());
         let ranges = RangePartitioner::new(&splitters);
-        let keys = ["", "a", "b", "b\0", "common prefix", "common prefix m", "common prefix q", "d", "d\0", "d\0\0", "e"];
+        let keys =
+            ["", "a", "b", "b\0", "common prefix", "common prefix m", "common prefix q", "d", "d\0", "d\0\0", "e"];
         for key in keys {
             let expect = splitters.iter().filter(|splitter| splitter.as_slice() <= key.as_bytes()).count();
             assert_eq!(ranges.partition(key.as_bytes()), expect as u32, "{key:?}");

@@ -182,7 +182,9 @@ impl JobSpec {
 
     fn validate_partitioning(&self) -> Result<(), SpecError> {
         match &self.partitioning {
-            &Partitioning::Hash { version } if version != PARTITIONER_VERSION => Err(SpecError::Partitioner { version }),
+            &Partitioning::Hash { version } if version != PARTITIONER_VERSION => {
+                Err(SpecError::Partitioner { version })
+            }
             Partitioning::Hash { .. } => Ok(()),
             Partitioning::Range { splitters } => {
                 let ranges = splitters.len() as u64 + 1;
@@ -204,7 +206,8 @@ mod tests {
         let mut spec = JobSpec::new("sort", JobShape::MapReduce, vec![uri.clone()], uri);
         let mut check = |reducers: Option<u32>, splitters: &[&str], expect: &str| {
             spec.reducers = reducers;
-            spec.partitioning = Partitioning::Range { splitters: splitters.iter().map(|key| key.as_bytes().to_vec()).collect() };
+            spec.partitioning =
+                Partitioning::Range { splitters: splitters.iter().map(|key| key.as_bytes().to_vec()).collect() };
             assert_eq!(spec.validate().map_or_else(|error| error.to_string(), |()| String::new()), expect);
         };
         check(Some(1), &[], "");

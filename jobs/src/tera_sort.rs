@@ -60,7 +60,8 @@ mod tests {
         let [low, middle, high] = [b"\0\n\r        ", b"AsfAGHM5om ", b"\xff          "].map(|key| &key[..KEY]);
         let first = [record(high, 1), record(middle, 2), record(low, 3)].concat();
         let second = [record(middle, 4), record(middle, 5)].concat();
-        let expect = [record(low, 3), record(middle, 2), record(middle, 4), record(middle, 5), record(high, 1)].concat();
+        let expect =
+            [record(low, 3), record(middle, 2), record(middle, 4), record(middle, 5), record(high, 1)].concat();
         check::<TeraSort>(&[], &[("a", &first), ("b", &second)], &expect);
         check::<TeraSort>(&[], &[("a", b"")], b"");
         check_options::<TeraSort>(&[]);

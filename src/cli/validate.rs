@@ -35,7 +35,9 @@ struct TeraArgs {
 pub(super) fn command(_jobs: &JobTable, program: &str) -> Command {
     let tera = TeraArgs::augment_args(Command::new("tera"))
         .about("100-byte records: their order within and across files, their number and checksum")
-        .after_help(format!("Example:\n  {program} validate tera sorted\n\nThe checksum is that of Hadoop's teravalidate."));
+        .after_help(format!(
+            "Example:\n  {program} validate tera sorted\n\nThe checksum is that of Hadoop's teravalidate."
+        ));
     Command::new("validate")
         .about("Check data that a job wrote")
         .subcommand_required(true)

@@ -83,7 +83,8 @@ fn an_incomplete_record_fails_the_job_by_file_and_offset() {
     bytes.truncate(950);
     fs::write(&path, bytes).expect("written");
     for split in ["1000", "300", "7"] {
-        let called = sandbox.call(&format!("run tera-sort -i in -o out --reducers 2 --split-size {split}")).expect_code(1);
+        let called =
+            sandbox.call(&format!("run tera-sort -i in -o out --reducers 2 --split-size {split}")).expect_code(1);
         let message = "cannot read a record: it is cut short: 50 of 100 bytes";
         assert!(called.stderr.contains("BAD_RECORD") || called.stderr.contains(message), "{}", called.stderr);
         assert!(called.stderr.contains("tera-00000.dat:900"), "{}", called.stderr);

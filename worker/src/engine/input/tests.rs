@@ -46,7 +46,8 @@ fn digest_in_splits(object: &InMemory, rule: &LineRule, split_size: u64, buffer:
     while start < size {
         let end = if rule.is_splittable() { (start + split_size).min(size) } else { size };
         let piece = Piece { object: Arc::clone(&pinned), start, end };
-        let mut reader = PieceReader::start(object, &piece, Framing::Text(rule), ByteSize::mib(4), buffer).expect("readable");
+        let mut reader =
+            PieceReader::start(object, &piece, Framing::Text(rule), ByteSize::mib(4), buffer).expect("readable");
         while let Some(block) = reader.next_block().expect("readable") {
             let mut at = 0;
             while at < block.bytes.len() {
@@ -85,7 +86,8 @@ fn real_files_give_the_expected_records_at_every_split_size() {
     };
     let rows = fs::read_to_string(data.join("expected/records.tsv")).expect("the data has its answers");
     let rows: Vec<Vec<&str>> = rows.lines().map(|row| row.split('\t').collect()).collect();
-    let plain = rows.iter().filter(|row| !row[0].ends_with(".gz") && !row[0].ends_with(".bz2") && !row[0].ends_with(".zst"));
+    let plain =
+        rows.iter().filter(|row| !row[0].ends_with(".gz") && !row[0].ends_with(".bz2") && !row[0].ends_with(".zst"));
     let plain: Vec<_> = plain.collect();
     assert!(plain.len() >= 39, "only {} rows", plain.len());
     // Each thread takes every second row; the rows of one file are neighbours.
@@ -124,7 +126,8 @@ fn fixed_in_splits(object: &InMemory, length: usize, split_size: u64, read_bytes
         let end = (start + split_size).min(size);
         let piece = Piece { object: Arc::clone(&pinned), start, end };
         let limit = ByteSize::mib(4);
-        let mut reader = PieceReader::start(object, &piece, Framing::Length(length), limit, &mut buffer).expect("readable");
+        let mut reader =
+            PieceReader::start(object, &piece, Framing::Length(length), limit, &mut buffer).expect("readable");
         loop {
             match reader.next_block() {
                 Ok(Some(block)) => {

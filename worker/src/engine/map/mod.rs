@@ -83,7 +83,8 @@ fn for_each_block<I: Input>(
         let max_record = context.spec.max_record_bytes();
         let at_start = |failure: Failure| failure.at(InputPosition { object: object.clone(), offset: piece.start });
         let file = open_pinned(&piece.object).map_err(at_start)?;
-        let mut reader = PieceReader::start(&file, piece, I::framing(&context.spec.line_rule), max_record, &mut buffer)?;
+        let mut reader =
+            PieceReader::start(&file, piece, I::framing(&context.spec.line_rule), max_record, &mut buffer)?;
         while let Some(raw) = reader.next_block()? {
             if context.cancelled.load(Ordering::Relaxed) {
                 return Err(failures::cancelled());

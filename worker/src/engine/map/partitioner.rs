@@ -23,7 +23,9 @@ impl<'a, J: MapReduce> Partitioner<'a, J> {
     pub(super) fn new(job: &'a J, partitions: u32, context: &AttemptContext<'a>) -> Result<Self, Failure> {
         let ranges = match (J::ORDER, &context.spec.partitioning) {
             (PartOrder::ByHash, Partitioning::Hash { .. }) => None,
-            (PartOrder::Total, Partitioning::Range { splitters }) if splitters.len() as u64 + 1 == u64::from(partitions) => {
+            (PartOrder::Total, Partitioning::Range { splitters })
+                if splitters.len() as u64 + 1 == u64::from(partitions) =>
+            {
                 Some(RangePartitioner::new(splitters))
             }
             // One part is in order however it is chosen.

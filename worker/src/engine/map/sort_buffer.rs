@@ -138,7 +138,8 @@ fn sort_entries(bytes: &[u8], entries: &mut [Entry], depth: usize) {
     let depth = depth + PREFIX;
     for group in entries.chunk_by_mut(|a, b| a >> 32 == b >> 32).filter(|group| group.len() > 1) {
         let key = |entry: &Entry| key_at(bytes, offset(*entry));
-        let goes_on = depth <= MOST_DEPTH && group.len() > SMALL_GROUP && group.iter().any(|one| key(one).len() > depth);
+        let goes_on =
+            depth <= MOST_DEPTH && group.len() > SMALL_GROUP && group.iter().any(|one| key(one).len() > depth);
         if goes_on {
             // Prefixes are only needed for sorting, so the next ones may take their place.
             for one in &mut *group {
