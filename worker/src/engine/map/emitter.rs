@@ -60,7 +60,7 @@ impl<'a, J: MapReduce> Emitter<'a, J> {
         } else {
             // Most jobs without a fold emit about what they read.
             let framed = input_bytes.saturating_add(input_bytes / 16);
-            SortBuffer::for_bytes(usize::try_from(framed).unwrap_or(room).min(room))
+            SortBuffer::for_bytes(usize::try_from(framed).unwrap_or(room), room)
         };
         Self {
             partitions: partitioner.partitions(),

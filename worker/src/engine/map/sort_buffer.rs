@@ -65,12 +65,13 @@ impl SortBuffer {
         Self::default()
     }
 
-    /// A buffer that takes about `expected` bytes without growing. Memory is spent as it fills.
-    pub(super) fn for_bytes(expected: usize) -> Self {
-        let mut buffer = Self {
-            bytes: Vec::with_capacity(expected.min(MOST_BYTES)),
-            entries: Vec::with_capacity(expected / EXPECTED_RECORD),
-        };
+    /// A buffer that takes about `expected` bytes without growing, within `limit`. Memory is spent as
+    /// it fills.
+    pub(super) fn for_bytes(expected: usize, limit: usize) -> Self {
+        let records = limit / (EXPECTED_RECORD + size_of::<Entry>());
+        let records = records.min(expected / EXPECTED_RECORD + 1);
+        let bytes = expected.min(records * EXPECTED_RECORD).min(MOST_BYTES);
+        let mut buffer = Self { bytes: Vec::with_capacity(bytes), entries: Vec::with_capacity(records) };
         prefer_huge_pages(&mut buffer.bytes);
         prefer_huge_pages(&mut buffer.entries);
         buffer
@@ -194,7 +195,7 @@ mod tests {
 
     #[test]
     fn records_sort_by_partition_key_and_emission() {
-        let mut buffer = SortBuffer::for_bytes(100);
+        let mut buffer = SortBuffer::for_bytes(100, 1 << 10);
         let long = "long value ".repeat(12);
         let records = [
             (1, "b", "1"),
