@@ -275,6 +275,7 @@ fn messages(read: OwnedReadHalf) -> impl Stream<Item = FromExecutor> {
             }
         }
     })
+    .fuse()
 }
 
 /// Kills the executor and every process that it started in its group.

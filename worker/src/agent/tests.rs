@@ -145,8 +145,11 @@ struct Session {
 }
 
 impl Session {
-    async fn welcome(&self) {
+    /// Answers the first message, and waits until the worker knows its session.
+    async fn welcome(&mut self) {
         self.say(Say::Registered(v1::Registered { worker: 1, heartbeat_ms: 20, lease_ms: 5000 })).await;
+        let message = within(self.incoming.message()).await.expect("a stream").expect("a message");
+        assert!(matches!(message.body, Some(Hear::Heartbeat(_))), "{message:?}");
     }
 
     async fn say(&self, body: Say) {
@@ -156,8 +159,12 @@ impl Session {
 
     /// The next message that is no heartbeat.
     async fn hear(&mut self) -> Hear {
+        within(self.hear_at_last()).await
+    }
+
+    async fn hear_at_last(&mut self) -> Hear {
         loop {
-            let message = within(self.incoming.message()).await.expect("a stream").expect("a message");
+            let message = self.incoming.message().await.expect("a stream").expect("a message");
             assert_eq!((message.epoch, message.session), (EPOCH, self.id));
             match message.body.expect("a meaning") {
                 Hear::Heartbeat(_) => {}
@@ -346,7 +353,7 @@ async fn suspects_of_a_kill_run_alone() {
     kill_in("m-1.0").await;
     for attempt in ["m-0.0", "m-1.0"] {
         let failure = session.failed(attempt).await;
-        assert_eq!(failure.disposition, Disposition::NotCounted);
+        assert_eq!(failure.disposition, Disposition::NotCounted, "{failure}");
         assert!(failure.message.starts_with("given back to run alone: executor died: signal 9"), "{failure}");
     }
     // One after the other now, although there are two slots.
