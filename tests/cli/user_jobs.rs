@@ -8,7 +8,7 @@
 mod harness;
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::Stdio;
 
 use gristmill::prelude::*;
@@ -31,7 +31,7 @@ fn main() -> ExitCode {
     }
     for (name, check) in CHECKS {
         check();
-        eprintln!("test {name} ... ok");
+        writeln!(std::io::stdout(), "test {name} ... ok").expect("cargo test reads it");
     }
     ExitCode::SUCCESS
 }

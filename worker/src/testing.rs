@@ -83,7 +83,8 @@ impl AnyJob for FakeJob {
                     part.extend_from_slice(&bytes[start..end]);
                     part.push(b'\n');
                 }
-                fs::write(context.staging.join(staged_part_name(attempt.task.index, attempt)), part).expect("a staged part");
+                fs::write(context.staging.join(staged_part_name(attempt.task.index, attempt)), part)
+                    .expect("a staged part");
             }
             (EngineTask::Map { .. }, Stage::Map) => {
                 fs::write(map_output_path(context.scratch, attempt), b"output").expect("a map output");

@@ -182,8 +182,8 @@ impl Link {
     /// Opens a stream and says who this is. A failure that may pass is `Continue`.
     async fn attach(&mut self) -> Result<Attached, ControlFlow<LinkError, String>> {
         let again = |text: String| ControlFlow::Continue(text);
-        let endpoint = transport::endpoint(&self.url)
-            .map_err(|_| ControlFlow::Break(LinkError::Url { url: self.url.clone() }))?;
+        let endpoint =
+            transport::endpoint(&self.url).map_err(|_| ControlFlow::Break(LinkError::Url { url: self.url.clone() }))?;
         let (outgoing, messages) = mpsc::channel(MAX_UNSENT);
         let first = match self.session {
             Some(_) => v1::worker_message::Body::Resume(v1::Resume {}),

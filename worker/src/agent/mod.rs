@@ -40,13 +40,13 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use self::binary::own_binary_sha256;
-pub use self::config::WorkerConfig;
-pub use self::link::LinkError;
 use self::admission::Admission;
+pub use self::binary::own_binary_sha256;
 use self::binary::{Binary, machine_name};
+pub use self::config::WorkerConfig;
 use self::desk::{Desk, DeskConfig, DeskEvent};
 use self::link::Link;
+pub use self::link::LinkError;
 use self::process::Launcher;
 use self::spawner::Spawner;
 use crate::executor::EXECUTOR_VERB;
@@ -67,7 +67,9 @@ pub enum WorkerError {
         slots: u32,
     },
     /// Anyone on the network could read segments.
-    #[error("listening on {listen} is not protected; give --insecure-listen if everyone on that network may read the data")]
+    #[error(
+        "listening on {listen} is not protected; give --insecure-listen if everyone on that network may read the data"
+    )]
     InsecureListen {
         /// What was asked for.
         listen: SocketAddr,

@@ -477,7 +477,9 @@ async fn without_a_master_a_worker_gives_up() {
 
 #[tokio::test]
 async fn a_master_that_refuses_ends_the_worker() {
-    for (reason, expect) in [("incompatible", "refuses this worker: said incompatible"), ("superseded", "another process")] {
+    for (reason, expect) in
+        [("incompatible", "refuses this worker: said incompatible"), ("superseded", "another process")]
+    {
         let mut stage = Stage::set(|_| {}).await;
         let session = if reason == "superseded" {
             stage.register(1).await.0

@@ -102,7 +102,9 @@ fn serve(mut control: UnixStream, source: &dyn JobSource) -> Result<(), ChildErr
     let talk = |source| ChildError::Talk { source };
     let mut reader = BufReader::new(control.try_clone().map_err(talk)?);
     let Some(first) = next_message(&mut reader)? else { return Ok(()) };
-    let ToExecutor::Open(open) = first else { return Err(ChildError::OutOfOrder { what: "an attempt before its job" }) };
+    let ToExecutor::Open(open) = first else {
+        return Err(ChildError::OutOfOrder { what: "an attempt before its job" });
+    };
     let job = match build(source, &open) {
         Ok(job) => job,
         Err(reason) => {

@@ -42,7 +42,8 @@ impl Desk {
             ExecutorEvent::Opened(Ok(())) => executor.opened = true,
             ExecutorEvent::Opened(Err(message)) => {
                 let message = format!("cannot build job {}: {message}", job.spec.job);
-                let failure = Failure { disposition: Disposition::Abort, ..Failure::new(FailureCode::UserError, message) };
+                let failure =
+                    Failure { disposition: Disposition::Abort, ..Failure::new(FailureCode::UserError, message) };
                 job.refusal = Some(failure.clone());
                 let victims = executor.victims();
                 for victim in victims {

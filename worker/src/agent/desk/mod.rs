@@ -237,12 +237,7 @@ impl Desk {
         }
     }
 
-    fn remove(
-        &self,
-        what: &'static str,
-        work: impl FnOnce() -> std::io::Result<()> + Send + 'static,
-        done: DeskEvent,
-    ) {
+    fn remove(&self, what: &'static str, work: impl FnOnce() -> std::io::Result<()> + Send + 'static, done: DeskEvent) {
         let events = self.launcher.events.clone();
         self.launcher.tasks.spawn(async move {
             // A panic while removing is treated as files that stay: the next start removes them.
