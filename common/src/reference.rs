@@ -54,7 +54,8 @@ impl JobVisitor for ReferenceInput<'_> {
 ///
 /// The first error of user code.
 pub fn run_map_reduce<J: MapReduce>(job: &J, input: &ReferenceInput<'_>) -> Result<ReferenceOutput> {
-    let mut groups = Groups::<J> { values: BTreeMap::new(), counters: Counters::default(), job: std::marker::PhantomData };
+    let mut groups =
+        Groups::<J> { values: BTreeMap::new(), counters: Counters::default(), job: std::marker::PhantomData };
     for (object, bytes) in input.objects {
         let position = AtomicU64::new(0);
         let start = input.rule.preamble(bytes);

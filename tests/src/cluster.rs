@@ -115,8 +115,9 @@ impl Cluster {
     pub fn json(&self, args: &[&str]) -> Value {
         let output = self.run(&[args, &["--json"]].concat());
         let text = String::from_utf8_lossy(&output.stdout);
-        serde_json::from_str(&text)
-            .unwrap_or_else(|error| panic!("{args:?} printed {text:?} ({error}); {}", String::from_utf8_lossy(&output.stderr)))
+        serde_json::from_str(&text).unwrap_or_else(|error| {
+            panic!("{args:?} printed {text:?} ({error}); {}", String::from_utf8_lossy(&output.stderr))
+        })
     }
 
     /// Submits and does not wait; gives the job's id.

@@ -263,7 +263,6 @@ impl<'a, J: MapReduce> Emitter<'a, J> {
         Ok(())
     }
 
-
     /// Writes the map output: what is in memory, merged with the spills if there are any.
     pub(super) fn finish(mut self, stats: &mut AttemptStats) -> Result<Vec<SegmentSummary>, Failure> {
         let path = map_output_path(self.context.scratch, self.context.id.attempt);

@@ -101,9 +101,14 @@ mod tests {
     #[test]
     fn records_sort_by_partition_key_and_emission() {
         let mut buffer = SortBuffer::new();
-        for (partition, key, value) in
-            [(1, "b", "1"), (0, "long key b", "2"), (0, "long key a", "3"), (0, "long key b", "4"), (1, "", "5"), (1, "b", "6")]
-        {
+        for (partition, key, value) in [
+            (1, "b", "1"),
+            (0, "long key b", "2"),
+            (0, "long key a", "3"),
+            (0, "long key b", "4"),
+            (1, "", "5"),
+            (1, "b", "6"),
+        ] {
             assert!(buffer.fits(key.len() + value.len(), 1 << 10));
             buffer.push(partition, key.as_bytes(), value.as_bytes());
         }

@@ -87,7 +87,8 @@ impl<A> CombineTable<A> {
     /// Memory that the next new key may take in use for a moment: when the table must grow, old and
     /// new slots are both there.
     pub(super) fn bytes_after_insert(&self, key_len: usize) -> usize {
-        let grown = if self.must_grow() { 2 * self.slots.len().max(FIRST_SLOTS / 2) * size_of::<Option<Slot<A>>>() } else { 0 };
+        let grown =
+            if self.must_grow() { 2 * self.slots.len().max(FIRST_SLOTS / 2) * size_of::<Option<Slot<A>>>() } else { 0 };
         self.bytes() + grown + if key_len > INLINE_BYTES { key_len.max(ARENA_PIECE_BYTES) } else { 0 }
     }
 
@@ -295,8 +296,7 @@ fn long_probe(key: &[u8]) -> Probe {
 /// Mixes two words by a folded 128-bit product (the step of wyhash).
 #[inline]
 fn fold(words: [u64; 2]) -> u64 {
-    let product =
-        u128::from(words[0] ^ 0x9e37_79b9_7f4a_7c15) * u128::from(words[1] ^ 0xd1b5_4a32_d192_ed03);
+    let product = u128::from(words[0] ^ 0x9e37_79b9_7f4a_7c15) * u128::from(words[1] ^ 0xd1b5_4a32_d192_ed03);
     (product as u64) ^ (product >> 64) as u64
 }
 
