@@ -62,6 +62,9 @@ impl AnyJob for FakeJob {
         match (self.name.as_str(), attempt.task.index) {
             ("panic", _) => panic!("on purpose"),
             ("abort", 0) => std::process::abort(),
+            ("hang", _) => loop {
+                std::thread::yield_now();
+            },
             ("wait", _) | ("abort", _) => {
                 println!("{attempt} waits");
                 while !context.cancelled.load(Ordering::Relaxed) {

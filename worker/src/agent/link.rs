@@ -313,7 +313,7 @@ impl Link {
 
     /// Judges the end of the session.
     fn closed(&self, close: &v1::CloseSession) -> Result<(), LinkError> {
-        tracing::warn!(session = %self.shown(), reason = close.reason, message = close.message, "session closed by master");
+        tracing::warn!(session = %self.shown(), reason = close.reason, said = close.message, "session closed by master");
         match close.reason.as_str() {
             "superseded" => Err(LinkError::Superseded),
             "incompatible" => Err(LinkError::Refused { url: self.url.clone(), message: close.message.clone() }),

@@ -18,24 +18,28 @@ use gristmill_common::wire::v1::master_message::Body as Say;
 use gristmill_common::wire::v1::worker_message::Body as Hear;
 use gristmill_common::wire::{transport, v1};
 use rustix::process::{Pid, Signal, kill_process};
+use std::os::unix::fs::FileTypeExt as _;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::config::tests::config;
-use super::{WorkerConfig, WorkerError, own_binary_sha256, run_with_executors};
+use super::{ExecutorTerms, WorkerConfig, WorkerError, own_binary_sha256, run_with_executors};
 use crate::executor::run_child;
 use crate::testing::{FakeJobs, fake_report, fake_spec, hand_made_output, within};
 
 const JOB: JobId = JobId(0x68ff_1a2b_3c4d);
 const EPOCH: u64 = 3;
 
-/// Not a test: what the executors of these tests run.
+/// What the executors of these tests run: their standard input is a socket. Nothing when it is run
+/// as a test.
 #[test]
-#[ignore = "is started by the tests of the agent"]
 fn be_an_executor() {
-    let _ = run_child(&FakeJobs);
+    let stdin = std::fs::metadata("/proc/self/fd/0");
+    if std::env::args().any(|arg| arg == "--exact") && stdin.is_ok_and(|file| file.file_type().is_socket()) {
+        let _ = run_child(&FakeJobs);
+    }
 }
 
 type Answers = mpsc::Sender<Result<v1::MasterMessage, Status>>;
@@ -68,6 +72,10 @@ struct Stage {
 
 impl Stage {
     async fn set(change: impl FnOnce(&mut WorkerConfig)) -> Self {
+        Self::set_with(Duration::from_secs(30), change).await
+    }
+
+    async fn set_with(cancel_grace: Duration, change: impl FnOnce(&mut WorkerConfig)) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("bound"));
         let (sender, streams) = mpsc::channel(8);
@@ -78,8 +86,7 @@ impl Stage {
         let mut config = config(&url, dir.path().join("w"));
         change(&mut config);
         let (stop, stopped) = oneshot::channel::<()>();
-        let args = ["--exact", "agent::tests::be_an_executor", "--ignored", "--nocapture", "--test-threads", "1"];
-        let worker = run_with_executors(config, args.map(Into::into).to_vec(), async {
+        let worker = run_with_executors(config, terms(cancel_grace), async {
             let _ = stopped.await;
         });
         Self { dir, streams, stop: Some(stop), worker: tokio::spawn(worker) }
@@ -135,6 +142,11 @@ impl Stage {
         assert_eq!(fs::read_dir(self.dir.path().join("w/scratch")).expect("a folder").count(), 0);
         self.dir
     }
+}
+
+fn terms(cancel_grace: Duration) -> ExecutorTerms {
+    let args = ["--exact", "agent::tests::be_an_executor", "--nocapture", "--test-threads", "1"];
+    ExecutorTerms { args: args.map(Into::into).to_vec(), cancel_grace }
 }
 
 /// The master's end of one stream.
@@ -369,6 +381,24 @@ async fn suspects_of_a_kill_run_alone() {
 }
 
 #[tokio::test]
+async fn a_cancelled_attempt_that_does_not_stop_costs_its_executor() {
+    let mut stage = Stage::set_with(Duration::from_millis(100), |_| {}).await;
+    let (mut session, _) = stage.register(1).await;
+    stage.open(&session, &fake_spec("hang")).await;
+    for attempt in ["m-0.0", "m-1.0"] {
+        session.start(attempt).await;
+        session.started(attempt).await;
+    }
+    session.say(Say::Cancel(v1::CancelAttempt { id: attempt_body("m-0.0") })).await;
+    let failure = session.failed("m-1.0").await;
+    assert_eq!(failure.disposition, Disposition::NotCounted);
+    assert_eq!(failure.message, "given back: its executor was ended because m-0.0 did not stop");
+    session.start("m-2.0").await;
+    session.started("m-2.0").await;
+    stage.stop(session).await;
+}
+
+#[tokio::test]
 async fn a_broken_stream_is_resumed_and_questions_are_answered_again() {
     let mut stage = Stage::set(|_| {}).await;
     let (mut session, _) = stage.register(1).await;
@@ -470,7 +500,7 @@ async fn without_a_master_a_worker_gives_up() {
     drop(listener);
     let mut config = config(&url, dir.path().join("w"));
     config.orphan_timeout = Duration::from_millis(50);
-    let run = run_with_executors(config, Vec::new(), std::future::pending());
+    let run = run_with_executors(config, terms(Duration::ZERO), std::future::pending());
     let error = within(run).await.expect_err("no master").to_string();
     assert!(error.starts_with(&format!("no master answered at {url} for 50ms: ")), "{error}");
 }

@@ -1,7 +1,6 @@
 //! The desk's attempts: from the order to the report.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use gristmill_common::failure::{Disposition, Failure, FailureCode};
 use gristmill_common::ids::JobAttempt;
@@ -14,11 +13,6 @@ use crate::agent::gather::{FetchedFiles, Gather, Gathered};
 use crate::agent::job::{Attempt, InSlot, Job, JobEnd};
 use crate::agent::report::Report;
 use crate::executor::message::{Run, ToExecutor, Work};
-
-/// How long a cancelled attempt may take to notice. Raised, a job whose user code hangs holds its
-/// slot for longer; lowered, an attempt in the middle of a long record costs its neighbours their
-/// executor.
-const CANCEL_GRACE: Duration = Duration::from_secs(5);
 
 impl Desk {
     /// Begins an attempt, or answers again for one that is known: the master asks what became of it.
@@ -149,9 +143,9 @@ impl Desk {
                 self.attempts.insert(id, Attempt::Cancelled { _files: files });
                 let Some(executor) = &job.executor else { return };
                 executor.handle.send(ToExecutor::Cancel(id));
-                let (events, key) = (self.launcher.events.clone(), executor.key);
+                let (events, key, grace) = (self.launcher.events.clone(), executor.key, self.config.cancel_grace);
                 self.launcher.tasks.spawn(async move {
-                    tokio::time::sleep(CANCEL_GRACE).await;
+                    tokio::time::sleep(grace).await;
                     // Without a desk the worker is ending.
                     let _ = events.send(DeskEvent::GraceOver { id, key }).await;
                 });

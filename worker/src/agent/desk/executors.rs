@@ -67,7 +67,7 @@ impl Desk {
             if verdict.suspect {
                 self.jobs.get_mut(&id).expect("the caller found it").suspects.insert(verdict.id.attempt.task);
             }
-            tracing::warn!(job = %id, attempt = %verdict.id.attempt, failure = %verdict.failure, "executor died");
+            tracing::warn!(job = %id, attempt = %verdict.id.attempt, failure = %verdict.failure, "attempt lost its executor");
             // A process that was killed cleans nothing up.
             self.delete_outputs(verdict.id);
             self.end_attempt(verdict.id, Err(verdict.failure));

@@ -7,6 +7,7 @@ mod executors;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use gristmill_common::failure::{Disposition, Failure, FailureCode};
 use gristmill_common::ids::{JobAttempt, JobId};
@@ -60,6 +61,8 @@ pub(in crate::agent) struct DeskConfig {
     /// The name of this machine, if segments may be read from its disk.
     pub(in crate::agent) machine: Option<String>,
     pub(in crate::agent) binary_sha256: String,
+    /// How long a cancelled attempt may take to notice.
+    pub(in crate::agent) cancel_grace: Duration,
 }
 
 /// What the desk is doing.
