@@ -52,16 +52,8 @@ pub(super) struct Emitter<'a, J: MapReduce> {
 }
 
 impl<'a, J: MapReduce> Emitter<'a, J> {
-    /// An emitter for a split of `input_bytes`.
-    pub(super) fn new(partitioner: Partitioner<'a, J>, input_bytes: u64, context: &'a AttemptContext<'a>) -> Self {
-        let room = context.spec.attempt_bytes.as_usize() / 8 * 7;
-        let buffer = if J::Combine::ACTIVE {
-            SortBuffer::new()
-        } else {
-            // Most jobs without a fold emit about what they read.
-            let framed = input_bytes.saturating_add(input_bytes / 16);
-            SortBuffer::for_bytes(usize::try_from(framed).unwrap_or(room), room)
-        };
+    pub(super) fn new(partitioner: Partitioner<'a, J>, context: &'a AttemptContext<'a>) -> Self {
+        let room = context.spec.attempt_bytes.as_usize() / 4 * 3;
         Self {
             partitions: partitioner.partitions(),
             partitioner,
@@ -70,8 +62,8 @@ impl<'a, J: MapReduce> Emitter<'a, J> {
             read_buffer: 0,
             largest: 2 * BLOCK_BYTES,
             batch: Vec::with_capacity(BATCH),
-            table: CombineTable::new(),
-            buffer,
+            table: CombineTable::new(room),
+            buffer: SortBuffer::new(),
             key: Vec::new(),
             value: Vec::new(),
             spills: Spills::new(),
@@ -292,7 +284,7 @@ impl<'a, J: MapReduce> Emitter<'a, J> {
         if !self.spills.is_empty() {
             self.spill()?;
             // Merging needs the memory that table and buffer held.
-            self.table = CombineTable::new();
+            self.table = CombineTable::new(0);
             self.buffer = SortBuffer::new();
             runs = std::mem::take(&mut self.spills).into_runs(stats);
             narrow::<J>(&mut runs, self.context, stats)?;

@@ -30,7 +30,7 @@ pub(super) fn run<J: MapReduce>(
     context: &AttemptContext<'_>,
 ) -> Result<AttemptReport, Failure> {
     let partitioner = Partitioner::new(job, partitions, context)?;
-    let mut emitter = Emitter::new(partitioner, split.bytes(), context);
+    let mut emitter = Emitter::new(partitioner, context);
     let mut stats = AttemptStats::default();
     for_each_block::<J::Input>(split, context, &mut stats, |block, buffer_bytes| {
         let result = job.map_block(block, &mut emitter);

@@ -16,10 +16,6 @@ const PREFETCH_AHEAD: usize = 16;
 /// Bytes that a cache line holds.
 const CACHE_LINE: usize = 64;
 
-/// Bytes of a record for which an entry is provided beforehand. Smaller records make the entries
-/// grow, larger ones leave some that no memory is ever spent on.
-const EXPECTED_RECORD: usize = 64;
-
 /// Bytes of a key that an entry holds.
 const PREFIX: usize = 8;
 
@@ -61,25 +57,28 @@ pub(super) struct Framed<'a> {
 }
 
 impl SortBuffer {
+    /// An empty buffer.
     pub(super) fn new() -> Self {
         Self::default()
     }
 
-    /// A buffer that takes about `expected` bytes without growing, within `limit`. Memory is spent as
-    /// it fills.
-    pub(super) fn for_bytes(expected: usize, limit: usize) -> Self {
-        let records = limit / (EXPECTED_RECORD + size_of::<Entry>());
-        let records = records.min(expected / EXPECTED_RECORD + 1);
-        let bytes = expected.min(records * EXPECTED_RECORD).min(MOST_BYTES);
-        let mut buffer = Self { bytes: Vec::with_capacity(bytes), entries: Vec::with_capacity(records) };
-        prefer_huge_pages(&mut buffer.bytes);
-        prefer_huge_pages(&mut buffer.entries);
-        buffer
+    /// Reserves room for `limit` bytes of records and entries. The system gives memory only for what
+    /// is touched, in large pages because sorted records are read at random, and nothing is copied as
+    /// the buffer fills.
+    #[cold]
+    fn reserve(&mut self, limit: usize) {
+        self.bytes.reserve_exact(limit.min(MOST_BYTES));
+        self.entries.reserve_exact(limit / (size_of::<Entry>() + 2));
+        prefer_huge_pages(&mut self.bytes);
+        prefer_huge_pages(&mut self.entries);
     }
 
     /// Whether `record_bytes` more fit into `limit`.
     #[inline]
-    pub(super) fn fits(&self, record_bytes: usize, limit: usize) -> bool {
+    pub(super) fn fits(&mut self, record_bytes: usize, limit: usize) -> bool {
+        if self.bytes.capacity() == 0 {
+            self.reserve(limit);
+        }
         let bytes = self.bytes.len() + record_bytes + 10;
         bytes + (self.entries.len() + 1) * size_of::<Entry>() <= limit && bytes <= MOST_BYTES
     }
@@ -195,7 +194,7 @@ mod tests {
 
     #[test]
     fn records_sort_by_partition_key_and_emission() {
-        let mut buffer = SortBuffer::for_bytes(100, 1 << 10);
+        let mut buffer = SortBuffer::new();
         let long = "long value ".repeat(12);
         let records = [
             (1, "b", "1"),
