@@ -67,7 +67,7 @@ pub trait RawField: Datum {
 
 impl RawField for () {
     #[inline]
-    fn bytes<'a>((): &'a ()) -> &'a [u8] {
+    fn bytes((): &()) -> &[u8] {
         &[]
     }
 }
