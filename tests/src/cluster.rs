@@ -11,7 +11,7 @@ use gristmill_common::time::Clock;
 use serde_json::Value;
 
 /// How long any one condition may take on a busy machine.
-const DEADLINE: Duration = Duration::from_secs(120);
+const DEADLINE: Duration = Duration::from_secs(300);
 
 /// A master and its workers.
 #[derive(Debug)]
