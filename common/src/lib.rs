@@ -44,5 +44,5 @@ pub mod prelude {
     pub use crate::key::Key;
     pub use crate::output::{Output, Text, TextField};
     pub use crate::partition::EncodedKey;
-    pub use crate::program::{JobVisitor, OptionError, Program};
+    pub use crate::program::{InputSample, JobVisitor, OptionError, Program};
 }

@@ -15,11 +15,18 @@ pub(super) struct Packer {
     done: Vec<Split>,
     open: Split,
     open_bytes: u64,
+    role: u32,
 }
 
 impl Packer {
     pub(super) fn new(split_size: ByteSize) -> Self {
-        Self { split_size, done: Vec::new(), open: Split::default(), open_bytes: 0 }
+        Self { split_size, done: Vec::new(), open: Split::default(), open_bytes: 0, role: 0 }
+    }
+
+    /// Says which input of the job the pieces to come belong to; splits of different inputs differ.
+    pub(super) fn begin_role(&mut self, role: u32) {
+        self.close();
+        self.role = role;
     }
 
     /// Adds a whole object, to the split before it if both fit.
@@ -29,13 +36,14 @@ impl Packer {
             self.close();
         }
         self.open_bytes += bytes;
+        self.open.role = self.role;
         self.open.pieces.push(whole);
     }
 
     /// Adds a piece that is a split of its own.
     pub(super) fn alone(&mut self, piece: Piece) {
         self.close();
-        self.done.push(Split { pieces: vec![piece] });
+        self.done.push(Split { pieces: vec![piece], role: self.role });
     }
 
     /// How many splits there are, the open one included.

@@ -81,12 +81,16 @@ fn for_each_block<I: Input>(
         let at_start = |failure: Failure| failure.at(InputPosition { object: object.clone(), offset: piece.start });
         let file = open_pinned(&piece.object).map_err(at_start)?;
         let mut reader = PieceReader::start(&file, piece, &context.spec.line_rule, max_record, &mut buffer)?;
+        let mut first = piece.start == 0;
         while let Some(raw) = reader.next_block()? {
             if context.cancelled.load(Ordering::Relaxed) {
                 return Err(failures::cancelled());
             }
-            let from = Provenance { object: &object, offset: raw.offset };
+            let from = Provenance { object: &object, offset: raw.offset, role: split.role };
             let mut block = Block::new(raw.bytes, &context.spec.line_rule, from, context.position.offset());
+            if std::mem::take(&mut first) {
+                block = block.beginning_object();
+            }
             map_block(&mut block, raw.buffer_bytes).map_err(|failure| match failure.position {
                 Some(_) => failure,
                 None => {
@@ -104,6 +108,10 @@ fn for_each_block<I: Input>(
 }
 
 fn map_failed(error: &JobError) -> Failure {
+    // A job that reads a side input by itself knows better than the engine what failed.
+    if let Some(failure) = error.downcast_ref::<Failure>() {
+        return failure.clone();
+    }
     match error.downcast_ref::<RecordError>() {
         Some(record) => Failure::new(FailureCode::BadRecord, format!("cannot read a record: {record}")),
         None => failures::user_error(format!("map failed: {error}")),
