@@ -39,7 +39,7 @@ pub mod wire;
 pub mod prelude {
     pub use crate::combine::{Combine, First, FoldError, Max, Min, NoCombine, Sum};
     pub use crate::datum::{Datum, Maybe, Pair, Triple, Value};
-    pub use crate::input::{Block, Input, Lines, Located, Provenance, Utf8Lines};
+    pub use crate::input::{Block, Input, Lines, Located, Provenance, RecordError, Utf8Lines};
     pub use crate::job::{Emit, JobError, MapOnly, MapReduce, Result, Sink, Values, words};
     pub use crate::key::Key;
     pub use crate::output::{Output, Text, TextField};

@@ -96,6 +96,7 @@ fn run_sided<J: MapReduce>(job: &J, sided: &SidedInput<'_>) -> Result<ReferenceO
         job.map_block(&mut block, &mut groups)?;
     }
     let mut output = ReferenceOutput { parts: vec![vec![]; input.partitions as usize], counters: groups.counters };
+    output.parts.iter_mut().for_each(|part| job.begin_part(part));
     let arena = KeyArena::new();
     for (key, values) in &groups.values {
         let partition = job.partition(EncodedKey::new(key), input.partitions);
@@ -121,6 +122,7 @@ fn run_sided<J: MapReduce>(job: &J, sided: &SidedInput<'_>) -> Result<ReferenceO
 /// The first error of user code.
 pub fn run_map_only<J: MapOnly>(job: &J, input: &ReferenceInput<'_>) -> Result<ReferenceOutput> {
     let mut output = ReferenceOutput { parts: vec![vec![]], counters: Counters::default() };
+    job.begin_part(&mut output.parts[0]);
     for (object, bytes) in input.objects {
         let position = AtomicU64::new(0);
         let start = input.rule.preamble(bytes);

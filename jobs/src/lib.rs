@@ -6,14 +6,22 @@
 //! | `word-count` | [`WordCount`] | `word TAB count` |
 //! | `grep` | [`Grep`] | the matching lines; with `--count` `match TAB count` |
 //! | `distinct` | [`Distinct`] | each different line once |
-//! | `inverted-index` | [`InvertedIndex`] | `term TAB file,file,…` |
+//! | `inverted-index` | [`InvertedIndex`] | `term TAB file,file,…`; with `--documents` `term TAB id,id,…` |
+//! | `group-by` | [`GroupBy`] | a table: group columns, aggregates |
+//! | `join` | [`Join`] | a table: left columns, right columns without the key |
+//! | `top` | [`Top`] | rows of a table in ranking order |
 //! | `copy` | [`Copy`](struct@Copy) | the lines |
 
 mod copy;
 mod distinct;
+mod documents;
 mod grep;
+mod group_by;
 mod inverted_index;
+mod join;
 mod scan;
+mod table;
+mod top;
 mod word_count;
 
 #[cfg(test)]
@@ -22,5 +30,8 @@ mod oracle;
 pub use copy::Copy;
 pub use distinct::Distinct;
 pub use grep::Grep;
+pub use group_by::GroupBy;
 pub use inverted_index::InvertedIndex;
+pub use join::Join;
+pub use top::Top;
 pub use word_count::WordCount;

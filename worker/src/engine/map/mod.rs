@@ -52,6 +52,7 @@ pub(super) fn run_map_only<J: MapOnly>(
     let mut stats = AttemptStats::default();
     let mut counters = Counters::default();
     let mut part = PartWriter::create(context.staging, context.id.attempt)?;
+    part.begin(|bytes| job.begin_part(bytes));
     let mut sink = PartSink::<J::Output>::new(&mut part, &mut counters);
     for_each_block::<J::Input>(split, context, &mut stats, |block, _| {
         let result = job.map_block(block, &mut sink);
