@@ -184,12 +184,7 @@ trait AnyProgram: Send + Sync {
     fn augment(&self, command: clap::Command) -> clap::Command;
     fn options(&self, matches: &ArgMatches) -> Result<Value, ReadOptionsError>;
     fn wishes(&self, options: &Value) -> Result<Wishes, OptionError>;
-    fn look(
-        &self,
-        options: &Value,
-        spec: &JobSpec,
-        inputs: &[InputSample],
-    ) -> Result<(Value, Vec<u32>), OptionError>;
+    fn look(&self, options: &Value, spec: &JobSpec, inputs: &[InputSample]) -> Result<(Value, Vec<u32>), OptionError>;
     fn build(&self, options: &Value) -> Result<Arc<dyn AnyJob>, OptionError>;
 }
 
@@ -242,12 +237,7 @@ impl<P: Program> AnyProgram for WithOptions<P> {
         })
     }
 
-    fn look(
-        &self,
-        options: &Value,
-        spec: &JobSpec,
-        inputs: &[InputSample],
-    ) -> Result<(Value, Vec<u32>), OptionError> {
+    fn look(&self, options: &Value, spec: &JobSpec, inputs: &[InputSample]) -> Result<(Value, Vec<u32>), OptionError> {
         let mut program = program::<P>(options)?;
         program.look(spec, inputs)?;
         let mapped = (1..).take(program.side_inputs().len()).filter(|&role| program.maps_side_input(role)).collect();

@@ -197,7 +197,8 @@ mod tests {
     fn blocks_follow_their_position() {
         let position = AtomicU64::new(0);
         let start = Provenance { object: "a.txt", offset: 100, role: 0 };
-        let mut block: Block<'_, Located<Utf8Lines>> = Block::new(b"one\ntwo\r\n\xff\n", &LineRule::Lf, start, &position);
+        let mut block: Block<'_, Located<Utf8Lines>> =
+            Block::new(b"one\ntwo\r\n\xff\n", &LineRule::Lf, start, &position);
         let (from, record) = block.next_record().expect("first").expect("UTF-8");
         assert_eq!((from.offset, record), (100, "one"));
         let (from, record) = block.next_record().expect("second").expect("UTF-8");

@@ -297,11 +297,7 @@ pub trait MapReduce: Send + Sync + 'static {
     ///
     /// As [`map`](Self::map).
     #[inline]
-    fn map_block(
-        &self,
-        block: &mut Block<'_, Self::Input>,
-        out: &mut impl Emit<Self::Key, Self::Value>,
-    ) -> Result<()> {
+    fn map_block(&self, block: &mut Block<'_, Self::Input>, out: &mut impl Emit<Self::Key, Self::Value>) -> Result<()> {
         while let Some(record) = block.next_record() {
             self.map(record?, out)?;
         }

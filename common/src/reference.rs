@@ -87,7 +87,8 @@ pub fn run_map_reduce<J: MapReduce>(job: &J, input: &ReferenceInput<'_>) -> Resu
 
 fn run_sided<J: MapReduce>(job: &J, sided: &SidedInput<'_>) -> Result<ReferenceOutput> {
     let input = &sided.input;
-    let mut groups = Groups::<J> { values: BTreeMap::new(), counters: Counters::default(), job: std::marker::PhantomData };
+    let mut groups =
+        Groups::<J> { values: BTreeMap::new(), counters: Counters::default(), job: std::marker::PhantomData };
     for (role, object, bytes) in sided.objects() {
         let position = AtomicU64::new(0);
         let start = input.rule.preamble(bytes);

@@ -241,7 +241,10 @@ impl Combine<Ids> for JoinIds {
 
     fn encode(acc: &IdList, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         let last = acc.last;
-        Ids::encode(&if acc.deltas.is_empty() { IdsRef::One(last) } else { IdsRef::List { last, deltas: &acc.deltas } }, out)
+        Ids::encode(
+            &if acc.deltas.is_empty() { IdsRef::One(last) } else { IdsRef::List { last, deltas: &acc.deltas } },
+            out,
+        )
     }
 
     #[inline]

@@ -77,7 +77,9 @@ impl MatchingLines {
 /// to mean lines. Says so too often rather than too rarely.
 fn tells_lines_from_blocks(pattern: &str) -> bool {
     let switches_off = |group: &str| group.split([':', ')']).next().is_some_and(|flags| flags.contains('-'));
-    pattern.contains("\\A") || pattern.contains("\\z") || pattern.contains("\\b{")
+    pattern.contains("\\A")
+        || pattern.contains("\\z")
+        || pattern.contains("\\b{")
         || pattern.split("(?").skip(1).any(switches_off)
 }
 

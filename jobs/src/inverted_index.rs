@@ -170,14 +170,19 @@ mod tests {
         for (objects, expect) in rows {
             check::<InvertedIndex>(&[], objects, expect);
         }
-        check::<InvertedIndex>(&["--tokens", "space"], &[("a", b"it's\tfine,\x0b \xff")], b"fine,\x0b\ta\nit's\ta\n\xff\ta\n");
+        check::<InvertedIndex>(
+            &["--tokens", "space"],
+            &[("a", b"it's\tfine,\x0b \xff")],
+            b"fine,\x0b\ta\nit's\ta\n\xff\ta\n",
+        );
         check_options::<InvertedIndex>(&[]);
     }
 
     #[test]
     fn documents_are_listed_by_number_each_once() {
         let check = |flags: &[&str], expect: &[u8]| {
-            let text: [(&str, &[u8]); 2] = [("a", b"10\tone two one\n9\tone's\n\n"), ("b", b"2\ttwo one\r\n10\tone\n3\t\n")];
+            let text: [(&str, &[u8]); 2] =
+                [("a", b"10\tone two one\n9\tone's\n\n"), ("b", b"2\ttwo one\r\n10\tone\n3\t\n")];
             check::<InvertedIndex>(&[&["--documents"], flags].concat(), &text, expect);
         };
         check(&["--tokens", "space"], b"one\t2,10\none's\t9\ntwo\t2,10\n");

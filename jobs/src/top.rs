@@ -96,7 +96,8 @@ impl TopRows {
         }
         Decimal::parse(field).map(Some).ok_or_else(|| {
             let shown = field[..field.len().min(60)].escape_ascii();
-            let reason = format!("column {:?} has \"{shown}\", which is no number (--null names text without a value)", self.by);
+            let reason =
+                format!("column {:?} has \"{shown}\", which is no number (--null names text without a value)", self.by);
             RecordError { reason }.into()
         })
     }
@@ -113,7 +114,9 @@ impl MapReduce for TopRows {
         let mut rows = Rows::new(&self.table, &self.wanted);
         let row = rows.read(record)?;
         match self.value(row.field(0))? {
-            Some(value) => out.emit((), Best { ranking: self.ranking, rows: vec![Ranked { value, row: record.to_vec() }] }),
+            Some(value) => {
+                out.emit((), Best { ranking: self.ranking, rows: vec![Ranked { value, row: record.to_vec() }] })
+            }
             None => Ok(()),
         }
     }

@@ -30,7 +30,17 @@ fn help_shows_verbs_jobs_flags_and_examples() {
             "Exit codes: 0 succeeded, 1 failed, 2 usage",
         ],
     );
-    let jobs = ["Commands:\n", "\n  word-count ", "\n  grep ", "\n  distinct ", "\n  inverted-index ", "\n  copy "];
+    let jobs = [
+        "Commands:\n",
+        "\n  word-count ",
+        "\n  grep ",
+        "\n  distinct ",
+        "\n  inverted-index ",
+        "\n  copy ",
+        "\n  group-by ",
+        "\n  join ",
+        "\n  top ",
+    ];
     check("run --help", &jobs);
     check("submit --help", &jobs);
     check(

@@ -6,3 +6,4 @@ mod generate;
 mod harness;
 mod help;
 mod run;
+mod tables;

@@ -4,12 +4,14 @@
 //! |---|---|
 //! | `answers` | the expected answers, and equal parts however a job is run |
 //! | `failover` | workers that are killed, stopped and resumed |
+//! | `tables` | jobs over delimited text |
 //! | `user_code` | user code that panics, aborts or prints on a cluster |
 //! | `readme` | every command that the documents tell readers to type |
 
 mod answers;
 mod failover;
 mod readme;
+mod tables;
 mod user_code;
 
 use std::path::{Path, PathBuf};

@@ -148,11 +148,7 @@ mod tests {
             round_trip::<v1::JobSpec, _>(&JobSpec {
                 line_rule,
                 shape,
-                side_inputs: vec![SideInput {
-                    role: 1,
-                    uri: "/data/right.csv".parse().expect("a path"),
-                    mapped: true,
-                }],
+                side_inputs: vec![SideInput { role: 1, uri: "/data/right.csv".parse().expect("a path"), mapped: true }],
                 overwrite,
                 fsync,
                 speculation,
@@ -178,7 +174,8 @@ mod tests {
         check(|wire| wire.options_json = "[1]".into(), "field JobSpec.options_json is not valid: not a JSON object");
         check(|wire| wire.options_json.clear(), "field JobSpec.options_json is not valid: ");
         check(|wire| wire.inputs[1] = "logs".into(), "field JobSpec.inputs is not valid: \"logs\" is not an");
-        let relative = |wire: &mut v1::JobSpec| wire.side_inputs = vec![v1::SideInput { uri: "x".into(), ..Default::default() }];
+        let relative =
+            |wire: &mut v1::JobSpec| wire.side_inputs = vec![v1::SideInput { uri: "x".into(), ..Default::default() }];
         check(relative, "field SideInput.uri is not valid: \"x\" is not an");
         check(|wire| wire.output = "ftp://x/y".into(), "field JobSpec.output is not valid: unknown scheme");
         check(|wire| wire.line_rule = None, "field JobSpec.line_rule is missing");

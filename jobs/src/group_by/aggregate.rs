@@ -50,19 +50,19 @@ const TESTS: [(&str, Test); 6] = [
 impl Aggregate {
     /// Reads an entry of `--agg`.
     pub(super) fn parse(text: &str, table: &Table) -> Result<Self, OptionError> {
-        let of = |what: What, name: &str| {
-            Ok(Self { what, column: table.column(name)?, name: name.to_owned() })
-        };
+        let of = |what: What, name: &str| Ok(Self { what, column: table.column(name)?, name: name.to_owned() });
         match text.split_once(':') {
             None if text == "count" => Ok(Self { what: What::Rows, column: 0, name: String::new() }),
-            Some(("count", rest)) => match TESTS.iter().find_map(|&(sign, test)| Some((rest.split_once(sign)?, test))) {
-                None => of(What::Present, rest),
-                Some(((name, than), test)) => {
-                    let than = Decimal::parse(than.as_bytes())
-                        .ok_or_else(|| OptionError::new(format!("--agg {text}: {than:?} is not a number")))?;
-                    of(What::Where { test, than }, name)
+            Some(("count", rest)) => {
+                match TESTS.iter().find_map(|&(sign, test)| Some((rest.split_once(sign)?, test))) {
+                    None => of(What::Present, rest),
+                    Some(((name, than), test)) => {
+                        let than = Decimal::parse(than.as_bytes())
+                            .ok_or_else(|| OptionError::new(format!("--agg {text}: {than:?} is not a number")))?;
+                        of(What::Where { test, than }, name)
+                    }
                 }
-            },
+            }
             Some(("sum", name)) => of(What::Sum, name),
             Some(("mean", name)) => of(What::Mean, name),
             Some(("min", name)) => of(What::Extreme(Extreme::Least), name),
@@ -129,7 +129,8 @@ impl Aggregate {
     #[cold]
     fn no_number(&self, field: &[u8]) -> JobError {
         let shown = field[..field.len().min(60)].escape_ascii();
-        let reason = format!("column {:?} has \"{shown}\", which is no number (--null names text without a value)", self.name);
+        let reason =
+            format!("column {:?} has \"{shown}\", which is no number (--null names text without a value)", self.name);
         RecordError { reason }.into()
     }
 

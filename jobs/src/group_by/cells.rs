@@ -291,7 +291,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn state() -> impl Strategy<Value = State> {
-        let number = (any::<i64>(), 0_u8..6).prop_map(|(mantissa, scale)| State::sum(Decimal { mantissa: mantissa.into(), scale }));
+        let number = (any::<i64>(), 0_u8..6)
+            .prop_map(|(mantissa, scale)| State::sum(Decimal { mantissa: mantissa.into(), scale }));
         let large = any::<i64>().prop_map(|m| State::sum(Decimal { mantissa: i128::from(m) << 40, scale: 2 }));
         prop_oneof![number, large, Just(State::Nothing)]
     }

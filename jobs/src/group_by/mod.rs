@@ -69,7 +69,9 @@ impl Program for GroupBy {
             0..=FEW => Ok(visitor.map_reduce(GroupRows::<FEW>(group))),
             ..=SOME => Ok(visitor.map_reduce(GroupRows::<SOME>(group))),
             ..=MANY => Ok(visitor.map_reduce(GroupRows::<MANY>(group))),
-            _ => Err(OptionError::new(format!("--agg asks for too much: at most {MANY} results (a mean counts twice)"))),
+            _ => {
+                Err(OptionError::new(format!("--agg asks for too much: at most {MANY} results (a mean counts twice)")))
+            }
         }
     }
 }
@@ -90,7 +92,8 @@ pub(super) struct Group {
 
 impl Group {
     fn new(options: GroupBy, table: Table, by: Vec<usize>, mut aggregates: Vec<Aggregate>) -> Self {
-        let mut wanted: Vec<usize> = by.iter().copied().chain(aggregates.iter().filter_map(Aggregate::column)).collect();
+        let mut wanted: Vec<usize> =
+            by.iter().copied().chain(aggregates.iter().filter_map(Aggregate::column)).collect();
         wanted.sort_unstable();
         wanted.dedup();
         let place = |column: usize| wanted.binary_search(&column).expect("every column asked for is wanted");

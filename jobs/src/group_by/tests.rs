@@ -5,7 +5,8 @@ use gristmill_common::text::LineRule;
 use super::*;
 use crate::oracle::{check_options, check_table, parsed, table_error};
 
-const WEATHER: &[u8] = b"origin,month,temp,rain\nEWR,1,39.02,0\nEWR,1,NA,0.01\nJFK,1,39,\nEWR,2,-1.5,2\nEWR,1,39.01,0.2\n";
+const WEATHER: &[u8] =
+    b"origin,month,temp,rain\nEWR,1,39.02,0\nEWR,1,NA,0.01\nJFK,1,39,\nEWR,2,-1.5,2\nEWR,1,39.01,0.2\n";
 
 #[test]
 fn aggregates_are_exact_and_skip_absent_values() {
@@ -14,7 +15,10 @@ fn aggregates_are_exact_and_skip_absent_values() {
     };
     check(&["--by", "origin"], b"EWR,4\nJFK,1\n");
     check(&["--by", "month", "--agg", "count,sum:temp"], b"1,4,117.03\n2,1,-1.5\n");
-    check(&["--by", "origin,month", "--agg", "count:temp,mean:temp", "--scale", "3"], b"EWR,1,2,39.015\nEWR,2,1,-1.500\nJFK,1,1,39.000\n");
+    check(
+        &["--by", "origin,month", "--agg", "count:temp,mean:temp", "--scale", "3"],
+        b"EWR,1,2,39.015\nEWR,2,1,-1.500\nJFK,1,1,39.000\n",
+    );
     check(&["--by", "origin", "--agg", "min:temp,max:temp,count:rain>0"], b"EWR,-1.5,39.02,3\nJFK,39,39,0\n");
     check(&["--by", "origin", "--agg", "sum:rain,mean:rain,min:rain"], b"EWR,2.21,0.552500,0\nJFK,NA,NA,NA\n");
     check(&["--by", "temp", "--agg", "count:rain!=0"], b"-1.5,1\n39,0\n39.01,1\n39.02,0\nNA,1\n");
@@ -39,7 +43,8 @@ fn rows_are_the_same_with_and_without_quotes_and_for_every_line_end() {
 #[test]
 fn every_object_begins_with_the_header() {
     let flags = ["--by", "k"];
-    let objects: [(&str, &[u8]); 4] = [("e", b""), ("a", b"\xef\xbb\xbfk,v\nx,1\n"), ("b", b"k,v\r\nx,2\n"), ("c", b"k,v")];
+    let objects: [(&str, &[u8]); 4] =
+        [("e", b""), ("a", b"\xef\xbb\xbfk,v\nx,1\n"), ("b", b"k,v\r\nx,2\n"), ("c", b"k,v")];
     check_table::<GroupBy>(&flags, &[], &objects, b"x,2\n");
     check_table::<GroupBy>(&flags, &[], &[("e", b"")], b"");
     let error = table_error::<GroupBy>(&flags, &[], &[("a", b"k,v\nx,1\n"), ("b", b"v,k\n1,x\n")]);
@@ -50,7 +55,10 @@ fn every_object_begins_with_the_header() {
 fn bad_rows_and_options_are_named() {
     let error = |flags: &[&str], text: &[u8]| table_error::<GroupBy>(flags, &[], &[("t", text)]);
     let sum = ["--by", "a", "--agg", "sum:b"];
-    assert_eq!(error(&sum, b"a,b\nx,1\ny,z\n"), "column \"b\" has \"z\", which is no number (--null names text without a value)");
+    assert_eq!(
+        error(&sum, b"a,b\nx,1\ny,z\n"),
+        "column \"b\" has \"z\", which is no number (--null names text without a value)"
+    );
     assert_eq!(error(&sum, b"a,b\nx,1\ny\n"), "the row ends after 1 fields; column \"b\" is number 2");
     assert_eq!(error(&sum, b"a,b\n\"x,1\n"), "a quoted field does not end in its line");
     assert_eq!(error(&sum, b"a,c\n"), "there is no column \"b\" (there are a, c)");

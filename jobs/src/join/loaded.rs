@@ -71,8 +71,8 @@ impl LoadedJoin {
             return out.put(record, &self.sides.no_right);
         }
         while at != NONE {
-            let row = &right.rows[at as usize];
-            out.put(record, &right.bytes[row.key_end as usize..row.end as usize])?;
+            let row = right.row(at);
+            out.put(record, row.right)?;
             at = row.next;
         }
         Ok(())
@@ -105,64 +105,83 @@ impl MapOnly for LoadedJoin {
 /// No row.
 const NONE: u32 = u32::MAX;
 
-/// The rows of the right side by key: a hash table with open addressing over rows that lie behind
-/// their keys in one buffer. At most a few MiB, so positions have 32 bits.
+/// Bytes of a row's header: the next row with the same key, the key's length, the row's length.
+const HEADER_BYTES: usize = 12;
+
+/// The rows of the right side by key: a hash table with open addressing over rows that lie in one
+/// buffer, each behind its key. A look-up touches a slot and a row. At most some MiB, so positions
+/// have 32 bits.
 #[derive(Debug, Default)]
 struct RightRows {
     bytes: Vec<u8>,
-    rows: Vec<RightRow>,
-    /// The first row of each key.
-    slots: Vec<u32>,
+    /// Where each row begins, until they are indexed.
+    begins: Vec<u32>,
+    slots: Vec<Slot>,
 }
 
-#[derive(Debug)]
-struct RightRow {
-    begin: u32,
-    key_end: u32,
-    end: u32,
-    /// The next row with the same key.
+#[derive(Debug, Clone, Copy)]
+struct Slot {
+    /// The upper half of the key's hash.
+    tag: u32,
+    /// Where the first row of the key begins, or [`NONE`].
+    first: u32,
+}
+
+/// A row found.
+#[derive(Debug, Clone, Copy)]
+struct RightRow<'a> {
+    key: &'a [u8],
+    right: &'a [u8],
     next: u32,
 }
 
 impl RightRows {
     fn push(&mut self, key: &[u8], right: &[u8]) {
-        let position = |bytes: &Vec<u8>| u32::try_from(bytes.len()).expect("only a small right side is loaded");
-        let begin = position(&self.bytes);
+        let position = |len: usize| u32::try_from(len).expect("only a small right side is loaded");
+        self.begins.push(position(self.bytes.len()));
+        for header in [NONE, position(key.len()), position(right.len())] {
+            self.bytes.extend_from_slice(&header.to_le_bytes());
+        }
         self.bytes.extend_from_slice(key);
-        let key_end = position(&self.bytes);
         self.bytes.extend_from_slice(right);
-        self.rows.push(RightRow { begin, key_end, end: position(&self.bytes), next: NONE });
     }
 
     /// Makes the rows findable. The last row goes in first, so that rows of a key are in order.
     fn index(&mut self) {
-        self.slots = vec![NONE; (self.rows.len() * 2).next_power_of_two()];
-        for index in (0..self.rows.len()).rev() {
-            let row = &self.rows[index];
-            let slot = self.slot(&self.bytes[row.begin as usize..row.key_end as usize]);
-            self.rows[index].next = std::mem::replace(&mut self.slots[slot], index as u32);
+        self.slots = vec![Slot { tag: 0, first: NONE }; (self.begins.len() * 2).next_power_of_two()];
+        for begin in std::mem::take(&mut self.begins).into_iter().rev() {
+            let (tag, at) = self.slot(self.row(begin).key);
+            let next = std::mem::replace(&mut self.slots[at], Slot { tag, first: begin }).first;
+            self.bytes[begin as usize..][..4].copy_from_slice(&next.to_le_bytes());
         }
     }
 
-    /// The first row of a key, or [`NONE`].
+    /// The row that begins here.
     #[inline]
-    fn first(&self, key: &[u8]) -> u32 {
-        if self.rows.is_empty() { NONE } else { self.slots[self.slot(key)] }
+    fn row(&self, begin: u32) -> RightRow<'_> {
+        let row = &self.bytes[begin as usize..];
+        let header = |index: usize| u32::from_le_bytes([row[index], row[index + 1], row[index + 2], row[index + 3]]);
+        let (key, rest) = row[HEADER_BYTES..].split_at(header(4) as usize);
+        RightRow { key, right: &rest[..header(8) as usize], next: header(0) }
     }
 
-    /// Where a key is, or belongs.
+    /// Where the first row of a key begins, or [`NONE`].
     #[inline]
-    fn slot(&self, key: &[u8]) -> usize {
+    fn first(&self, key: &[u8]) -> u32 {
+        self.slots[self.slot(key).1].first
+    }
+
+    /// A key's tag and where it is, or belongs.
+    #[inline]
+    fn slot(&self, key: &[u8]) -> (u32, usize) {
         let mask = self.slots.len() - 1;
-        let mut at = xxh3_64(key) as usize & mask;
+        let hash = xxh3_64(key);
+        let tag = (hash >> 32) as u32;
+        let mut at = hash as usize & mask;
         loop {
-            let first = self.slots[at];
-            if first == NONE {
-                return at;
-            }
-            let row = &self.rows[first as usize];
-            if &self.bytes[row.begin as usize..row.key_end as usize] == key {
-                return at;
+            let slot = self.slots[at];
+            if slot.first == NONE || (slot.tag == tag && self.row(slot.first).key == key) {
+                return (tag, at);
             }
             at = (at + 1) & mask;
         }

@@ -67,12 +67,7 @@ impl MapReduce for ShuffledJoin {
         })
     }
 
-    fn reduce(
-        &self,
-        key: &[u8],
-        mut values: Values<Pair<u32, [u8]>>,
-        out: &mut impl Sink<[u8], [u8]>,
-    ) -> Result<()> {
+    fn reduce(&self, key: &[u8], mut values: Values<Pair<u32, [u8]>>, out: &mut impl Sink<[u8], [u8]>) -> Result<()> {
         let sides = &self.sides;
         // For each right row what it adds to a left one, and the left columns it has without one.
         let mut kept: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();

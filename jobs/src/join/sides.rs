@@ -42,7 +42,10 @@ impl Sides {
         let names: Vec<(&str, &str)> = on.iter().map(|on| on.split_once('=').unwrap_or((on, on))).collect();
         let of_side = |side: &str, error: OptionError| OptionError::new(format!("{side} side: {}", error.message));
         let columns = |names: &mut dyn Iterator<Item = &str>, table: &Table, side: &str| {
-            names.map(|name| table.column(name)).collect::<Result<Vec<usize>, _>>().map_err(|error| of_side(side, error))
+            names
+                .map(|name| table.column(name))
+                .collect::<Result<Vec<usize>, _>>()
+                .map_err(|error| of_side(side, error))
         };
         let left_key = columns(&mut names.iter().map(|(left, _)| *left), &left, "left")?;
         let right_key = columns(&mut names.iter().map(|(_, right)| *right), &right, "right")?;

@@ -65,15 +65,18 @@ fn loaded(how: &str, line_rule: &LineRule, right: &[&[u8]], left: &[u8]) -> Resu
 
 #[test]
 fn a_small_right_side_gives_the_same_rows_in_the_order_of_the_left() {
-    let inner = ["1,ann,x,Ann A,1\n1,ann,x,Ann B,3\n", "2,bob,\"y,z\",\"Bob, jr\",2\n", "5,ann,v,Ann A,1\n5,ann,v,Ann B,3\n"];
+    let inner =
+        ["1,ann,x,Ann A,1\n1,ann,x,Ann B,3\n", "2,bob,\"y,z\",\"Bob, jr\",2\n", "5,ann,v,Ann A,1\n5,ann,v,Ann B,3\n"];
     for rule in [LineRule::Lf, LineRule::Any] {
         assert_eq!(loaded("inner", &rule, &[RIGHT_ROWS], LEFT), Ok(inner.concat()));
         let [one, two, five] = inner;
         assert_eq!(loaded("left", &rule, &[RIGHT_ROWS], LEFT), Ok(format!("{one}{two}3,cid,,,\n4,,w,,\n{five}")));
-        let two_files: [&[u8]; 2] = [b"name,user,tier\nAnn A,ann,1\n\"Bob, jr\",bob,2\n", b"name,user,tier\nAnn B,ann,3\n"];
+        let two_files: [&[u8]; 2] =
+            [b"name,user,tier\nAnn A,ann,1\n\"Bob, jr\",bob,2\n", b"name,user,tier\nAnn B,ann,3\n"];
         assert_eq!(loaded("inner", &rule, &two_files, LEFT), Ok(inner.concat()));
     }
-    let error = loaded("inner", &LineRule::Lf, &[b"user,tier\nann,1\n", b"user,b\n"], LEFT).expect_err("another header");
+    let error =
+        loaded("inner", &LineRule::Lf, &[b"user,tier\nann,1\n", b"user,b\n"], LEFT).expect_err("another header");
     assert!(error.contains("the header \"user,b\" is not that of first, \"user,tier\""), "{error}");
     let error = loaded("inner", &LineRule::Lf, &[b"name,tier\n"], LEFT).expect_err("no key");
     assert_eq!(error, "right side: there is no column \"user\" (there are name, tier)");
@@ -83,6 +86,7 @@ fn a_small_right_side_gives_the_same_rows_in_the_order_of_the_left() {
 fn too_many_right_rows_of_one_key_name_it() {
     let right = [b"user\n".as_slice(), &b"ann\n".repeat(1 << 20)].concat();
     let error = table_error::<Join>(&flags("inner", &[]), &[(1, "r", &right)], &[("l", LEFT)]);
-    let expect = "the right side has more than 40.0 MiB of rows with the key \"ann\"; exchange the sides or raise --memory";
+    let expect =
+        "the right side has more than 40.0 MiB of rows with the key \"ann\"; exchange the sides or raise --memory";
     assert_eq!(error, expect);
 }

@@ -121,7 +121,11 @@ mod tests {
         let check = |record: &str, expect: Result<&[&str], FieldError>| {
             let fields = all(record.as_bytes(), b',');
             let fields = fields.map(|fields| fields.iter().map(|f| String::from_utf8_lossy(f).into_owned()).collect());
-            assert_eq!(fields, expect.map(|fields| fields.iter().map(ToString::to_string).collect::<Vec<_>>()), "{record}");
+            assert_eq!(
+                fields,
+                expect.map(|fields| fields.iter().map(ToString::to_string).collect::<Vec<_>>()),
+                "{record}"
+            );
         };
         check("", Ok(&[""]));
         check("a,b", Ok(&["a", "b"]));

@@ -109,7 +109,9 @@ impl Header {
         let Some((record, object)) = &sample.first_record else { return Ok(None) };
         let line = without_mark(record).to_vec();
         let line = String::from_utf8(line).map_err(|_| {
-            OptionError::new(format!("the first line of {object} is not UTF-8 text, so it names no columns (--columns does)"))
+            OptionError::new(format!(
+                "the first line of {object} is not UTF-8 text, so it names no columns (--columns does)"
+            ))
         })?;
         Ok(Some(Self { line, object: object.clone() }))
     }

@@ -103,11 +103,7 @@ impl<'t> Rows<'t> {
     }
 
     /// Reads the rows of a block that has no quotes and whose records end at LF.
-    fn scan<I: Input>(
-        &mut self,
-        block: &Block<'_, I>,
-        f: &mut impl FnMut(&Row<'_>) -> Result<()>,
-    ) -> Result<()> {
+    fn scan<I: Input>(&mut self, block: &Block<'_, I>, f: &mut impl FnMut(&Row<'_>) -> Result<()>) -> Result<()> {
         let bytes = block.rest();
         let mut line = 0;
         while line < bytes.len() {

@@ -79,7 +79,7 @@ impl PlanError {
 ///
 /// Objects are cut into splits of at most the spec's split size, sizes within one object differing
 /// by at most one byte; an object of one split is packed with its neighbours as long as they fit
-/// into one; empty objects give nothing to read. Objects that cannot be split are one split each.
+/// into one, so that the splits come out even; empty objects give nothing to read. Objects that cannot be split are one split each.
 ///
 /// # Errors
 ///
@@ -103,11 +103,15 @@ pub fn plan_inputs(spec: &JobSpec, inputs: Vec<(u32, Vec<InputObject>)>) -> Resu
     let too_many = || PlanError::TooManyTasks { input_bytes: ByteSize(input_bytes), split_size: spec.split_size };
 
     let splittable = spec.line_rule.is_splittable();
-    let mut packer = Packer::new(spec.split_size);
+    let packed = inputs.iter().flat_map(|(_, objects)| objects).map(|object| object.size);
+    let packed = packed.filter(|&size| split_count(size, spec.split_size) <= 1).fold(0, u64::saturating_add);
+    let mut packer = Packer::new(spec.split_size, packed);
     let mut unsplit = Named::default();
     let mut compressed = Named::default();
     let mut role_begun = None;
-    for (role, object) in inputs.into_iter().flat_map(|(role, objects)| objects.into_iter().map(move |object| (role, object))) {
+    for (role, object) in
+        inputs.into_iter().flat_map(|(role, objects)| objects.into_iter().map(move |object| (role, object)))
+    {
         if role_begun != Some(role) {
             role_begun = Some(role);
             packer.begin_role(role);
@@ -260,7 +264,9 @@ mod tests {
         check(10, &[], &[]);
         check(10, &[0, 0], &[]);
         check(10, &[10], &["0:0-10"]);
-        check(10, &[4, 0, 5, 2, 25, 1, 9], &["0:0-4 2:0-5", "3:0-2", "4:0-8", "4:8-16", "4:16-25", "5:0-1 6:0-9"]);
+        check(10, &[4, 0, 5, 2, 25, 1, 9], &["0:0-4", "2:0-5 3:0-2", "4:0-8", "4:8-16", "4:16-25", "5:0-1 6:0-9"]);
+        check(10, &[3, 3, 3, 3], &["0:0-3 1:0-3", "2:0-3 3:0-3"]);
+        check(10, &[3, 3, 4, 3, 3, 3, 3, 3], &["0:0-3 1:0-3", "2:0-4 3:0-3", "4:0-3 5:0-3", "6:0-3 7:0-3"]);
         check(1, &[1, 2], &["0:0-1", "1:0-1", "1:1-2"]);
     }
 
