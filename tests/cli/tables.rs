@@ -27,6 +27,6 @@ fn tables_are_checked_before_a_job_starts() {
     }
     sandbox.file("in/b.csv", "v,k\n1,x\n");
     let called = sandbox.call("run group-by --by k -i in -o other --max-attempts 1").expect_code(1);
-    assert!(called.stderr.contains("the header \"v,k\" is not that of file://"), "{}", called.stderr);
+    assert!(called.stderr.contains("the header \"v,k\" is not that of /"), "{}", called.stderr);
     assert!(called.stderr.contains("b.csv:0"), "{}", called.stderr);
 }

@@ -91,7 +91,8 @@ impl Decimal {
         self.mantissa.checked_mul(10_i128.checked_pow(u32::from(scale - self.scale))?)
     }
 
-    /// Divides by a count, to `scale` digits behind the point; a tie goes to the even digit.
+    /// Divides by a count, to `scale` digits behind the point; a tie goes away from zero, as SQL's
+    /// `ROUND` has it.
     pub(crate) fn divided(self, count: u64, scale: u8) -> Option<Self> {
         let count = i128::from(count);
         let (dividend, divisor) = match scale.checked_sub(self.scale) {
@@ -100,11 +101,7 @@ impl Decimal {
         };
         let quotient = dividend.checked_div(divisor)?;
         let twice = (dividend % divisor).checked_abs()?.checked_mul(2)?;
-        let up = match twice.cmp(&divisor) {
-            Ordering::Greater => true,
-            Ordering::Equal => quotient % 2 != 0,
-            Ordering::Less => false,
-        };
+        let up = twice >= divisor;
         let away = if dividend < 0 { -1 } else { 1 };
         Some(Self { mantissa: quotient + if up { away } else { 0 }, scale })
     }
@@ -182,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn sums_are_exact_and_means_round_ties_to_even() {
+    fn sums_are_exact_and_means_round_ties_away_from_zero() {
         assert_eq!(shown(number("0.1").checked_add(number("0.22")).expect("fits")), "0.32");
         assert_eq!(shown(number("-1").checked_add(number("0.50")).expect("fits")), "-0.50");
         let max = Decimal { mantissa: i128::MAX, scale: 0 };
@@ -190,11 +187,11 @@ mod tests {
         let rows = [
             ("1", 3, 4, "0.3333"),
             ("2", 3, 4, "0.6667"),
-            ("1", 8, 2, "0.12"),
+            ("1", 8, 2, "0.13"),
             ("3", 8, 2, "0.38"),
-            ("-1", 8, 2, "-0.12"),
+            ("-1", 8, 2, "-0.13"),
             ("-2", 3, 2, "-0.67"),
-            ("0.00005", 1, 4, "0.0000"),
+            ("0.00005", 1, 4, "0.0001"),
             ("0.00015", 1, 4, "0.0002"),
             ("10", 2, 0, "5"),
         ];
