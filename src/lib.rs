@@ -49,6 +49,11 @@ mod render;
 mod words;
 
 pub use cli::main;
+
+#[cfg(feature = "allocator")]
+#[global_allocator]
+static ALLOCATOR: gristmill_sys::allocator::MiMalloc = gristmill_sys::allocator::MiMalloc;
+
 pub use entry::{JobEntry, job, job_with_options, map_only_job, ready_made_jobs};
 pub use gristmill_common::{
     codec, combine, counters, datum, failure, input, job, key, output, partition, program, reference, text,

@@ -30,7 +30,10 @@ mod tests {
     fn waits_grow_to_the_cap_and_spread() {
         let backoff = Backoff { base: Duration::from_millis(10), cap: Duration::from_millis(250) };
         let longest = |failures| backoff.delay(failures, u64::MAX).as_micros();
-        assert_eq!([longest(0), longest(1), longest(4), longest(5), longest(90)], [9_999, 19_999, 159_999, 249_999, 249_999]);
+        assert_eq!(
+            [longest(0), longest(1), longest(4), longest(5), longest(90)],
+            [9_999, 19_999, 159_999, 249_999, 249_999]
+        );
         assert_eq!(backoff.delay(3, 0), Duration::ZERO);
         assert_eq!(backoff.delay(0, u64::MAX / 2).as_millis(), 4);
     }

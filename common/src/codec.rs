@@ -78,8 +78,8 @@ pub fn encode<T: Serialize + 'static>(value: &T, out: &mut Vec<u8>) -> Result<()
 #[inline]
 pub fn decode_part<T: DeserializeOwned + 'static>(input: &mut &[u8]) -> Result<T, DecodeError> {
     let error = |reason: String, len: usize| DecodeError { type_name: std::any::type_name::<T>(), len, reason };
-    let (value, used) = bincode::serde::decode_from_slice::<T, _>(input, config())
-        .map_err(|e| error(e.to_string(), input.len()))?;
+    let (value, used) =
+        bincode::serde::decode_from_slice::<T, _>(input, config()).map_err(|e| error(e.to_string(), input.len()))?;
     *input = &input[used..];
     Ok(value)
 }
@@ -173,8 +173,7 @@ mod tests {
         golden(String::from("héy"), &[4, b'h', 0xc3, 0xa9, b'y']);
         golden((1_u8, -1_i32, 'x'), &[1, 1, b'x']);
         golden(vec![1_u8, 2, 255], &[3, 1, 2, 255]);
-        let visit =
-            Visit { host: "a".into(), bytes: 300, ok: true, ratio: 0.5, tags: vec![9, 8], next: Some(-1) };
+        let visit = Visit { host: "a".into(), bytes: 300, ok: true, ratio: 0.5, tags: vec![9, 8], next: Some(-1) };
         golden(visit, &[1, b'a', 251, 44, 1, 1, 0, 0, 0, 0, 0, 0, 224, 63, 2, 9, 8, 1, 1]);
     }
 

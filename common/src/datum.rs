@@ -146,8 +146,11 @@ impl Value for str {
 
     #[inline]
     fn decode(bytes: &[u8]) -> Result<&str, DecodeError> {
-        std::str::from_utf8(bytes)
-            .map_err(|e| DecodeError { type_name: "str", len: bytes.len(), reason: e.to_string() })
+        std::str::from_utf8(bytes).map_err(|e| DecodeError {
+            type_name: "str",
+            len: bytes.len(),
+            reason: e.to_string(),
+        })
     }
 
     #[inline]

@@ -210,9 +210,7 @@ impl LineRule {
                 // Only reading from the start tells which occurrences are delimiters.
                 memmem::find_iter(bytes, &delimiter.0).last().map_or(0, |i| i + delimiter.0.len())
             }
-            LineRule::Delimiter(delimiter) => {
-                memmem::rfind(bytes, &delimiter.0).map_or(0, |i| i + delimiter.0.len())
-            }
+            LineRule::Delimiter(delimiter) => memmem::rfind(bytes, &delimiter.0).map_or(0, |i| i + delimiter.0.len()),
         }
     }
 

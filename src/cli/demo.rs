@@ -179,12 +179,12 @@ impl Demo<'_> {
             clock: self.context.clock,
             submitted,
         };
-        let outcome = local::run(&*job, prepared, &options, &|| self.interrupt.is_asked(), &mut |_| {})
+        let status = local::run(&*job, prepared, &options, &|| self.interrupt.is_asked(), &mut |_| {})
             .map_err(|error| CliError::of(Exit::Failed, &error))?;
-        match outcome.status.view.state {
-            JobState::Succeeded => Ok(outcome.status),
-            JobState::Cancelled => Err(CliError::interrupted(outcome.status.view.job)),
-            _ => Err(super::client::report(self.context, &outcome.status).expect_err("it did not succeed")),
+        match status.view.state {
+            JobState::Succeeded => Ok(status),
+            JobState::Cancelled => Err(CliError::interrupted(status.view.job)),
+            _ => Err(super::client::report(self.context, &status).expect_err("it did not succeed")),
         }
     }
 

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::error::{CliError, Exit};
 use super::interrupt::Interrupt;
-use super::service::{end_with_parent, listen_address, parent_arg, start_log, state_folder};
+use super::service::{end_on_panic, end_with_parent, listen_address, parent_arg, start_log, state_folder};
 use super::{Context, usage_error};
 use crate::entry::JobTable;
 
@@ -43,6 +43,7 @@ pub(super) fn execute(context: &Context, matches: &ArgMatches) -> Result<Exit, C
     let failed = |error: &dyn std::error::Error| CliError::new(Exit::Failed, "cannot start").because(error);
     let interrupt = Interrupt::install().map_err(|error| failed(&error))?;
     end_with_parent(matches.get_one("parent"))?;
+    end_on_panic();
     start_log(context)?;
     let listen = args.listen.or_else(|| context.settings.get("listen")).unwrap_or_else(|| DEFAULT_LISTEN.to_owned());
     let state = args.state.or_else(|| context.settings.get("state"));

@@ -106,6 +106,8 @@ const VERBS: &[Verb] = &[
 /// If two jobs have the same name.
 pub fn main(jobs: impl IntoIterator<Item = JobEntry>) -> ExitCode {
     let clock = Clock::start();
+    #[cfg(feature = "allocator")]
+    gristmill_sys::allocator::give_back_at_once();
     let jobs = JobTable::new(jobs);
     let args: Vec<OsString> = std::env::args_os().collect();
     if args.get(1).is_some_and(|verb| verb == EXECUTOR_VERB) {

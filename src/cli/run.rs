@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{ArgMatches, Args as _, Command, FromArgMatches as _};
-use gristmill_master::runtime::{PreparedJob, fresh_job_id, prepare};
+use gristmill_master::runtime::{JobStatus, PreparedJob, fresh_job_id, prepare};
 use gristmill_master::scheduler::JobState;
 use gristmill_worker::engine::install_panic_hook;
 
@@ -12,7 +12,7 @@ use super::error::{CliError, Exit};
 use super::interrupt::Interrupt;
 use super::{Context, job_of, job_verb, rejection, usage_error};
 use crate::entry::JobTable;
-use crate::local::{self, LocalOptions, RunError, RunOutcome};
+use crate::local::{self, LocalOptions, RunError};
 use crate::render::progress::Progress;
 use crate::render::{json, summary};
 
@@ -85,17 +85,17 @@ fn cannot_run(error: &RunError) -> CliError {
     }
 }
 
-fn report(context: &Context, outcome: &RunOutcome) -> Result<Exit, CliError> {
-    let view = &outcome.status.view;
+fn report(context: &Context, status: &JobStatus) -> Result<Exit, CliError> {
+    let view = &status.view;
     match view.state {
         JobState::Succeeded => {
             let (now, peak) = (context.clock.wall(), summary::peak_rss());
             if context.console.json {
-                let mut object = json::job(&outcome.status, now);
+                let mut object = json::job(status, now);
                 object["peak_rss_bytes"] = peak.map(|peak| peak.bytes()).into();
                 context.console.data(object);
             }
-            summary::show(context.console, &outcome.status, now, peak);
+            summary::show(context.console, status, now, peak);
             Ok(Exit::Succeeded)
         }
         JobState::Cancelled => Err(CliError::interrupted(view.job)),

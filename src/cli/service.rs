@@ -32,6 +32,16 @@ pub(super) fn start_log(context: &Context) -> Result<(), CliError> {
     Ok(())
 }
 
+/// Lets a panic anywhere end this process: a master or worker that lost one of its tasks would go on
+/// half alive, and nobody would take over what it no longer does.
+pub(super) fn end_on_panic() {
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        before(info);
+        std::process::abort();
+    }));
+}
+
 /// Ends this process when the one that started it ends, however that happens.
 pub(super) fn end_with_parent(parent: Option<&i32>) -> Result<(), CliError> {
     let Some(parent) = parent else { return Ok(()) };

@@ -25,7 +25,7 @@ struct Key {
     check: fn(&str) -> Result<(), String>,
 }
 
-/// Every setting. Each has a flag of the same name, which wins.
+/// Every setting. Each but `log` has a flag of the same name, which wins.
 const KEYS: &[Key] = &[
     Key { name: "master", about: "URL of the master for submit, status and worker", check: any },
     Key { name: "memory", about: "memory budget of run and worker, such as 2GiB", check: parses::<ByteSize> },

@@ -13,7 +13,7 @@ use super::client::DEFAULT_MASTER;
 use super::cluster::slots_each;
 use super::error::{CliError, Exit};
 use super::interrupt::Interrupt;
-use super::service::{end_with_parent, listen_address, parent_arg, start_log, state_folder};
+use super::service::{end_on_panic, end_with_parent, listen_address, parent_arg, start_log, state_folder};
 use super::{Context, usage_error};
 use crate::entry::JobTable;
 
@@ -102,6 +102,7 @@ pub(super) fn execute(context: &Context, matches: &ArgMatches) -> Result<Exit, C
     let failed = |error: &dyn std::error::Error| CliError::new(Exit::Failed, "cannot start").because(error);
     let interrupt = Interrupt::install().map_err(|error| failed(&error))?;
     end_with_parent(matches.get_one("parent"))?;
+    end_on_panic();
     start_log(context)?;
     let config = config(context, args)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| failed(&error))?;

@@ -47,18 +47,9 @@ pub(super) struct Hooks<'a> {
     pub(super) publish: &'a mut dyn FnMut(&JobResult) -> Result<(), Failure>,
 }
 
-/// How the job ended, when nothing of it runs any more. If it did not succeed, what it staged is
-/// still there.
-#[derive(Debug)]
-pub(super) struct Ended {
-    /// The job in its terminal state.
-    pub(super) view: JobView,
-    /// What it is made of, if it succeeded.
-    pub(super) result: Option<JobResult>,
-}
-
-/// Runs the job to its end.
-pub(super) fn drive(embedded: &Embedded<'_>, slots: &Slots<'_>, hooks: &mut Hooks<'_>) -> Ended {
+/// Runs the job to its end: when this returns, nothing of it runs any more. If it did not succeed,
+/// what it staged is still there.
+pub(super) fn drive(embedded: &Embedded<'_>, slots: &Slots<'_>, hooks: &mut Hooks<'_>) -> JobView {
     let (sender, reports) = sync_channel(slots.positions.len());
     slots.pool.in_place_scope(|scope| {
         let mut driver = Driver {
@@ -71,7 +62,6 @@ pub(super) fn drive(embedded: &Embedded<'_>, slots: &Slots<'_>, hooks: &mut Hook
             free: (0..slots.positions.len()).rev().collect(),
             running: BTreeMap::new(),
             waiting: VecDeque::new(),
-            result: None,
         };
         driver.start();
         driver.finish(&reports)
@@ -100,7 +90,6 @@ struct Driver<'d, 'env, 'scope, 'hooks> {
     running: BTreeMap<JobAttempt, Running>,
     /// Attempts that were started while cancelled ones still held their slots.
     waiting: VecDeque<(JobAttempt, AttemptWork)>,
-    result: Option<JobResult>,
 }
 
 impl<'env: 'scope, 'scope> Driver<'_, 'env, 'scope, '_> {
@@ -121,7 +110,7 @@ impl<'env: 'scope, 'scope> Driver<'_, 'env, 'scope, '_> {
         self.step(Event::JobSubmitted { job: self.embedded.id, request: Arc::new(request) });
     }
 
-    fn finish(&mut self, reports: &Receiver<Finished>) -> Ended {
+    fn finish(&mut self, reports: &Receiver<Finished>) -> JobView {
         let mut cancel_asked = false;
         let mut looked = self.hooks.clock.now();
         loop {
@@ -131,7 +120,7 @@ impl<'env: 'scope, 'scope> Driver<'_, 'env, 'scope, '_> {
                 looked = now;
                 let view = self.scheduler.job(self.embedded.id).expect("the job was submitted and is remembered");
                 if view.state.is_terminal() && self.running.is_empty() {
-                    return Ended { view, result: self.result.take() };
+                    return view;
                 }
                 (self.hooks.progress)(&view);
             }
@@ -205,7 +194,6 @@ impl<'env: 'scope, 'scope> Driver<'_, 'env, 'scope, '_> {
             }
             Command::PublishJob { job, result } => {
                 let published = (self.hooks.publish)(&result);
-                self.result = Some(result);
                 return Some(match published {
                     Ok(()) => Event::JobPublished { job },
                     Err(failure) => Event::PublishFailed { job, failure },

@@ -30,7 +30,7 @@ use gristmill_sys::positions::RecordPosition;
 use gristmill_worker::engine::AnyJob;
 
 use attempt::Embedded;
-use driver::{Ended, Hooks, Slots};
+use driver::{Hooks, Slots};
 pub(crate) use scratch::{Scratch, ScratchError};
 
 /// What an embedded run may use.
@@ -46,15 +46,6 @@ pub(crate) struct LocalOptions<'a> {
     pub(crate) clock: Clock,
     /// When the job was asked for.
     pub(crate) submitted: WallTime,
-}
-
-/// How an embedded job ended: succeeded, failed or cancelled, as `status.view` says.
-#[derive(Debug)]
-pub(crate) struct RunOutcome {
-    /// The job in its terminal state.
-    pub(crate) status: JobStatus,
-    /// Its parts, if it succeeded.
-    pub(crate) result: Option<JobResult>,
 }
 
 /// Why an embedded job could not run.
@@ -95,7 +86,8 @@ pub(crate) enum RunError {
 /// Runs a planned job in this process to its end.
 ///
 /// Whatever happens, nothing of it is left but the output of a job that succeeded. `interrupted` is
-/// asked now and then whether the job is to be cancelled; `progress` is shown how far it is.
+/// asked now and then whether the job is to be cancelled; `progress` is shown how far it is. Returns
+/// the job in its terminal state: succeeded, failed or cancelled.
 ///
 /// # Errors
 ///
@@ -106,7 +98,7 @@ pub(crate) fn run(
     options: &LocalOptions<'_>,
     interrupted: &dyn Fn() -> bool,
     progress: &mut dyn FnMut(&JobView),
-) -> Result<RunOutcome, RunError> {
+) -> Result<JobStatus, RunError> {
     let PreparedJob { job: id, spec, plan, mut claim, .. } = prepared;
     let positions: Vec<RecordPosition> = (0..slots(&spec, options)?).map(|_| RecordPosition::new()).collect();
     let scratch = Scratch::create(options.scratch, &id.to_string())?;
@@ -128,7 +120,7 @@ pub(crate) fn run(
     };
     let embedded = Embedded { id, spec: &spec, plan: &plan, job, scratch: &job_scratch, staging: &staging };
     let mut hooks = Hooks { clock: options.clock, is_interrupted: interrupted, progress, publish: &mut publish };
-    let Ended { view, result } = driver::drive(&embedded, &Slots { pool: &pool, positions: &positions }, &mut hooks);
+    let view = driver::drive(&embedded, &Slots { pool: &pool, positions: &positions }, &mut hooks);
     // This removes what is staged of a job that did not succeed, and nothing of an output.
     let undone = claim.undo();
     let mut warnings = plan.warnings.clone();
@@ -136,15 +128,14 @@ pub(crate) fn run(
         Err(error) if view.state == JobState::Succeeded => warnings.push(error.to_string()),
         undone => undone.map_err(RunError::Undo)?,
     }
-    let status = JobStatus {
+    Ok(JobStatus {
         view,
         name: spec.job.clone(),
         output: spec.output.clone(),
         submitted: options.submitted,
         finished: Some(options.clock.wall()),
         warnings,
-    };
-    Ok(RunOutcome { status, result })
+    })
 }
 
 /// How many attempts may run at once.

@@ -66,7 +66,7 @@ impl Folder {
         Self { dir, options: |_| {}, spec: |_| {} }
     }
 
-    fn run(&self, job: Words, interrupted: &dyn Fn() -> bool) -> Result<RunOutcome, RunError> {
+    fn run(&self, job: Words, interrupted: &dyn Fn() -> bool) -> Result<JobStatus, RunError> {
         let job = gristmill_common::program::JobVisitor::map_reduce(IntoAnyJob, job);
         let uri = |name: &str| Uri::from_path(&self.dir.path().join(name));
         let mut spec = JobSpec::new("words", job.shape(), vec![uri("in")], uri("out"));
@@ -105,10 +105,10 @@ fn never() -> bool {
 }
 
 #[track_caller]
-fn check_failed(folder: &Folder, job: Words, check: impl FnOnce(&Failure)) -> RunOutcome {
+fn check_failed(folder: &Folder, job: Words, check: impl FnOnce(&Failure)) -> JobStatus {
     let outcome = folder.run(job, &never).expect("it runs");
-    assert_eq!(outcome.status.view.state, JobState::Failed);
-    check(outcome.status.view.failure.as_ref().expect("a failed job has a failure"));
+    assert_eq!(outcome.view.state, JobState::Failed);
+    check(outcome.view.failure.as_ref().expect("a failed job has a failure"));
     assert_eq!(folder.left(), BTreeSet::from(["in".to_owned()]));
     outcome
 }
@@ -117,7 +117,8 @@ fn check_failed(folder: &Folder, job: Words, check: impl FnOnce(&Failure)) -> Ru
 fn an_embedded_run_equals_the_reference() {
     let input = ReferenceInput { objects: &TEXT, rule: &LineRule::Lf, partitions: 2 };
     let expected = run_map_reduce(&words_with(|_| Ok(())), &input).expect("no error");
-    let rows: [(fn(&mut LocalOptions<'_>), fn(&mut JobSpec)); 4] = [
+    type Row = (fn(&mut LocalOptions<'_>), fn(&mut JobSpec));
+    let rows: [Row; 4] = [
         (|_| {}, |_| {}),
         (|options| options.threads = 1, |spec| spec.split_size = ByteSize(1)),
         (|options| options.threads = 7, |spec| spec.split_size = ByteSize(3)),
@@ -126,11 +127,11 @@ fn an_embedded_run_equals_the_reference() {
     for (options, spec) in rows {
         let folder = Folder { options, spec, ..Folder::new() };
         let outcome = folder.run(words_with(|_| Ok(())), &never).expect("it runs");
-        let view = &outcome.status.view;
+        let view = &outcome.view;
         assert_eq!(view.state, JobState::Succeeded, "{view:?}");
         assert_eq!(folder.parts(), expected.parts);
         assert_eq!(view.counters, expected.counters);
-        assert_eq!(outcome.result.expect("it succeeded").parts.len(), 2);
+        assert_eq!(view.reduce.done, 2);
         assert_eq!(folder.left(), BTreeSet::from(["in".to_owned(), "out".to_owned()]));
     }
 }
@@ -140,9 +141,9 @@ fn a_failed_attempt_runs_again() {
     let folder = Folder::new();
     let job = words_with(|times| if times < 3 { Err(JobError::new(format!("try {times}"))) } else { Ok(()) });
     let outcome = folder.run(job, &never).expect("it runs");
-    assert_eq!(outcome.status.view.state, JobState::Succeeded);
-    assert_eq!(outcome.status.view.map.failed_attempts, 3);
-    assert_eq!(outcome.status.view.counters.get("lines"), 3);
+    assert_eq!(outcome.view.state, JobState::Succeeded);
+    assert_eq!(outcome.view.map.failed_attempts, 3);
+    assert_eq!(outcome.view.counters.get("lines"), 3);
 }
 
 #[test]
@@ -155,7 +156,7 @@ fn user_code_that_always_fails_ends_the_job_and_leaves_nothing() {
         assert!(text.contains("bad word") && text.contains(&place), "{text}");
     });
     // The same failure at the same record: a third attempt would tell nothing new.
-    assert_eq!(outcome.status.view.map.failed_attempts, 2);
+    assert_eq!(outcome.view.map.failed_attempts, 2);
 
     install_panic_hook();
     check_failed(&folder, words_with(|_| panic!("worse word")), |failure| {
@@ -169,8 +170,7 @@ fn user_code_that_always_fails_ends_the_job_and_leaves_nothing() {
 fn an_interrupted_job_is_cancelled_and_leaves_nothing() {
     let folder = Folder::new();
     let outcome = folder.run(words_with(|_| Ok(())), &|| true).expect("it runs");
-    assert_eq!(outcome.status.view.state, JobState::Cancelled);
-    assert!(outcome.result.is_none());
+    assert_eq!(outcome.view.state, JobState::Cancelled);
     assert_eq!(folder.left(), BTreeSet::from(["in".to_owned()]));
 }
 

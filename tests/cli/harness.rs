@@ -47,7 +47,12 @@ impl Sandbox {
 
     /// The binary with these arguments, split at spaces.
     pub(crate) fn command(&self, args: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_gristmill"));
+        self.command_of(Path::new(env!("CARGO_BIN_EXE_gristmill")), args)
+    }
+
+    /// Any binary with these arguments, split at spaces.
+    pub(crate) fn command_of(&self, binary: &Path, args: &str) -> Command {
+        let mut command = Command::new(binary);
         command.args(args.split_whitespace()).current_dir(self.work());
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("GRISTMILL_")) {
             command.env_remove(name);

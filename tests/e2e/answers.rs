@@ -110,7 +110,11 @@ fn copy_keeps_records_under_each_line_rule() {
             let common = ["run", "copy", "-i", arg(&input), "-o", arg(&output), "--split-size", split];
             succeed(&[&common[..], options].concat());
             let all: Vec<u8> = parts(&output).into_values().flatten().collect();
-            assert_eq!(all.escape_ascii().to_string(), expect.escape_ascii().to_string(), "{name} in splits of {split}");
+            assert_eq!(
+                all.escape_ascii().to_string(),
+                expect.escape_ascii().to_string(),
+                "{name} in splits of {split}"
+            );
         }
     };
     check("lf", &[], b"\xef\xbb\xbfone\ntwo\rthree\n\nfour;five\n");

@@ -2,7 +2,7 @@
 //! restarted by tests. Everything lives in one temporary folder and ends with the value.
 
 use std::fs::File;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _, Seek as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use gristmill_common::time::Clock;
 use serde_json::Value;
 
 /// How long any one condition may take on a busy machine.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(120);
 
 /// A master and its workers.
 #[derive(Debug)]
@@ -100,10 +100,11 @@ impl Cluster {
     ///
     /// # Panics
     ///
-    /// If it cannot be started.
+    /// If it cannot be started, or does not end in time.
     pub fn run(&self, args: &[&str]) -> Output {
-        let output = command(&self.binary).args(args).args(["--master", &self.url]).output();
-        output.expect("the binary starts")
+        let mut command = command(&self.binary);
+        command.args(args).args(["--master", &self.url]);
+        run_to_end(command)
     }
 
     /// The object that `gristmill ARGS… --json` prints.
@@ -114,8 +115,9 @@ impl Cluster {
     pub fn json(&self, args: &[&str]) -> Value {
         let output = self.run(&[args, &["--json"]].concat());
         let text = String::from_utf8_lossy(&output.stdout);
-        serde_json::from_str(&text)
-            .unwrap_or_else(|error| panic!("{args:?} printed {text:?} ({error}); {}", String::from_utf8_lossy(&output.stderr)))
+        serde_json::from_str(&text).unwrap_or_else(|error| {
+            panic!("{args:?} printed {text:?} ({error}); {}", String::from_utf8_lossy(&output.stderr))
+        })
     }
 
     /// Submits and does not wait; gives the job's id.
@@ -186,6 +188,31 @@ impl Drop for Cluster {
             let _ = child.wait();
         }
     }
+}
+
+/// Runs a command to its end.
+///
+/// # Panics
+///
+/// If it cannot be started, or does not end in time.
+pub fn run_to_end(mut command: Command) -> Output {
+    let read = |mut file: File| {
+        let mut bytes = Vec::new();
+        file.rewind().and_then(|()| file.read_to_end(&mut bytes)).expect("a temporary file is readable");
+        bytes
+    };
+    // Files rather than pipes: nothing has to read while the command runs.
+    let (stdout, stderr) = (tempfile::tempfile().expect("scratch"), tempfile::tempfile().expect("scratch"));
+    command.stdout(stdout.try_clone().expect("scratch")).stderr(stderr.try_clone().expect("scratch"));
+    let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
+    let ended = eventually(|| child.try_wait().expect("a child can be asked").is_some());
+    if !ended {
+        child.kill().expect("a child can be killed");
+    }
+    let status = child.wait().expect("a child can be waited for");
+    let output = Output { status, stdout: read(stdout), stderr: read(stderr) };
+    assert!(ended, "{command:?} did not end; it printed {}", String::from_utf8_lossy(&output.stderr));
+    output
 }
 
 /// Tries `condition` until it holds; `false` after a deadline.

@@ -8,6 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 /// The folder of trial data: `$GRISTMILL_TEST_DATA`, or `shared/data` beside the repository. Says so
 /// and gives `None` if there is none.
+#[expect(clippy::print_stderr, reason = "a test that skips says so")]
 pub fn trial_data() -> Option<PathBuf> {
     let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data");
     let dir = std::env::var_os("GRISTMILL_TEST_DATA").map_or_else(|| PathBuf::from(beside), PathBuf::from);

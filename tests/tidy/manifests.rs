@@ -32,10 +32,11 @@ const MAY_USE: [(&str, &[&str]); 8] = [
 ];
 
 /// What only tests may use besides.
-const TESTS_MAY_USE: [(&str, &str); 3] = [
+const TESTS_MAY_USE: [(&str, &str); 4] = [
     ("gristmill", "gristmill-tests"),
     ("gristmill-common", "gristmill-derive"),
     ("gristmill-derive", "gristmill-common"),
+    ("word_count", "gristmill-tests"),
 ];
 
 /// The libraries that Gristmill is built on by choice.

@@ -130,7 +130,10 @@ mod tests {
         let v1 = ("proc/self/cgroup", "4:cpu,memory:/job\n0::/\n");
         check(&[], UNKNOWN_BUDGET);
         check(&[meminfo], ByteSize::mib(8));
-        check(&[meminfo, ("proc/self/cgroup", "0::/a/b\n"), ("sys/fs/cgroup/a/memory.max", "1048576\n")], ByteSize(524_288));
+        check(
+            &[meminfo, ("proc/self/cgroup", "0::/a/b\n"), ("sys/fs/cgroup/a/memory.max", "1048576\n")],
+            ByteSize(524_288),
+        );
         check(&[meminfo, ("proc/self/cgroup", "0::/a\n"), ("sys/fs/cgroup/a/memory.max", "max\n")], ByteSize::mib(8));
         check(&[meminfo, v1, ("sys/fs/cgroup/memory/job/memory.limit_in_bytes", "4194304\n")], ByteSize::mib(2));
         check(

@@ -62,6 +62,9 @@ impl AnyJob for FakeJob {
         match (self.name.as_str(), attempt.task.index) {
             ("panic", _) => panic!("on purpose"),
             ("abort", 0) => std::process::abort(),
+            ("hang", _) => loop {
+                std::thread::yield_now();
+            },
             ("wait", _) | ("abort", _) => {
                 println!("{attempt} waits");
                 while !context.cancelled.load(Ordering::Relaxed) {
@@ -83,7 +86,8 @@ impl AnyJob for FakeJob {
                     part.extend_from_slice(&bytes[start..end]);
                     part.push(b'\n');
                 }
-                fs::write(context.staging.join(staged_part_name(attempt.task.index, attempt)), part).expect("a staged part");
+                fs::write(context.staging.join(staged_part_name(attempt.task.index, attempt)), part)
+                    .expect("a staged part");
             }
             (EngineTask::Map { .. }, Stage::Map) => {
                 fs::write(map_output_path(context.scratch, attempt), b"output").expect("a map output");

@@ -98,7 +98,10 @@ impl PositionBoard {
         let bytes = board_bytes(slots)?;
         let file = OpenOptions::new().read(true).write(true).open(path)?;
         if file.metadata()?.len() != bytes as u64 {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "a board of positions with another number of slots"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "a board of positions with another number of slots",
+            ));
         }
         Self::map(&file, slots)
     }
@@ -145,7 +148,8 @@ mod tests {
     fn two_mappings_see_the_same_places() {
         let dir = tempfile::tempdir().expect("a folder");
         let path = dir.path().join("positions");
-        let (created, opened) = (PositionBoard::create(&path, 3).expect("new"), PositionBoard::open(&path, 3).expect("made"));
+        let (created, opened) =
+            (PositionBoard::create(&path, 3).expect("new"), PositionBoard::open(&path, 3).expect("made"));
         assert_eq!([0, 1, 2].map(|slot| created.slot(slot).get()), [None; 3]);
         opened.slot(1).enter_piece(4, 1204);
         opened.slot(1).offset().store(1300, Ordering::Relaxed);

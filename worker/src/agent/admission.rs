@@ -95,7 +95,8 @@ mod tests {
     fn request(text: &str) -> Request {
         let name = text.trim_start_matches(['+', '!']);
         let (job, attempt) = name.split_once('/').expect("a job and an attempt");
-        let id = JobAttempt { job: JobId(job.parse().expect("a number")), attempt: attempt.parse().expect("an attempt") };
+        let id =
+            JobAttempt { job: JobId(job.parse().expect("a number")), attempt: attempt.parse().expect("an attempt") };
         Request { id, bytes: ByteSize(if text.contains('!') { 60 } else { 25 }), alone: text.contains('+') }
     }
 

@@ -39,7 +39,8 @@ pub(super) struct Verdict {
 
 /// Judges the attempts of a dead executor.
 pub(super) fn judge(death: &Death, victims: Vec<Victim>) -> Vec<Verdict> {
-    let marked: Option<String> = victims.iter().find(|victim| victim.marked).map(|victim| victim.id.attempt.to_string());
+    let marked: Option<String> =
+        victims.iter().find(|victim| victim.marked).map(|victim| victim.id.attempt.to_string());
     let alone = victims.len() == 1;
     let verdict = |victim: Victim| {
         let Victim { id, position, marked: is_marked } = victim;

@@ -113,7 +113,8 @@ impl Gather {
             (here, remote)
         });
         // The task is not aborted; a panic in it is a bug that only this attempt has to bear.
-        read.await.map_err(|error| Failure::new(FailureCode::ExecutorCrash, format!("cannot read map outputs: {error}")))
+        read.await
+            .map_err(|error| Failure::new(FailureCode::ExecutorCrash, format!("cannot read map outputs: {error}")))
     }
 
     async fn fetch_from(&self, source: &SegmentSource) -> io::Result<FromSource> {
@@ -163,7 +164,8 @@ fn lost_outputs(mut lost: Vec<(AttemptId, String)>) -> Failure {
         1 => String::new(),
         several => format!(" (and {} more)", several - 1),
     };
-    let mut failure = Failure::new(FailureCode::MapOutputLost, format!("cannot get map output {first}: {reason}{more}"));
+    let mut failure =
+        Failure::new(FailureCode::MapOutputLost, format!("cannot get map output {first}: {reason}{more}"));
     failure.lost_outputs = lost.into_iter().map(|(attempt, _)| attempt).collect();
     failure
 }

@@ -182,8 +182,8 @@ impl Link {
     /// Opens a stream and says who this is. A failure that may pass is `Continue`.
     async fn attach(&mut self) -> Result<Attached, ControlFlow<LinkError, String>> {
         let again = |text: String| ControlFlow::Continue(text);
-        let endpoint = transport::endpoint(&self.url)
-            .map_err(|_| ControlFlow::Break(LinkError::Url { url: self.url.clone() }))?;
+        let endpoint =
+            transport::endpoint(&self.url).map_err(|_| ControlFlow::Break(LinkError::Url { url: self.url.clone() }))?;
         let (outgoing, messages) = mpsc::channel(MAX_UNSENT);
         let first = match self.session {
             Some(_) => v1::worker_message::Body::Resume(v1::Resume {}),
@@ -313,7 +313,7 @@ impl Link {
 
     /// Judges the end of the session.
     fn closed(&self, close: &v1::CloseSession) -> Result<(), LinkError> {
-        tracing::warn!(session = %self.shown(), reason = close.reason, message = close.message, "session closed by master");
+        tracing::warn!(session = %self.shown(), reason = close.reason, said = close.message, "session closed by master");
         match close.reason.as_str() {
             "superseded" => Err(LinkError::Superseded),
             "incompatible" => Err(LinkError::Refused { url: self.url.clone(), message: close.message.clone() }),

@@ -31,6 +31,7 @@ use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use gristmill_common::ids::MasterEpoch;
 use gristmill_common::wire::v1::shuffle_server::ShuffleServer;
@@ -40,13 +41,13 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use self::binary::own_binary_sha256;
-pub use self::config::WorkerConfig;
-pub use self::link::LinkError;
 use self::admission::Admission;
+pub use self::binary::own_binary_sha256;
 use self::binary::{Binary, machine_name};
+pub use self::config::WorkerConfig;
 use self::desk::{Desk, DeskConfig, DeskEvent};
 use self::link::Link;
+pub use self::link::LinkError;
 use self::process::Launcher;
 use self::spawner::Spawner;
 use crate::executor::EXECUTOR_VERB;
@@ -56,6 +57,19 @@ use crate::serve::ShuffleService;
 
 /// Events that wait for the desk. It never waits for long, so this only bounds memory.
 const MAX_WAITING_EVENTS: usize = 1024;
+
+/// How long a cancelled attempt may take to notice. Raised, a job whose user code hangs holds its
+/// slot for longer; lowered, an attempt in the middle of a long record costs its neighbours their
+/// executor.
+const CANCEL_GRACE: Duration = Duration::from_secs(5);
+
+/// How executors are started and stopped; tests differ.
+struct ExecutorTerms {
+    /// What the binary is started with.
+    args: Vec<OsString>,
+    /// How long a cancelled attempt may take to notice.
+    cancel_grace: Duration,
+}
 
 /// Why a worker cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -67,7 +81,9 @@ pub enum WorkerError {
         slots: u32,
     },
     /// Anyone on the network could read segments.
-    #[error("listening on {listen} is not protected; give --insecure-listen if everyone on that network may read the data")]
+    #[error(
+        "listening on {listen} is not protected; give --insecure-listen if everyone on that network may read the data"
+    )]
     InsecureListen {
         /// What was asked for.
         listen: SocketAddr,
@@ -117,24 +133,25 @@ pub enum WorkerError {
 ///
 /// If the worker cannot start, or there is no going on with its master. Scratch is removed then too.
 pub async fn run_worker(config: WorkerConfig, shutdown: impl Future<Output = ()>) -> Result<(), WorkerError> {
-    run_with_executors(config, vec![EXECUTOR_VERB.into()], shutdown).await
+    let terms = ExecutorTerms { args: vec![EXECUTOR_VERB.into()], cancel_grace: CANCEL_GRACE };
+    run_with_executors(config, terms, shutdown).await
 }
 
-/// [`run_worker`] whose executors are started with these arguments.
+/// [`run_worker`] with these executors.
 async fn run_with_executors(
     config: WorkerConfig,
-    args: Vec<OsString>,
+    terms: ExecutorTerms,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), WorkerError> {
     config.validate()?;
     let dir = WorkerDir::open(&config.dir)?;
     let binary = std::env::current_exe().and_then(|path| Binary::open(&path));
     let binary = binary.map_err(|source| WorkerError::Binary { source })?;
-    let spawner = Spawner::new(binary, args).map_err(|source| WorkerError::Binary { source })?;
+    let spawner = Spawner::new(binary, terms.args).map_err(|source| WorkerError::Binary { source })?;
     let listen = config.listen;
     let listener = TcpListener::bind(listen).await.map_err(|source| WorkerError::Listen { listen, source })?;
     let bound = listener.local_addr().map_err(|source| WorkerError::Listen { listen, source })?;
-    let worker = Worker::new(&config, &dir, spawner, bound);
+    let worker = Worker::new(&config, &dir, spawner, terms.cancel_grace, bound);
     worker.run(listener, &dir, shutdown).await
 }
 
@@ -151,7 +168,13 @@ struct Worker {
 }
 
 impl Worker {
-    fn new(config: &WorkerConfig, dir: &WorkerDir, spawner: Spawner, bound: SocketAddr) -> Self {
+    fn new(
+        config: &WorkerConfig,
+        dir: &WorkerDir,
+        spawner: Spawner,
+        cancel_grace: Duration,
+        bound: SocketAddr,
+    ) -> Self {
         let (desk_events, desk_inbox) = mpsc::channel(MAX_WAITING_EVENTS);
         let (to_link, from_desk) = mpsc::channel(MAX_WAITING_EVENTS);
         let (epoch, epoch_seen) = watch::channel(None);
@@ -173,6 +196,7 @@ impl Worker {
             compress: config.compress,
             machine: Some(machine).filter(|_| !config.shuffle_network),
             binary_sha256: spawner.binary_sha256().to_owned(),
+            cancel_grace,
         };
         let launcher = Launcher {
             spawner,

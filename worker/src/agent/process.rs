@@ -174,10 +174,11 @@ impl Supervisor {
             std::future::pending::<()>().await;
         };
         let mut writer = std::pin::pin!(writer);
-        let (mut hears, mut prints, mut asked) = (true, true, true);
+        let (mut hears, mut prints, mut asked, mut killed) = (true, true, true, false);
         let status = loop {
             tokio::select! {
                 () = self.kill.cancelled() => {
+                    killed = true;
                     end_group(pid);
                     break child.wait().await;
                 }
@@ -204,6 +205,7 @@ impl Supervisor {
         self.keep_output(&output);
         end_group(pid);
         let cause = match status {
+            Ok(_) if killed => "ended by its worker".to_owned(),
             Ok(status) => describe(status),
             Err(error) => format!("executor lost: {error}"),
         };
@@ -269,12 +271,15 @@ fn messages(read: OwnedReadHalf) -> impl Stream<Item = FromExecutor> {
         };
         match message {
             Ok(message) => message.map(|message| (message, read)),
+            // Both are how the socket of a process that died may end.
+            Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof) => None,
             Err(error) => {
                 tracing::warn!(%error, "executor does not speak the protocol");
                 None
             }
         }
     })
+    .fuse()
 }
 
 /// Kills the executor and every process that it started in its group.

@@ -18,24 +18,28 @@ use gristmill_common::wire::v1::master_message::Body as Say;
 use gristmill_common::wire::v1::worker_message::Body as Hear;
 use gristmill_common::wire::{transport, v1};
 use rustix::process::{Pid, Signal, kill_process};
+use std::os::unix::fs::FileTypeExt as _;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::config::tests::config;
-use super::{WorkerConfig, WorkerError, own_binary_sha256, run_with_executors};
+use super::{ExecutorTerms, WorkerConfig, WorkerError, own_binary_sha256, run_with_executors};
 use crate::executor::run_child;
 use crate::testing::{FakeJobs, fake_report, fake_spec, hand_made_output, within};
 
 const JOB: JobId = JobId(0x68ff_1a2b_3c4d);
 const EPOCH: u64 = 3;
 
-/// Not a test: what the executors of these tests run.
+/// What the executors of these tests run: their standard input is a socket. Nothing when it is run
+/// as a test.
 #[test]
-#[ignore = "is started by the tests of the agent"]
 fn be_an_executor() {
-    let _ = run_child(&FakeJobs);
+    let stdin = std::fs::metadata("/proc/self/fd/0");
+    if std::env::args().any(|arg| arg == "--exact") && stdin.is_ok_and(|file| file.file_type().is_socket()) {
+        let _ = run_child(&FakeJobs);
+    }
 }
 
 type Answers = mpsc::Sender<Result<v1::MasterMessage, Status>>;
@@ -68,6 +72,10 @@ struct Stage {
 
 impl Stage {
     async fn set(change: impl FnOnce(&mut WorkerConfig)) -> Self {
+        Self::set_with(Duration::from_secs(30), change).await
+    }
+
+    async fn set_with(cancel_grace: Duration, change: impl FnOnce(&mut WorkerConfig)) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("bound"));
         let (sender, streams) = mpsc::channel(8);
@@ -78,8 +86,7 @@ impl Stage {
         let mut config = config(&url, dir.path().join("w"));
         change(&mut config);
         let (stop, stopped) = oneshot::channel::<()>();
-        let args = ["--exact", "agent::tests::be_an_executor", "--ignored", "--nocapture", "--test-threads", "1"];
-        let worker = run_with_executors(config, args.map(Into::into).to_vec(), async {
+        let worker = run_with_executors(config, terms(cancel_grace), async {
             let _ = stopped.await;
         });
         Self { dir, streams, stop: Some(stop), worker: tokio::spawn(worker) }
@@ -137,6 +144,11 @@ impl Stage {
     }
 }
 
+fn terms(cancel_grace: Duration) -> ExecutorTerms {
+    let args = ["--exact", "agent::tests::be_an_executor", "--nocapture", "--test-threads", "1"];
+    ExecutorTerms { args: args.map(Into::into).to_vec(), cancel_grace }
+}
+
 /// The master's end of one stream.
 struct Session {
     incoming: Streaming<v1::WorkerMessage>,
@@ -145,8 +157,11 @@ struct Session {
 }
 
 impl Session {
-    async fn welcome(&self) {
+    /// Answers the first message, and waits until the worker knows its session.
+    async fn welcome(&mut self) {
         self.say(Say::Registered(v1::Registered { worker: 1, heartbeat_ms: 20, lease_ms: 5000 })).await;
+        let message = within(self.incoming.message()).await.expect("a stream").expect("a message");
+        assert!(matches!(message.body, Some(Hear::Heartbeat(_))), "{message:?}");
     }
 
     async fn say(&self, body: Say) {
@@ -156,8 +171,12 @@ impl Session {
 
     /// The next message that is no heartbeat.
     async fn hear(&mut self) -> Hear {
+        within(self.hear_at_last()).await
+    }
+
+    async fn hear_at_last(&mut self) -> Hear {
         loop {
-            let message = within(self.incoming.message()).await.expect("a stream").expect("a message");
+            let message = self.incoming.message().await.expect("a stream").expect("a message");
             assert_eq!((message.epoch, message.session), (EPOCH, self.id));
             match message.body.expect("a meaning") {
                 Hear::Heartbeat(_) => {}
@@ -346,7 +365,7 @@ async fn suspects_of_a_kill_run_alone() {
     kill_in("m-1.0").await;
     for attempt in ["m-0.0", "m-1.0"] {
         let failure = session.failed(attempt).await;
-        assert_eq!(failure.disposition, Disposition::NotCounted);
+        assert_eq!(failure.disposition, Disposition::NotCounted, "{failure}");
         assert!(failure.message.starts_with("given back to run alone: executor died: signal 9"), "{failure}");
     }
     // One after the other now, although there are two slots.
@@ -358,6 +377,24 @@ async fn suspects_of_a_kill_run_alone() {
     assert_eq!(failure.disposition, Disposition::Retry);
     assert_eq!(failure.position.expect("in hand").to_string(), "/in/a.txt:1204");
     session.started("m-1.1").await;
+    stage.stop(session).await;
+}
+
+#[tokio::test]
+async fn a_cancelled_attempt_that_does_not_stop_costs_its_executor() {
+    let mut stage = Stage::set_with(Duration::from_millis(100), |_| {}).await;
+    let (mut session, _) = stage.register(1).await;
+    stage.open(&session, &fake_spec("hang")).await;
+    for attempt in ["m-0.0", "m-1.0"] {
+        session.start(attempt).await;
+        session.started(attempt).await;
+    }
+    session.say(Say::Cancel(v1::CancelAttempt { id: attempt_body("m-0.0") })).await;
+    let failure = session.failed("m-1.0").await;
+    assert_eq!(failure.disposition, Disposition::NotCounted);
+    assert_eq!(failure.message, "given back: its executor was ended because m-0.0 did not stop");
+    session.start("m-2.0").await;
+    session.started("m-2.0").await;
     stage.stop(session).await;
 }
 
@@ -463,14 +500,16 @@ async fn without_a_master_a_worker_gives_up() {
     drop(listener);
     let mut config = config(&url, dir.path().join("w"));
     config.orphan_timeout = Duration::from_millis(50);
-    let run = run_with_executors(config, Vec::new(), std::future::pending());
+    let run = run_with_executors(config, terms(Duration::ZERO), std::future::pending());
     let error = within(run).await.expect_err("no master").to_string();
     assert!(error.starts_with(&format!("no master answered at {url} for 50ms: ")), "{error}");
 }
 
 #[tokio::test]
 async fn a_master_that_refuses_ends_the_worker() {
-    for (reason, expect) in [("incompatible", "refuses this worker: said incompatible"), ("superseded", "another process")] {
+    for (reason, expect) in
+        [("incompatible", "refuses this worker: said incompatible"), ("superseded", "another process")]
+    {
         let mut stage = Stage::set(|_| {}).await;
         let session = if reason == "superseded" {
             stage.register(1).await.0

@@ -40,8 +40,10 @@ pub(super) fn input_changed(object: &Uri, offset: u64, how: &str) -> Failure {
 
 /// A record does not fit into a quarter of the attempt's memory.
 pub(super) fn record_too_large(what: &str, bytes: usize, limit: ByteSize) -> Failure {
-    let message =
-        format!("{what} takes {} and the limit is {limit}, a quarter of an attempt's memory (raise --memory)", ByteSize(bytes as u64));
+    let message = format!(
+        "{what} takes {} and the limit is {limit}, a quarter of an attempt's memory (raise --memory)",
+        ByteSize(bytes as u64)
+    );
     Failure::new(FailureCode::RecordTooLarge, message)
 }
 

@@ -85,7 +85,9 @@ fn reduce_failed<O: gristmill_common::output::Output>(
     sink: &mut PartSink<'_, O>,
 ) -> Failure {
     // A failure to write is the cause whatever user code made of it.
-    sink.failure.take().unwrap_or_else(|| failures::user_error(format!("reduce failed for key {}: {error}", shown(key))))
+    sink.failure
+        .take()
+        .unwrap_or_else(|| failures::user_error(format!("reduce failed for key {}: {error}", shown(key))))
 }
 
 fn unusable(failure: &ValuesFailure, key: &[u8]) -> Failure {

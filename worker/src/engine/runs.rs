@@ -118,9 +118,8 @@ impl SpillFile {
     ) -> Result<(Run, u64), Failure> {
         let mut writer = SegmentWriter::new(Arc::clone(&self.file), self.bytes, partitions, context.compression);
         write(&mut writer)?;
-        let (segments, end) = writer
-            .finish()
-            .map_err(|error| failures::write_failed("spill in", context.scratch, &error))?;
+        let (segments, end) =
+            writer.finish().map_err(|error| failures::write_failed("spill in", context.scratch, &error))?;
         let bytes = end - self.bytes;
         self.bytes = end;
         Ok((Run { place: Place::Own(Arc::clone(&self.file)), segments }, bytes))
@@ -208,7 +207,7 @@ pub(super) fn merge_segment<J: MapReduce>(
     let mut records = 0_u64;
     let (mut key, mut folded) = (Vec::new(), Vec::new());
     while let Some(head) = merge.head() {
-        if records % CANCEL_CHECK_RECORDS == 0 && context.cancelled.load(Ordering::Relaxed) {
+        if records.is_multiple_of(CANCEL_CHECK_RECORDS) && context.cancelled.load(Ordering::Relaxed) {
             return Err(failures::cancelled());
         }
         records += 1;

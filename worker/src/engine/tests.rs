@@ -219,7 +219,7 @@ fn text(seed: u64, words: usize) -> Vec<u8> {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let word = state >> 40;
         text.extend_from_slice(format!("w{:x}", word % (1 + word % 5000)).as_bytes());
-        if word % 97 == 0 {
+        if word.is_multiple_of(97) {
             text.extend_from_slice(b"-a-much-longer-word-than-sixteen-bytes");
         }
         text.push(if n % 11 == 0 { b'\n' } else { b' ' });
@@ -239,9 +239,7 @@ fn jobs_equal_the_reference_however_small_the_memory() {
         (600 << 10, Compression::None, true),
         (20 << 10, Compression::None, true),
     ] {
-        for (job, expect) in
-            [(IntoAnyJob.map_reduce(Concat), &concats), (IntoAnyJob.map_reduce(WordCount), &counts)]
-        {
+        for (job, expect) in [(IntoAnyJob.map_reduce(Concat), &concats), (IntoAnyJob.map_reduce(WordCount), &counts)] {
             let is_count = std::ptr::eq(expect, &counts);
             if is_count && attempt_bytes < 512 << 10 {
                 continue; // The smallest table is larger than half of that.
@@ -327,7 +325,8 @@ fn changed_inputs_and_damaged_outputs_are_found() {
                 let range = output.segment(partition).expect("three partitions");
                 let attempt = AttemptId { task: TaskId::map(0), number: 0 };
                 let segments = [LocalSegment { attempt, path: path.clone(), offset: range.offset, bytes: range.bytes }];
-                let result = bench.attempt(&*job, TaskId::reduce(partition), &EngineTask::Reduce { segments: &segments });
+                let result =
+                    bench.attempt(&*job, TaskId::reduce(partition), &EngineTask::Reduce { segments: &segments });
                 result.is_err_and(|failure| failure.lost_outputs == [attempt])
             }),
         };

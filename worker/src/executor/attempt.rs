@@ -38,8 +38,7 @@ pub fn run_in_hand(
     context.position.leave();
     ATTEMPT.set(Some(context.id));
     let in_hand = InHand { task: &text, objects: &objects, position: context.position };
-    let result =
-        with_in_hand(&in_hand, || panic::catch_unwind(AssertUnwindSafe(|| job.run(task, context))));
+    let result = with_in_hand(&in_hand, || panic::catch_unwind(AssertUnwindSafe(|| job.run(task, context))));
     ATTEMPT.set(None);
     context.position.leave();
     result.unwrap_or_else(|payload| {

@@ -98,15 +98,16 @@ fn take_over() -> Result<UnixStream, ChildError> {
 }
 
 /// Serves one job until the stream ends.
-fn serve(control: UnixStream, source: &dyn JobSource) -> Result<(), ChildError> {
+fn serve(mut control: UnixStream, source: &dyn JobSource) -> Result<(), ChildError> {
     let talk = |source| ChildError::Talk { source };
     let mut reader = BufReader::new(control.try_clone().map_err(talk)?);
     let Some(first) = next_message(&mut reader)? else { return Ok(()) };
-    let ToExecutor::Open(open) = first else { return Err(ChildError::OutOfOrder { what: "an attempt before its job" }) };
+    let ToExecutor::Open(open) = first else {
+        return Err(ChildError::OutOfOrder { what: "an attempt before its job" });
+    };
     let job = match build(source, &open) {
         Ok(job) => job,
         Err(reason) => {
-            let mut control = control;
             let answer = v1::FromExecutor::from(&FromExecutor::Opened(Err(reason)));
             return frame::write(&mut control, &answer).map_err(talk);
         }
@@ -117,13 +118,13 @@ fn serve(control: UnixStream, source: &dyn JobSource) -> Result<(), ChildError> 
         .thread_name(|index| format!("slot-{index}"))
         .build()
         .map_err(|error| ChildError::Pool { slots: executor.open.slots, reason: error.to_string() })?;
+    // Said before any attempt can begin: a crash from now on is an attempt's.
+    frame::write(&mut control, &v1::FromExecutor::from(&FromExecutor::Opened(Ok(())))).map_err(talk)?;
     let (replies, queue) = sync_channel(REPLY_QUEUE);
     thread::Builder::new()
         .name("replies".to_owned())
         .spawn(move || write_replies(control, &queue))
         .map_err(|error| ChildError::Pool { slots: 1, reason: error.to_string() })?;
-    // The writer is gone only if the worker is, and then the next read ends the loop.
-    let _ = replies.send(FromExecutor::Opened(Ok(())));
     let mut running = Running::default();
     let result = loop {
         match next_message(&mut reader) {
@@ -221,6 +222,7 @@ impl Executor {
         let result = run_in_hand(self.job.as_ref(), &task, &context);
         // What user code printed must be on its way before the attempt's log is closed.
         let _ = io::stdout().flush();
+        // The writer is gone only if the worker is, which ends this process.
         let _ = replies.send(FromExecutor::Ended { id: run.id, result });
     }
 }

@@ -146,7 +146,11 @@ impl<'a, S: ReadAt> PieceReader<'a, S> {
             if let Some(whole) = whole {
                 self.done = true;
                 let bytes = &self.buffer[self.given..self.given + whole];
-                return Ok((!bytes.is_empty()).then_some(RawBlock { bytes, offset: rest_at, buffer_bytes: self.buffer.capacity() }));
+                return Ok((!bytes.is_empty()).then_some(RawBlock {
+                    bytes,
+                    offset: rest_at,
+                    buffer_bytes: self.buffer.capacity(),
+                }));
             }
             let whole = self.rule.whole_records(rest);
             if whole > 0 {

@@ -83,7 +83,8 @@ fn real_files_give_the_expected_records_at_every_split_size() {
     };
     let rows = fs::read_to_string(data.join("expected/records.tsv")).expect("the data has its answers");
     let rows: Vec<Vec<&str>> = rows.lines().map(|row| row.split('\t').collect()).collect();
-    let plain = rows.iter().filter(|row| !row[0].ends_with(".gz") && !row[0].ends_with(".bz2") && !row[0].ends_with(".zst"));
+    let plain =
+        rows.iter().filter(|row| !row[0].ends_with(".gz") && !row[0].ends_with(".bz2") && !row[0].ends_with(".zst"));
     let plain: Vec<_> = plain.collect();
     assert!(plain.len() >= 39, "only {} rows", plain.len());
     // Each thread takes every second row; the rows of one file are neighbours.

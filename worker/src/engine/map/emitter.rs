@@ -53,15 +53,16 @@ pub(super) struct Emitter<'a, J: MapReduce> {
 
 impl<'a, J: MapReduce> Emitter<'a, J> {
     pub(super) fn new(job: &'a J, partitions: u32, context: &'a AttemptContext<'a>) -> Self {
+        let room = context.spec.attempt_bytes.as_usize() / 4 * 3;
         Self {
             job,
             partitions,
             context,
-            room: context.spec.attempt_bytes.as_usize() / 8 * 7,
+            room,
             read_buffer: 0,
             largest: 2 * BLOCK_BYTES,
             batch: Vec::with_capacity(BATCH),
-            table: CombineTable::new(),
+            table: CombineTable::new(room),
             buffer: SortBuffer::new(),
             key: Vec::new(),
             value: Vec::new(),
@@ -263,7 +264,6 @@ impl<'a, J: MapReduce> Emitter<'a, J> {
         Ok(())
     }
 
-
     /// Writes the map output: what is in memory, merged with the spills if there are any.
     pub(super) fn finish(mut self, stats: &mut AttemptStats) -> Result<Vec<SegmentSummary>, Failure> {
         let path = map_output_path(self.context.scratch, self.context.id.attempt);
@@ -288,7 +288,7 @@ impl<'a, J: MapReduce> Emitter<'a, J> {
         if !self.spills.is_empty() {
             self.spill()?;
             // Merging needs the memory that table and buffer held.
-            self.table = CombineTable::new();
+            self.table = CombineTable::new(0);
             self.buffer = SortBuffer::new();
             runs = std::mem::take(&mut self.spills).into_runs(stats);
             narrow::<J>(&mut runs, self.context, stats)?;

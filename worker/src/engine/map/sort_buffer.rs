@@ -33,13 +33,25 @@ pub(super) struct Framed<'a> {
 }
 
 impl SortBuffer {
+    /// An empty buffer.
     pub(super) fn new() -> Self {
         Self::default()
     }
 
+    /// Reserves room for `limit` bytes of records and entries. The system gives memory only for what
+    /// is touched, and nothing is copied as the buffer fills.
+    #[cold]
+    fn reserve(&mut self, limit: usize) {
+        self.bytes.reserve_exact(limit.min(MOST_BYTES));
+        self.entries.reserve_exact(limit / (size_of::<Entry>() + 2));
+    }
+
     /// Whether `record_bytes` more fit into `limit`.
     #[inline]
-    pub(super) fn fits(&self, record_bytes: usize, limit: usize) -> bool {
+    pub(super) fn fits(&mut self, record_bytes: usize, limit: usize) -> bool {
+        if self.bytes.capacity() == 0 {
+            self.reserve(limit);
+        }
         let bytes = self.bytes.len() + record_bytes + 10;
         bytes + (self.entries.len() + 1) * size_of::<Entry>() <= limit && bytes <= MOST_BYTES
     }
@@ -101,9 +113,14 @@ mod tests {
     #[test]
     fn records_sort_by_partition_key_and_emission() {
         let mut buffer = SortBuffer::new();
-        for (partition, key, value) in
-            [(1, "b", "1"), (0, "long key b", "2"), (0, "long key a", "3"), (0, "long key b", "4"), (1, "", "5"), (1, "b", "6")]
-        {
+        for (partition, key, value) in [
+            (1, "b", "1"),
+            (0, "long key b", "2"),
+            (0, "long key a", "3"),
+            (0, "long key b", "4"),
+            (1, "", "5"),
+            (1, "b", "6"),
+        ] {
             assert!(buffer.fits(key.len() + value.len(), 1 << 10));
             buffer.push(partition, key.as_bytes(), value.as_bytes());
         }

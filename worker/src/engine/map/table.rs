@@ -14,9 +14,6 @@ const FIRST_SLOTS: usize = 1 << 12;
 /// Keys up to this length lie inside their slot.
 const INLINE_BYTES: usize = 16;
 
-/// Bytes of one piece of the key arena. Pieces never move, so growing copies nothing.
-const ARENA_PIECE_BYTES: usize = 64 << 10;
-
 /// Bytes that sorting takes for each entry.
 const SORT_ENTRY_BYTES: usize = 16;
 
@@ -34,7 +31,10 @@ struct Slot<A> {
 pub(super) struct CombineTable<A> {
     slots: Vec<Option<Slot<A>>>,
     used: usize,
-    arena: Vec<Vec<u8>>,
+    /// The long keys. Its room is reserved once for all: the system gives memory only for what is
+    /// touched, and nothing is copied or given back and forth as it fills.
+    arena: Vec<u8>,
+    arena_room: usize,
     heap_bytes: usize,
 }
 
@@ -69,8 +69,9 @@ pub(super) struct Vacancy {
 }
 
 impl<A> CombineTable<A> {
-    pub(super) fn new() -> Self {
-        Self { slots: Vec::new(), used: 0, arena: Vec::new(), heap_bytes: 0 }
+    /// A table whose long keys take at most `arena_room` bytes.
+    pub(super) fn new(arena_room: usize) -> Self {
+        Self { slots: Vec::new(), used: 0, arena: Vec::new(), arena_room, heap_bytes: 0 }
     }
 
     /// Distinct keys.
@@ -80,15 +81,18 @@ impl<A> CombineTable<A> {
 
     /// Memory in use, with what sorting the entries will take.
     pub(super) fn bytes(&self) -> usize {
-        let arena: usize = self.arena.iter().map(Vec::capacity).sum();
-        self.slots.capacity() * size_of::<Option<Slot<A>>>() + self.used * SORT_ENTRY_BYTES + arena + self.heap_bytes
+        self.slots.capacity() * size_of::<Option<Slot<A>>>()
+            + self.used * SORT_ENTRY_BYTES
+            + self.arena.len()
+            + self.heap_bytes
     }
 
     /// Memory that the next new key may take in use for a moment: when the table must grow, old and
     /// new slots are both there.
     pub(super) fn bytes_after_insert(&self, key_len: usize) -> usize {
-        let grown = if self.must_grow() { 2 * self.slots.len().max(FIRST_SLOTS / 2) * size_of::<Option<Slot<A>>>() } else { 0 };
-        self.bytes() + grown + if key_len > INLINE_BYTES { key_len.max(ARENA_PIECE_BYTES) } else { 0 }
+        let grown =
+            if self.must_grow() { 2 * self.slots.len().max(FIRST_SLOTS / 2) * size_of::<Option<Slot<A>>>() } else { 0 };
+        self.bytes() + grown + if key_len > INLINE_BYTES { key_len } else { 0 }
     }
 
     /// Accounts for heap memory behind states.
@@ -198,19 +202,17 @@ impl<A> CombineTable<A> {
     }
 
     fn keep_key(&mut self, key: &[u8]) -> u64 {
-        if self.arena.last().is_none_or(|piece| piece.capacity() - piece.len() < key.len()) {
-            self.arena.push(Vec::with_capacity(key.len().max(ARENA_PIECE_BYTES)));
+        if self.arena.capacity() == 0 {
+            self.arena.reserve_exact(self.arena_room);
         }
-        let index = self.arena.len() - 1;
-        let piece = &mut self.arena[index];
-        let at = piece.len();
-        piece.extend_from_slice(key);
-        (index as u64) << 32 | at as u64
+        let at = self.arena.len();
+        self.arena.extend_from_slice(key);
+        at as u64
     }
 
     fn long_key(&self, slot: &Slot<A>) -> &[u8] {
-        let (piece, at) = ((slot.words[1] >> 32) as usize, slot.words[1] as u32 as usize);
-        &self.arena[piece][at..at + slot.len.get() as usize - 1]
+        let at = slot.words[1] as usize;
+        &self.arena[at..at + slot.len.get() as usize - 1]
     }
 
     /// Positions of all entries, for [`key`](Self::key), [`prefix`](Self::prefix) and [`acc`](Self::acc).
@@ -251,10 +253,7 @@ impl<A> CombineTable<A> {
         self.slots.iter_mut().for_each(|slot| *slot = None);
         self.used = 0;
         self.heap_bytes = 0;
-        self.arena.truncate(1);
-        if let Some(piece) = self.arena.first_mut() {
-            piece.clear();
-        }
+        self.arena.clear();
     }
 }
 
@@ -295,8 +294,7 @@ fn long_probe(key: &[u8]) -> Probe {
 /// Mixes two words by a folded 128-bit product (the step of wyhash).
 #[inline]
 fn fold(words: [u64; 2]) -> u64 {
-    let product =
-        u128::from(words[0] ^ 0x9e37_79b9_7f4a_7c15) * u128::from(words[1] ^ 0xd1b5_4a32_d192_ed03);
+    let product = u128::from(words[0] ^ 0x9e37_79b9_7f4a_7c15) * u128::from(words[1] ^ 0xd1b5_4a32_d192_ed03);
     (product as u64) ^ (product >> 64) as u64
 }
 
@@ -329,7 +327,7 @@ mod tests {
         fn the_table_counts_as_a_map_does(
             keys in proptest::collection::vec(proptest::collection::vec(0_u8..3, 0..20), 0..300),
         ) {
-            let mut table = CombineTable::new();
+            let mut table = CombineTable::new(1 << 20);
             for round in 0..2 {
                 let mut expect = BTreeMap::new();
                 for key in &keys {
@@ -345,7 +343,7 @@ mod tests {
 
     #[test]
     fn the_table_grows_and_says_how_much_it_takes() {
-        let mut table = CombineTable::new();
+        let mut table = CombineTable::new(1 << 20);
         for n in 0..20_000_u32 {
             add(&mut table, format!("key number {n:08}").as_bytes());
         }

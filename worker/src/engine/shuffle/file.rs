@@ -123,7 +123,8 @@ impl SegmentWriter {
         segment.records += closed.records;
         segment.raw += closed.raw;
         segment.largest = segment.largest.max(closed.raw);
-        segment.content_hash = (segment.content_hash.rotate_left(23) ^ closed.raw_hash).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        segment.content_hash =
+            (segment.content_hash.rotate_left(23) ^ closed.raw_hash).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         if self.pending.len() >= WRITE_BYTES {
             self.write_pending()?;
         }
@@ -238,9 +239,8 @@ impl MapOutput {
 }
 
 fn parse_entry(entry: &[u8]) -> SegmentRange {
-    let mut fields = entry.chunks_exact(8).map(|field| {
-        field.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte))
-    });
+    let mut fields =
+        entry.chunks_exact(8).map(|field| field.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte)));
     let mut next = || fields.next().expect("an entry has six fields");
     SegmentRange { offset: next(), bytes: next(), records: next(), raw: next(), content_hash: next(), largest: next() }
 }

@@ -32,7 +32,12 @@ impl SegmentCursor {
     /// # Errors
     ///
     /// If the first block cannot be read or is damaged.
-    pub(in super::super) fn open(file: Arc<File>, name: Arc<str>, offset: u64, bytes: u64) -> Result<Self, SegmentError> {
+    pub(in super::super) fn open(
+        file: Arc<File>,
+        name: Arc<str>,
+        offset: u64,
+        bytes: u64,
+    ) -> Result<Self, SegmentError> {
         let mut cursor = Self {
             file,
             name,

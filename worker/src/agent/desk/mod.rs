@@ -1,0 +1,270 @@
+//! The desk: owns everything the agent knows of jobs and attempts, and decides. One task; whatever
+//! waits (links, executors, fetches) is another task that sends it events.
+
+mod attempts;
+mod executors;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use gristmill_common::failure::{Disposition, Failure, FailureCode};
+use gristmill_common::ids::{JobAttempt, JobId};
+use gristmill_common::spec::JobSpec;
+use tokio::sync::{Semaphore, mpsc};
+
+use crate::agent::admission::Admission;
+use crate::agent::gather::{Gathered, MAX_FETCHES};
+use crate::agent::job::{Attempt, Job, JobEnd};
+use crate::agent::process::{ExecutorEvent, ExecutorKey, Launcher};
+use crate::agent::report::{Order, Report, Session};
+use crate::scratch;
+
+/// What happens to the desk.
+#[derive(Debug)]
+pub(in crate::agent) enum DeskEvent {
+    /// A session began.
+    SessionOpened(Session),
+    /// The session is over: everything of it has to go.
+    SessionClosed,
+    /// The master wants something under the session in force.
+    Order(Order),
+    /// An executor said something, or ended.
+    Executor { job: JobId, key: ExecutorKey, event: ExecutorEvent },
+    /// The segments of an attempt are local, or cannot be.
+    Gathered { id: JobAttempt, result: Result<Gathered, Failure> },
+    /// A cancelled attempt had its time to stop.
+    GraceOver { id: JobAttempt, key: ExecutorKey },
+    /// A released job's scratch is gone.
+    Removed(JobId),
+    /// All scratch is gone.
+    Cleared,
+    /// The worker stops.
+    Stop,
+}
+
+/// What the desk tells the link to the master.
+#[derive(Debug, PartialEq)]
+pub(in crate::agent) enum ToLink {
+    /// To be sent under this session, if it is still in force.
+    Report { session: Session, report: Report },
+    /// Nothing of the closed session is left.
+    Cleared,
+}
+
+/// What the desk needs to know of its worker.
+#[derive(Debug)]
+pub(in crate::agent) struct DeskConfig {
+    pub(in crate::agent) slots: u32,
+    pub(in crate::agent) compress: bool,
+    /// The name of this machine, if segments may be read from its disk.
+    pub(in crate::agent) machine: Option<String>,
+    pub(in crate::agent) binary_sha256: String,
+    /// How long a cancelled attempt may take to notice.
+    pub(in crate::agent) cancel_grace: Duration,
+}
+
+/// What the desk is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// No session yet.
+    Idle,
+    /// Orders are carried out.
+    Serving(Session),
+    /// Executors and fetches are ending; then all scratch goes.
+    Clearing,
+    /// All scratch is being removed.
+    Removing,
+}
+
+/// The desk.
+#[derive(Debug)]
+pub(in crate::agent) struct Desk {
+    config: DeskConfig,
+    launcher: Launcher,
+    fetches: Arc<Semaphore>,
+    admission: Admission,
+    phase: Phase,
+    stopping: bool,
+    jobs: BTreeMap<JobId, Job>,
+    attempts: BTreeMap<JobAttempt, Attempt>,
+    executors: u64,
+    outgoing: Vec<ToLink>,
+}
+
+impl Desk {
+    pub(in crate::agent) fn new(config: DeskConfig, launcher: Launcher, admission: Admission) -> Self {
+        Self {
+            config,
+            launcher,
+            fetches: Arc::new(Semaphore::new(MAX_FETCHES)),
+            admission,
+            phase: Phase::Idle,
+            stopping: false,
+            jobs: BTreeMap::new(),
+            attempts: BTreeMap::new(),
+            executors: 0,
+            outgoing: Vec::new(),
+        }
+    }
+
+    /// Works until the worker stops and nothing of it is left.
+    pub(in crate::agent) async fn run(mut self, mut events: mpsc::Receiver<DeskEvent>, link: mpsc::Sender<ToLink>) {
+        while let Some(event) = events.recv().await {
+            let last = self.stopping && matches!(event, DeskEvent::Cleared);
+            self.handle(event);
+            for message in self.outgoing.drain(..) {
+                // A link that is gone ends the worker; until then there is nobody to tell.
+                let _ = link.send(message).await;
+            }
+            if last {
+                return;
+            }
+        }
+    }
+
+    fn handle(&mut self, event: DeskEvent) {
+        match event {
+            DeskEvent::SessionOpened(_) if self.stopping => {}
+            DeskEvent::SessionOpened(session) => self.phase = Phase::Serving(session),
+            DeskEvent::SessionClosed => self.clear("its session is over"),
+            DeskEvent::Stop => {
+                self.stopping = true;
+                self.clear("the worker stops");
+            }
+            DeskEvent::Order(order) => self.carry_out(order),
+            DeskEvent::Executor { job, key, event } => self.on_executor(job, key, event),
+            DeskEvent::Gathered { id, result } => self.on_gathered(id, result),
+            DeskEvent::GraceOver { id, key } => self.on_grace_over(id, key),
+            DeskEvent::Removed(job) => {
+                self.jobs.remove(&job);
+            }
+            DeskEvent::Cleared => {
+                self.jobs.clear();
+                self.phase = Phase::Idle;
+                self.outgoing.push(ToLink::Cleared);
+            }
+        }
+        self.admit();
+        self.settle();
+    }
+
+    fn carry_out(&mut self, order: Order) {
+        match order {
+            Order::OpenJob { job, spec, binary_sha256, staging } => {
+                self.open_job(job, *spec, &binary_sha256, staging.into());
+            }
+            Order::Start { id, input } => self.start(id, input),
+            Order::Cancel(id) | Order::Discard(id) => self.throw_away(id),
+            Order::Release(job) => self.release(job),
+        }
+    }
+
+    fn open_job(&mut self, job: JobId, spec: JobSpec, binary_sha256: &str, staging: PathBuf) {
+        if self.jobs.contains_key(&job) {
+            return;
+        }
+        let refusal = self.refusal(job, &spec, binary_sha256);
+        match &refusal {
+            Some(failure) => tracing::warn!(%job, reason = failure.message, "job refused"),
+            None => tracing::info!(%job, name = spec.job, "job opened"),
+        }
+        self.jobs.insert(job, Job::new(spec, staging, refusal));
+    }
+
+    /// Why no attempt of the job can run here.
+    fn refusal(&self, job: JobId, spec: &JobSpec, binary_sha256: &str) -> Option<Failure> {
+        if binary_sha256 != self.config.binary_sha256 {
+            let message = format!(
+                "the job was submitted with another binary than this worker's (SHA-256 {:.12}, the worker has {:.12})",
+                binary_sha256, self.config.binary_sha256
+            );
+            return Some(Failure::new(FailureCode::WrongBinary, message));
+        }
+        if !self.admission.can_ever_fit(spec.attempt_bytes) {
+            let message = format!(
+                "one attempt needs {} and this worker has {} for all (raise the worker's --memory or lower the job's)",
+                spec.attempt_bytes,
+                self.admission.budget()
+            );
+            return Some(Failure { disposition: Disposition::Abort, ..Failure::new(FailureCode::NoWorkers, message) });
+        }
+        let opened = self.launcher.scratch.open_job(job).and_then(|_| scratch::prune_logs(&self.launcher.logs));
+        opened.err().map(|error| {
+            let dir = self.launcher.scratch.root().display();
+            Failure::new(FailureCode::WriteFailed, format!("cannot use scratch folder {dir}: {error}"))
+        })
+    }
+
+    fn release(&mut self, id: JobId) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        job.end = JobEnd::Released;
+        job.kill_executor("its job is over");
+        self.drop_attempts(|attempt| attempt.job == id);
+        tracing::info!(job = %id, "job released");
+    }
+
+    /// Ends everything; [`settle`](Self::settle) sees when it is over.
+    fn clear(&mut self, why: &str) {
+        if self.phase != Phase::Removing {
+            self.phase = Phase::Clearing;
+        }
+        for job in self.jobs.values_mut() {
+            job.kill_executor(why);
+        }
+        self.drop_attempts(|_| true);
+    }
+
+    /// Removes scratch that nothing uses any more.
+    fn settle(&mut self) {
+        if self.phase == Phase::Clearing && self.jobs.values().all(Job::is_quiet) {
+            self.phase = Phase::Removing;
+            let scratch = self.launcher.scratch.clone();
+            return self.remove("all scratch", move || scratch.clear(), DeskEvent::Cleared);
+        }
+        if matches!(self.phase, Phase::Clearing | Phase::Removing) {
+            return;
+        }
+        let quiet = |(id, job): (&JobId, &mut Job)| {
+            let over = job.end == JobEnd::Released && job.is_quiet();
+            if over {
+                job.end = JobEnd::Removing;
+            }
+            over.then_some(*id)
+        };
+        let over: Vec<JobId> = self.jobs.iter_mut().filter_map(quiet).collect();
+        for id in over {
+            let scratch = self.launcher.scratch.clone();
+            self.remove("a job's scratch", move || scratch.remove_job(id), DeskEvent::Removed(id));
+        }
+    }
+
+    fn remove(&self, what: &'static str, work: impl FnOnce() -> std::io::Result<()> + Send + 'static, done: DeskEvent) {
+        let events = self.launcher.events.clone();
+        self.launcher.tasks.spawn(async move {
+            // A panic while removing is treated as files that stay: the next start removes them.
+            let removed = tokio::task::spawn_blocking(work).await;
+            if let Ok(Err(error)) = removed {
+                tracing::warn!(what, %error, "scratch cannot be removed");
+            }
+            // Without a desk the worker is ending.
+            let _ = events.send(done).await;
+        });
+    }
+
+    fn report(&mut self, report: Report) {
+        if let Phase::Serving(session) = self.phase {
+            self.outgoing.push(ToLink::Report { session, report });
+        }
+    }
+
+    fn delete_outputs(&self, id: JobAttempt) {
+        let Some(job) = self.jobs.get(&id.job) else { return };
+        for path in [self.launcher.scratch.map_output(id.job, id.attempt), job.staged_part(id.attempt)] {
+            if let Err(error) = scratch::remove_file(&path) {
+                tracing::warn!(path = %path.display(), %error, "output cannot be removed");
+            }
+        }
+    }
+}
