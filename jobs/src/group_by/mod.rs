@@ -65,13 +65,14 @@ impl Program for GroupBy {
         let by: Vec<usize> = self.by.iter().map(|name| table.column(name)).collect::<Result<_, _>>()?;
         let cells: usize = aggregates.iter().map(Aggregate::cells).sum();
         let group = Group::new(self, table, by, aggregates);
-        match cells {
-            0..=FEW => Ok(visitor.map_reduce(GroupRows::<FEW>(group))),
-            ..=SOME => Ok(visitor.map_reduce(GroupRows::<SOME>(group))),
-            ..=MANY => Ok(visitor.map_reduce(GroupRows::<MANY>(group))),
-            _ => {
-                Err(OptionError::new(format!("--agg asks for too much: at most {MANY} results (a mean counts twice)")))
-            }
+        if cells <= FEW {
+            Ok(visitor.map_reduce(GroupRows::<FEW>(group)))
+        } else if cells <= SOME {
+            Ok(visitor.map_reduce(GroupRows::<SOME>(group)))
+        } else if cells <= MANY {
+            Ok(visitor.map_reduce(GroupRows::<MANY>(group)))
+        } else {
+            Err(OptionError::new(format!("--agg asks for too much: at most {MANY} results (a mean counts twice)")))
         }
     }
 }
