@@ -35,7 +35,7 @@ pub struct GroupBy {
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "count")]
     agg: Vec<String>,
 
-    /// Digits behind the point of a mean; ties are rounded away from zero
+    /// Digits behind the point of a mean; a tie is rounded as the nearest double would be
     #[arg(long, value_name = "N", default_value_t = 6, value_parser = clap::value_parser!(u8).range(0..=18))]
     scale: u8,
 

@@ -91,8 +91,9 @@ impl Decimal {
         self.mantissa.checked_mul(10_i128.checked_pow(u32::from(scale - self.scale))?)
     }
 
-    /// Divides by a count, to `scale` digits behind the point; a tie goes away from zero, as SQL's
-    /// `ROUND` has it.
+    /// Divides by a count, to `scale` digits behind the point. The quotient is exact and rounded once;
+    /// a tie goes to the side on which the nearest IEEE double lies, so that the result is what printing
+    /// that double gives as long as it has enough digits, and to the even digit if the double is the tie.
     pub(crate) fn divided(self, count: u64, scale: u8) -> Option<Self> {
         let count = i128::from(count);
         let (dividend, divisor) = match scale.checked_sub(self.scale) {
@@ -101,7 +102,11 @@ impl Decimal {
         };
         let quotient = dividend.checked_div(divisor)?;
         let twice = (dividend % divisor).checked_abs()?.checked_mul(2)?;
-        let up = twice >= divisor;
+        let up = match twice.cmp(&divisor) {
+            Ordering::Greater => true,
+            Ordering::Equal => tie_goes_up(quotient, scale),
+            Ordering::Less => false,
+        };
         let away = if dividend < 0 { -1 } else { 1 };
         Some(Self { mantissa: quotient + if up { away } else { 0 }, scale })
     }
@@ -136,6 +141,27 @@ impl Decimal {
             (None, _) => self.mantissa.cmp(&0),
             (_, None) => 0.cmp(&other.mantissa),
         }
+    }
+}
+
+/// Whether the number half a digit further from zero than `quotient` is rounded away from zero.
+fn tie_goes_up(quotient: i128, scale: u8) -> bool {
+    // Nearer to a tie than this many more digits tell, no double is unless it is the tie itself.
+    const MORE: usize = 30;
+    let odd = quotient % 2 != 0;
+    let Some(mantissa) = quotient.checked_abs().and_then(|digits| digits.checked_mul(10)?.checked_add(5)) else {
+        return odd;
+    };
+    let mut tie = Vec::new();
+    Decimal { mantissa, scale: scale + 1 }.write(&mut tie);
+    let tie = String::from_utf8_lossy(&tie);
+    let Ok(double) = tie.parse::<f64>() else { return odd };
+    let digits = usize::from(scale) + 1 + MORE;
+    let (double, tie) = (format!("{double:.digits$}"), format!("{tie}{:0<MORE$}", ""));
+    match double.len().cmp(&tie.len()).then_with(|| double.cmp(&tie)) {
+        Ordering::Greater => true,
+        Ordering::Equal => odd,
+        Ordering::Less => false,
     }
 }
 
@@ -179,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn sums_are_exact_and_means_round_ties_away_from_zero() {
+    fn sums_are_exact_and_means_round_ties_as_doubles_do() {
         assert_eq!(shown(number("0.1").checked_add(number("0.22")).expect("fits")), "0.32");
         assert_eq!(shown(number("-1").checked_add(number("0.50")).expect("fits")), "-0.50");
         let max = Decimal { mantissa: i128::MAX, scale: 0 };
@@ -187,12 +213,15 @@ mod tests {
         let rows = [
             ("1", 3, 4, "0.3333"),
             ("2", 3, 4, "0.6667"),
-            ("1", 8, 2, "0.13"),
+            ("1", 8, 2, "0.12"),
             ("3", 8, 2, "0.38"),
-            ("-1", 8, 2, "-0.13"),
+            ("-1", 8, 2, "-0.12"),
             ("-2", 3, 2, "-0.67"),
             ("0.00005", 1, 4, "0.0001"),
-            ("0.00015", 1, 4, "0.0002"),
+            ("0.00015", 1, 4, "0.0001"),
+            ("73.26725", 1, 4, "73.2673"),
+            ("67.91125", 1, 4, "67.9112"),
+            ("12345678901234567890.5", 1, 0, "12345678901234567890"),
             ("10", 2, 0, "5"),
         ];
         for (sum, count, scale, expect) in rows {
