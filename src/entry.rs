@@ -8,7 +8,7 @@ use clap::ArgMatches;
 use gristmill_common::job::{MapOnly, MapReduce};
 use gristmill_common::program::{InputSample, JobVisitor as _, OptionError, Program};
 use gristmill_common::spec::JobSpec;
-use gristmill_jobs::{Distinct, Grep, GroupBy, InvertedIndex, Join, Top, WordCount};
+use gristmill_jobs::{Distinct, Grep, GroupBy, InvertedIndex, Join, SortLines, TeraSort, Top, WordCount};
 use gristmill_worker::engine::{AnyJob, IntoAnyJob, JobSource};
 use serde_json::{Map, Value};
 
@@ -49,6 +49,8 @@ pub fn ready_made_jobs() -> Vec<JobEntry> {
         job_with_options::<Grep>("grep"),
         job_with_options::<Distinct>("distinct"),
         job_with_options::<InvertedIndex>("inverted-index"),
+        job_with_options::<SortLines>("sort-lines"),
+        job_with_options::<TeraSort>("tera-sort"),
         job_with_options::<gristmill_jobs::Copy>("copy"),
         job_with_options::<GroupBy>("group-by"),
         job_with_options::<Join>("join"),

@@ -40,12 +40,13 @@
 //! | `local` | embedded runs: planner, scheduler and engine in one process |
 //! | `cli` | the command line, one file a verb |
 //! | `render` | what people and programs see: progress, tables, JSON, errors |
-//! | `words` | generated text |
+//! | `words`, `tera` | generated text and TeraGen records |
 
 mod cli;
 pub mod entry;
 mod local;
 mod render;
+mod tera;
 mod words;
 
 pub use cli::main;

@@ -62,6 +62,13 @@ pub trait Value: Datum {
     /// If the type's `Serialize` fails.
     fn encode(value: &Self::Ref<'_>, out: &mut Vec<u8>) -> Result<(), EncodeError>;
 
+    /// The encoding, where the value in memory already is it: then nothing is copied.
+    #[inline]
+    fn as_encoded<'a>(value: &'a Self::Ref<'_>) -> Option<&'a [u8]> {
+        let _ = value;
+        None
+    }
+
     /// Decodes what [`encode`](Self::encode) wrote; all of `bytes` belongs to it.
     ///
     /// # Errors
@@ -114,6 +121,11 @@ impl Value for [u8] {
     }
 
     #[inline]
+    fn as_encoded<'a>(value: &'a &[u8]) -> Option<&'a [u8]> {
+        Some(value)
+    }
+
+    #[inline]
     fn decode(bytes: &[u8]) -> Result<&[u8], DecodeError> {
         Ok(bytes)
     }
@@ -142,6 +154,11 @@ impl Value for str {
     #[inline]
     fn encode(value: &&str, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         <[u8] as Value>::encode(&value.as_bytes(), out)
+    }
+
+    #[inline]
+    fn as_encoded<'a>(value: &'a &str) -> Option<&'a [u8]> {
+        Some(value.as_bytes())
     }
 
     #[inline]

@@ -1,10 +1,10 @@
 //! Record types that a job can read, and the [`Block`] of whole records in which the engine hands
-//! them to `map`. Where records begin and end is decided in `text.rs`.
+//! them to `map`. Where text records begin and end is decided in `text.rs`.
 
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::text::LineRule;
+use crate::text::{LineRule, RecordSpan};
 
 /// Where the record in hand comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +37,75 @@ pub trait Input: Send + Sync + 'static {
     ///
     /// If the bytes are no such record.
     fn decode<'a>(bytes: &'a [u8], from: Provenance<'a>) -> Result<Self::Record<'a>, RecordError>;
+
+    /// What tells where records begin and end: by default the job's line rule.
+    #[inline]
+    fn framing(rule: &LineRule) -> Framing<'_> {
+        Framing::Text(rule)
+    }
+}
+
+/// Where records begin and end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Framing<'a> {
+    /// Where this rule says.
+    Text(&'a LineRule),
+    /// At every multiple of this many bytes from the start of an object, at least one.
+    Length(usize),
+}
+
+impl Framing<'_> {
+    /// Bytes to drop at the start of an object that begins with `head`.
+    pub fn preamble(&self, head: &[u8]) -> usize {
+        match self {
+            Framing::Text(rule) => rule.preamble(head),
+            Framing::Length(_) => 0,
+        }
+    }
+
+    /// The record that starts at `start` in `block`, which begins where a record does. A last record
+    /// of a fixed length may be cut short; its type refuses it.
+    ///
+    /// # Panics
+    ///
+    /// If `start >= block.len()`.
+    #[inline]
+    pub fn record_at(&self, block: &[u8], start: usize) -> RecordSpan {
+        match self {
+            Framing::Text(rule) => rule.record_at(block, start),
+            Framing::Length(length) => {
+                assert!(start < block.len(), "a record starts in the block");
+                let end = block.len().min(start + length);
+                RecordSpan { end, next: end }
+            }
+        }
+    }
+}
+
+/// Records of `N` bytes each, whatever the bytes are: the line rule has no say.
+///
+/// An object whose size is no multiple of `N` fails the job at its last, incomplete record.
+#[derive(Debug)]
+pub enum FixedLength<const N: usize> {}
+
+impl<const N: usize> Input for FixedLength<N> {
+    type Record<'a> = &'a [u8; N];
+
+    #[inline]
+    fn decode<'a>(bytes: &'a [u8], _from: Provenance<'a>) -> Result<&'a [u8; N], RecordError> {
+        bytes.try_into().map_err(|_| RecordError { reason: cut_short(bytes.len(), N) })
+    }
+
+    #[inline]
+    fn framing(_rule: &LineRule) -> Framing<'_> {
+        const { assert!(N > 0, "a record has at least one byte") };
+        Framing::Length(N)
+    }
+}
+
+/// What is wrong with a last record of fewer bytes than its type has.
+pub fn cut_short(bytes: usize, length: usize) -> String {
+    format!("it is cut short: {bytes} of {length} bytes")
 }
 
 /// Lines as bytes, UTF-8 or not.
@@ -75,6 +144,11 @@ impl<I: Input> Input for Located<I> {
     #[inline]
     fn decode<'a>(bytes: &'a [u8], from: Provenance<'a>) -> Result<Self::Record<'a>, RecordError> {
         Ok((from, I::decode(bytes, from)?))
+    }
+
+    #[inline]
+    fn framing(rule: &LineRule) -> Framing<'_> {
+        I::framing(rule)
     }
 }
 
@@ -125,7 +199,7 @@ impl<'a, I: Input> Block<'a, I> {
         if self.at >= self.bytes.len() {
             return None;
         }
-        let span = self.rule.record_at(self.bytes, self.at);
+        let span = I::framing(self.rule).record_at(self.bytes, self.at);
         let record = &self.bytes[self.at..span.end];
         self.position.store(self.start.offset + self.at as u64, Ordering::Relaxed);
         self.at = span.next;
@@ -157,24 +231,26 @@ impl<'a, I: Input> Block<'a, I> {
         &self.bytes[self.at..]
     }
 
-    /// What ends the records of this block.
+    /// What ends the records of this block, if they are text.
     pub fn rule(&self) -> &'a LineRule {
         self.rule
     }
 
     /// Marks the rest of the block as read and counts its records.
     pub fn skip_to_end(&mut self) {
-        self.records += match self.rule {
-            LineRule::Lf => {
+        let framing = I::framing(self.rule);
+        self.records += match framing {
+            Framing::Length(length) => self.rest().len().div_ceil(length) as u64,
+            Framing::Text(LineRule::Lf) => {
                 let rest = self.rest();
                 let ends = memchr::memchr_iter(b'\n', rest).count() as u64;
                 ends + u64::from(rest.last().is_some_and(|&last| last != b'\n'))
             }
-            LineRule::Any | LineRule::Delimiter(_) => {
+            Framing::Text(LineRule::Any | LineRule::Delimiter(_)) => {
                 let mut count = 0;
                 let mut at = self.at;
                 while at < self.bytes.len() {
-                    at = self.rule.record_at(self.bytes, at).next;
+                    at = framing.record_at(self.bytes, at).next;
                     count += 1;
                 }
                 count
@@ -206,6 +282,24 @@ mod tests {
         assert!(block.next_record().expect("third").is_err());
         assert_eq!(position.load(Ordering::Relaxed), 109);
         assert!(block.next_record().is_none());
+        assert_eq!(block.records_read(), 3);
+    }
+
+    #[test]
+    fn records_of_fixed_length_follow_no_line_rule() {
+        let position = AtomicU64::new(0);
+        let start = Provenance { object: "a.dat", offset: 30, role: 0 };
+        let new = || Block::<'_, Located<FixedLength<3>>>::new(b"a\nb\n\n\nxy", &LineRule::Lf, start, &position);
+        let mut block = new();
+        let (from, record) = block.next_record().expect("first").expect("whole");
+        assert_eq!((from.offset, record), (30, b"a\nb"));
+        let (from, record) = block.next_record().expect("second").expect("whole");
+        assert_eq!((from.offset, record), (33, b"\n\n\n"));
+        let error = block.next_record().expect("third").expect_err("incomplete");
+        assert_eq!(error.to_string(), "it is cut short: 2 of 3 bytes");
+        assert!(block.next_record().is_none());
+        let mut block = new();
+        block.skip_to_end();
         assert_eq!(block.records_read(), 3);
     }
 

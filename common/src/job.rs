@@ -225,6 +225,21 @@ impl<V: Value + ?Sized> fmt::Debug for Values<'_, V> {
     }
 }
 
+/// What the parts of a job have to do with one another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PartOrder {
+    /// Nothing: [`MapReduce::partition`] says which part a key belongs to. Each part is in key order.
+    ByHash,
+    /// All parts, one after the other, are in key order.
+    ///
+    /// Before the job starts, its `map` is run over a sample of the input, some ten thousand records
+    /// spread evenly over it, and the keys found divide the key space into parts of even size. What
+    /// `map` counts or emits then is not part of any result. [`MapReduce::partition`] is not asked.
+    /// All records of one key are in one part, so a key much more frequent than others makes a part
+    /// larger than others.
+    Total,
+}
+
 /// One MapReduce: user code over records, grouped by key.
 ///
 /// # Examples
@@ -265,6 +280,8 @@ pub trait MapReduce: Send + Sync + 'static {
     type Combine: Combine<Self::Value>;
     /// The records written.
     type Output: Output;
+    /// Whether the parts are in order too.
+    const ORDER: PartOrder = PartOrder::ByHash;
 
     /// Emits any number of pairs for one record. Must give the same pairs whenever it is given the
     /// same record: a lost task is run again.

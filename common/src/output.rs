@@ -38,6 +38,54 @@ where
     }
 }
 
+/// The bytes of key and value as they are, one record after the other with nothing between them: for
+/// records that tell their own length.
+pub struct Raw<K: ?Sized = [u8], V: ?Sized = [u8]>(PhantomData<K>, PhantomData<V>);
+
+impl<K, V> Output for Raw<K, V>
+where
+    K: RawField + Send + Sync + ?Sized,
+    V: RawField + Send + Sync + ?Sized,
+{
+    type Key = K;
+    type Value = V;
+
+    #[inline]
+    fn write(key: &K::Ref<'_>, value: &V::Ref<'_>, out: &mut Vec<u8>) {
+        let (key, value) = (K::bytes(key), V::bytes(value));
+        out.reserve(key.len() + value.len());
+        out.extend_from_slice(key);
+        out.extend_from_slice(value);
+    }
+}
+
+/// A datum that is a string of bytes.
+pub trait RawField: Datum {
+    /// The bytes.
+    fn bytes<'a>(field: &'a Self::Ref<'_>) -> &'a [u8];
+}
+
+impl RawField for () {
+    #[inline]
+    fn bytes((): &()) -> &[u8] {
+        &[]
+    }
+}
+
+impl RawField for [u8] {
+    #[inline]
+    fn bytes<'a>(field: &'a &[u8]) -> &'a [u8] {
+        field
+    }
+}
+
+impl RawField for str {
+    #[inline]
+    fn bytes<'a>(field: &'a &str) -> &'a [u8] {
+        field.as_bytes()
+    }
+}
+
 /// A datum that can stand in a text line. Bytes and strings are written as they are: a TAB or line
 /// end inside them is the job's business.
 pub trait TextField: Datum {
@@ -155,6 +203,12 @@ mod tests {
         let mut out = vec![];
         O::write(&key, &value, &mut out);
         String::from_utf8(out).expect("text")
+    }
+
+    #[test]
+    fn raw_records_have_nothing_between_their_bytes() {
+        assert_eq!(line::<Raw>(b"key\n", b"value"), "key\nvalue");
+        assert_eq!(line::<Raw<str, ()>>("alone", ()), "alone");
     }
 
     #[test]

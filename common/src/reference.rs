@@ -7,8 +7,8 @@ use std::sync::atomic::AtomicU64;
 
 use crate::counters::Counters;
 use crate::datum::{Datum, Value};
-use crate::input::{Block, Provenance};
-use crate::job::{Emit, JobError, MapOnly, MapReduce, Result, Sink, ValueSource, Values, ValuesFailure};
+use crate::input::{Block, Input as _, Provenance};
+use crate::job::{Emit, JobError, MapOnly, MapReduce, PartOrder, Result, Sink, ValueSource, Values, ValuesFailure};
 use crate::key::{Key, KeyArena};
 use crate::output::Output;
 use crate::partition::EncodedKey;
@@ -91,7 +91,7 @@ fn run_sided<J: MapReduce>(job: &J, sided: &SidedInput<'_>) -> Result<ReferenceO
         Groups::<J> { values: BTreeMap::new(), counters: Counters::default(), job: std::marker::PhantomData };
     for (role, object, bytes) in sided.objects() {
         let position = AtomicU64::new(0);
-        let start = input.rule.preamble(bytes);
+        let start = J::Input::framing(input.rule).preamble(bytes);
         let from = Provenance { object, offset: start as u64, role };
         let mut block = Block::new(&bytes[start..], input.rule, from, &position).beginning_object();
         job.map_block(&mut block, &mut groups)?;
@@ -100,7 +100,11 @@ fn run_sided<J: MapReduce>(job: &J, sided: &SidedInput<'_>) -> Result<ReferenceO
     output.parts.iter_mut().for_each(|part| job.begin_part(part));
     let arena = KeyArena::new();
     for (key, values) in &groups.values {
-        let partition = job.partition(EncodedKey::new(key), input.partitions);
+        let partition = match J::ORDER {
+            PartOrder::ByHash => job.partition(EncodedKey::new(key), input.partitions),
+            // Where parts end depends on how the engine samples, so all of it is one.
+            PartOrder::Total => 0,
+        };
         let mut sink = PartSink::<J::Output> {
             part: &mut output.parts[partition as usize],
             counters: &mut output.counters,
@@ -126,7 +130,7 @@ pub fn run_map_only<J: MapOnly>(job: &J, input: &ReferenceInput<'_>) -> Result<R
     job.begin_part(&mut output.parts[0]);
     for (object, bytes) in input.objects {
         let position = AtomicU64::new(0);
-        let start = input.rule.preamble(bytes);
+        let start = J::Input::framing(input.rule).preamble(bytes);
         let from = Provenance { object, offset: start as u64, role: 0 };
         let mut sink = PartSink::<J::Output> {
             part: &mut output.parts[0],

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::naming::Uri;
-use crate::partition::PARTITIONER_VERSION;
+use crate::partition::{PARTITIONER_VERSION, Partitioning};
 use crate::size::ByteSize;
 use crate::text::LineRule;
 
@@ -82,8 +82,8 @@ pub struct JobSpec {
     pub speculation: bool,
     /// Whether parts are forced to disk before they count.
     pub fsync: bool,
-    /// The partition function, [`PARTITIONER_VERSION`].
-    pub partitioner: u32,
+    /// Which reduce task owns a key.
+    pub partitioning: Partitioning,
 }
 
 /// A spec that no job can run with.
@@ -115,6 +115,14 @@ pub enum SpecError {
     Partitioner {
         /// What was asked for.
         version: u32,
+    },
+    /// Splitters that do not make as many ranges as there are reduce tasks, or are out of order.
+    #[error("{splitters} splitters do not make the ranges of {} reducers", reducers.map_or("any number of".to_owned(), |n| n.to_string()))]
+    Splitters {
+        /// How many there are.
+        splitters: usize,
+        /// The reduce tasks asked for.
+        reducers: Option<u32>,
     },
 }
 
@@ -155,7 +163,7 @@ impl JobSpec {
             max_attempts: DEFAULT_MAX_ATTEMPTS,
             speculation: true,
             fsync: false,
-            partitioner: PARTITIONER_VERSION,
+            partitioning: Partitioning::default(),
         }
     }
 
@@ -201,16 +209,45 @@ impl JobSpec {
         if self.inputs.is_empty() {
             return Err(SpecError::NoInputs);
         }
-        if self.partitioner != PARTITIONER_VERSION {
-            return Err(SpecError::Partitioner { version: self.partitioner });
+        self.validate_partitioning()
+    }
+
+    fn validate_partitioning(&self) -> Result<(), SpecError> {
+        match &self.partitioning {
+            &Partitioning::Hash { version } if version != PARTITIONER_VERSION => {
+                Err(SpecError::Partitioner { version })
+            }
+            Partitioning::Hash { .. } => Ok(()),
+            Partitioning::Range { splitters } => {
+                let ranges = splitters.len() as u64 + 1;
+                let fits = self.reducers.map(u64::from) == Some(ranges) && splitters.is_sorted();
+                let error = SpecError::Splitters { splitters: splitters.len(), reducers: self.reducers };
+                if fits { Ok(()) } else { Err(error) }
+            }
         }
-        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn splitters_fit_the_reducers() {
+        let uri: Uri = "/x".parse().expect("a path");
+        let mut spec = JobSpec::new("sort", JobShape::MapReduce, vec![uri.clone()], uri);
+        let mut check = |reducers: Option<u32>, splitters: &[&str], expect: &str| {
+            spec.reducers = reducers;
+            spec.partitioning =
+                Partitioning::Range { splitters: splitters.iter().map(|key| key.as_bytes().to_vec()).collect() };
+            assert_eq!(spec.validate().map_or_else(|error| error.to_string(), |()| String::new()), expect);
+        };
+        check(Some(1), &[], "");
+        check(Some(3), &["b", "b"], "");
+        check(Some(3), &["b"], "1 splitters do not make the ranges of 3 reducers");
+        check(Some(3), &["b", "a"], "2 splitters do not make the ranges of 3 reducers");
+        check(None, &["b"], "1 splitters do not make the ranges of any number of reducers");
+    }
 
     #[test]
     fn attempts_get_the_largest_power_of_two_in_half_the_budget() {

@@ -10,6 +10,8 @@
 //! | `group-by` | [`GroupBy`] | a table: group columns, aggregates |
 //! | `join` | [`Join`] | a table: left columns, right columns without the key |
 //! | `top` | [`Top`] | rows of a table in ranking order |
+//! | `tera-sort` | [`TeraSort`] | records of 100 bytes by their first 10, in order over all parts |
+//! | `sort-lines` | [`SortLines`] | the lines, in order over all parts |
 //! | `copy` | [`Copy`](struct@Copy) | the lines |
 
 mod copy;
@@ -20,7 +22,9 @@ mod group_by;
 mod inverted_index;
 mod join;
 mod scan;
+mod sort_lines;
 mod table;
+mod tera_sort;
 mod top;
 mod word_count;
 
@@ -33,5 +37,7 @@ pub use grep::Grep;
 pub use group_by::GroupBy;
 pub use inverted_index::InvertedIndex;
 pub use join::Join;
+pub use sort_lines::SortLines;
+pub use tera_sort::TeraSort;
 pub use top::Top;
 pub use word_count::WordCount;

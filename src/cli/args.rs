@@ -5,14 +5,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use clap::{ArgMatches, FromArgMatches as _};
+use gristmill_common::job::PartOrder;
 use gristmill_common::naming::{ParseUriError, Uri};
 use gristmill_common::program::{InputSample, OptionError};
 use gristmill_common::size::ByteSize;
 use gristmill_common::spec::{self, JobShape, JobSpec, SideInput};
 use gristmill_common::storage::{InputError, expand_list_files, list_inputs, sample_input};
 use gristmill_common::text::{Delimiter, LineRule};
-use gristmill_master::runtime::SubmitError;
-use gristmill_worker::engine::AnyJob;
+use gristmill_master::runtime::{SubmitError, list_and_plan};
+use gristmill_worker::engine::{AnyJob, range_partitioning};
 
 use super::error::{CliError, Exit};
 use super::settings::Settings;
@@ -123,6 +124,21 @@ impl JobRequest {
         }
         Ok(Self { spec, job, memory })
     }
+
+    /// Completes the spec of a job whose parts are to be in order: plans it and finds, by a sample of
+    /// the input, which keys each part takes. Other jobs stay as they are.
+    ///
+    /// # Errors
+    ///
+    /// If the job cannot be planned.
+    pub(crate) fn divide_keys(&mut self) -> Result<(), SubmitError> {
+        if self.job.order() == PartOrder::Total {
+            let plan = list_and_plan(&self.spec)?;
+            self.spec.reducers = Some(plan.reducers);
+            self.spec.partitioning = range_partitioning(&*self.job, &self.spec, &plan);
+        }
+        Ok(())
+    }
 }
 
 impl JobArgs {
@@ -150,7 +166,8 @@ impl JobArgs {
     }
 }
 
-fn locations(args: &[String], here: &Path) -> Result<Vec<Uri>, CliError> {
+/// The inputs that arguments name, list files read.
+pub(super) fn locations(args: &[String], here: &Path) -> Result<Vec<Uri>, CliError> {
     expand_list_files(args, here).map_err(|error| match &error {
         InputError::BadArgument { source } => bad_location(source),
         _ => CliError::new(Exit::Rejected, error.to_string()),

@@ -1,6 +1,7 @@
 //! `gristmill explain`: what a job would do, without doing it.
 
 use clap::{ArgMatches, Args as _, Command};
+use gristmill_common::partition::Partitioning;
 use gristmill_common::size::ByteSize;
 use gristmill_common::spec::JobSpec;
 use gristmill_common::task::JobPlan;
@@ -20,7 +21,8 @@ pub(super) fn command(jobs: &JobTable, program: &str) -> Command {
 
 pub(super) fn execute(context: &Context, matches: &ArgMatches) -> Result<Exit, CliError> {
     let (entry, matches) = job_of(context, matches);
-    let request = JobRequest::read(context, entry, matches)?;
+    let mut request = JobRequest::read(context, entry, matches)?;
+    request.divide_keys().map_err(|error| rejection(&error))?;
     // Claiming the output is the only sure check; the claim is given up at once and leaves nothing.
     let prepared = prepare(request.spec, fresh_job_id(&context.clock)).map_err(|error| rejection(&error))?;
     let PreparedJob { spec, plan, claim, .. } = prepared;
@@ -65,7 +67,10 @@ fn text(spec: &JobSpec, plan: &JobPlan) -> String {
     let sizes = if smallest == largest { mean.to_string() } else { format!("{smallest} to {largest}, mean {mean}") };
     let reduce = match plan.reducers {
         0 => "none: each map task writes a part".to_owned(),
-        reducers => format!("{}, a part each", plural(reducers.into(), "task")),
+        reducers => {
+            let order = if matches!(spec.partitioning, Partitioning::Range { .. }) { ", all in order" } else { "" };
+            format!("{}, a part each{order}", plural(reducers.into(), "task"))
+        }
     };
     let replaces = if spec.overwrite { ", replacing what is there" } else { "" };
     let mut text = format!(

@@ -5,7 +5,7 @@
 //! | `run.rs`, `submit.rs`, `explain.rs` | a job: here, on a cluster, or only its plan |
 //! | `status.rs`, `watch.rs`, `cancel.rs`, `jobs.rs`, `workers.rs` | questions and orders to a master |
 //! | `master.rs`, `worker.rs`, `cluster.rs` | the processes of a cluster |
-//! | `demo.rs`, `generate.rs`, `completions.rs` | to try it out |
+//! | `demo.rs`, `generate.rs`, `validate.rs`, `completions.rs` | to try it out |
 //!
 //! | file | shared by them |
 //! |---|---|
@@ -34,6 +34,7 @@ mod service;
 mod settings;
 mod status;
 mod submit;
+mod validate;
 mod watch;
 mod worker;
 mod workers;
@@ -93,6 +94,7 @@ const VERBS: &[Verb] = &[
     Verb { name: "worker", command: worker::command, execute: worker::execute },
     Verb { name: "demo", command: demo::command, execute: demo::execute },
     Verb { name: "generate", command: generate::command, execute: generate::execute },
+    Verb { name: "validate", command: validate::command, execute: validate::execute },
     Verb { name: "completions", command: completions::command, execute: completions::execute },
 ];
 

@@ -40,13 +40,14 @@ pub(super) fn execute(context: &Context, matches: &ArgMatches) -> Result<Exit, C
     let submitted = context.clock.wall();
     let (entry, matches) = job_of(context, matches);
     let args = RunArgs::from_arg_matches(matches).map_err(|error| usage_error(&error))?;
-    let request = JobRequest::read(context, entry, matches)?;
+    let mut request = JobRequest::read(context, entry, matches)?;
     let cannot_start = |error: &dyn std::error::Error| CliError::new(Exit::Failed, "cannot start").because(error);
     let interrupt = Interrupt::install().map_err(|error| cannot_start(&error))?;
     gristmill_sys::fatal::install().map_err(|error| cannot_start(&error))?;
     install_panic_hook();
 
     let id = fresh_job_id(&context.clock);
+    request.divide_keys().map_err(|error| rejection(&error))?;
     let prepared = prepare(request.spec, id).map_err(|error| rejection(&error))?;
     warn(context, &prepared);
     let scratch = args.dir.or_else(|| context.settings.get("dir")).unwrap_or_else(std::env::temp_dir);

@@ -9,7 +9,7 @@ use super::args::{JobArgs, JobRequest};
 use super::client::{ClientArgs, block_on, client_error, connect, follow, report};
 use super::error::{CliError, Exit};
 use super::interrupt::Interrupt;
-use super::{Context, job_of, job_verb};
+use super::{Context, job_of, job_verb, rejection};
 use crate::entry::JobTable;
 use crate::render::json;
 
@@ -28,12 +28,13 @@ pub(super) fn command(jobs: &JobTable, program: &str) -> Command {
 
 pub(super) fn execute(context: &Context, matches: &ArgMatches) -> Result<Exit, CliError> {
     let (entry, matches) = job_of(context, matches);
-    let request = JobRequest::read(context, entry, matches)?;
+    let mut request = JobRequest::read(context, entry, matches)?;
     let detach = matches.get_flag("detach");
     let interrupt =
         Interrupt::install().map_err(|error| CliError::new(Exit::Failed, "cannot start").because(&error))?;
     let binary_sha256 = own_binary_sha256()
         .map_err(|error| CliError::new(Exit::Failed, "cannot read this program's own file").because(&error))?;
+    request.divide_keys().map_err(|error| rejection(&error))?;
     let submission = Submission {
         // As unique as a job id; the master draws its own.
         key: format!("{}-{}", fresh_job_id(&context.clock), std::process::id()),

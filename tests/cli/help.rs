@@ -24,6 +24,7 @@ fn help_shows_verbs_jobs_flags_and_examples() {
             "\n  master ",
             "\n  worker ",
             "\n  demo ",
+            "\n  validate ",
             "\n  status ",
             "Example:\n  gristmill run word-count -i 'books/*.txt' -o counts",
             "Settings, from gristmill.toml",
@@ -36,6 +37,8 @@ fn help_shows_verbs_jobs_flags_and_examples() {
         "\n  grep ",
         "\n  distinct ",
         "\n  inverted-index ",
+        "\n  sort-lines ",
+        "\n  tera-sort ",
         "\n  copy ",
         "\n  group-by ",
         "\n  join ",
@@ -64,6 +67,8 @@ fn help_shows_verbs_jobs_flags_and_examples() {
         ],
     );
     check("run grep --help", &["Options of grep:", "--pattern <RE>", "--count"]);
+    check("generate tera --help", &["--rows <N>", "--files <N>"]);
+    check("validate tera --help", &["<URI>...", "--json"]);
     check("generate text --help", &["--bytes <SIZE>", "--seed <N>", "--files <N>"]);
 }
 

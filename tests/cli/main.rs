@@ -7,3 +7,4 @@ mod harness;
 mod help;
 mod run;
 mod tables;
+mod tera;

@@ -73,6 +73,8 @@ fn empty_inputs_give_an_empty_result() {
         "grep --pattern x",
         "group-by --by a",
         "top --by a",
+        "sort-lines",
+        "tera-sort --reducers 3",
         "join --right in --on a",
     ] {
         sandbox.call(&format!("run {job} -i in -o out --overwrite")).expect_code(0);

@@ -1,9 +1,10 @@
 //! Ready-made jobs against the expected answers, and the same bytes however they are run.
 
+use std::fs;
 use std::path::Path;
 
 use gristmill_tests::cluster::Cluster;
-use gristmill_tests::data::{expected, parts, sorted_digest, trial_data};
+use gristmill_tests::data::{expected, parts, sha256, sorted_digest, trial_data};
 
 use crate::{GRISTMILL, arg, generated_text, succeed};
 
@@ -72,6 +73,30 @@ fn ready_made_jobs_give_the_expected_answers_here_and_on_a_cluster() {
         assert!(output.status.success(), "{}\n{}", String::from_utf8_lossy(&output.stderr), cluster.logs());
         check(&data, row, &there);
         assert_eq!(parts(&here), parts(&there), "{} here and on the cluster", row.job);
+    }
+}
+
+#[test]
+fn sorted_parts_follow_each_other_here_and_on_a_cluster() {
+    let Some(data) = trial_data() else { return };
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let cluster = Cluster::start(GRISTMILL, 3);
+    let summary = fs::read_to_string(data.join("expected/sort.tsv")).unwrap_or_default();
+    let records = summary.lines().find_map(|line| line.strip_prefix("sorted_sha256\t")).map(str::to_owned);
+    let lines = expected(&data, "sort-lines.txt").1;
+    let rows = [("sort-lines", "text", Some(lines)), ("tera-sort", "sort/gensort-ascii-10000.dat", records)];
+    for (job, input, answer) in rows {
+        let answer = answer.unwrap_or_else(|| panic!("no answer for {job}"));
+        let (here, there) = (dir.path().join(format!("{job}-here")), dir.path().join(format!("{job}-there")));
+        let input = data.join(input);
+        let common = ["-i", arg(&input), "--split-size", "100001", "--reducers", "4", "-o"];
+        let command = |verb, output| [&[verb, job], &common[..], &[output]].concat();
+        succeed(&command("run", arg(&here)));
+        let output = cluster.run(&command("submit", arg(&there)));
+        assert!(output.status.success(), "{}\n{}", String::from_utf8_lossy(&output.stderr), cluster.logs());
+        assert_eq!(parts(&here), parts(&there), "{job} here and on the cluster");
+        let all: Vec<u8> = parts(&here).into_values().flatten().collect();
+        assert_eq!(sha256(&all), answer, "{job}");
     }
 }
 

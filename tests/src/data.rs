@@ -52,6 +52,10 @@ pub fn sorted_digest(output: &Path, rewrite: impl Fn(&[u8]) -> Vec<u8>) -> (usiz
     let mut lines: Vec<Vec<u8>> =
         parts.values().flat_map(|part| part.split_inclusive(|&byte| byte == b'\n')).map(rewrite).collect();
     lines.sort_unstable();
-    let hash = Sha256::digest(lines.concat());
-    (lines.len(), hash.iter().map(|byte| format!("{byte:02x}")).collect())
+    (lines.len(), sha256(&lines.concat()))
+}
+
+/// The SHA-256 of bytes, in hexadecimal.
+pub fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -3,6 +3,7 @@
 
 use super::{WireError, invalid, required, v1};
 use crate::naming::Uri;
+use crate::partition::Partitioning;
 use crate::size::ByteSize;
 use crate::spec::{JobShape, JobSpec, SideInput};
 use crate::text::{Delimiter, LineRule};
@@ -34,6 +35,10 @@ impl TryFrom<v1::LineRule> for LineRule {
     }
 }
 
+/// What stands in place of a hash function's version if keys are divided by splitters: a peer that
+/// does not know splitters refuses it.
+const RANGES: u32 = 2;
+
 impl From<&JobSpec> for v1::JobSpec {
     fn from(spec: &JobSpec) -> Self {
         let shape = match spec.shape {
@@ -55,7 +60,14 @@ impl From<&JobSpec> for v1::JobSpec {
             max_attempts: spec.max_attempts,
             speculation: spec.speculation,
             fsync: spec.fsync,
-            partitioner: spec.partitioner,
+            partitioner: match spec.partitioning {
+                Partitioning::Hash { version } => version,
+                Partitioning::Range { .. } => RANGES,
+            },
+            splitters: match &spec.partitioning {
+                Partitioning::Hash { .. } => Vec::new(),
+                Partitioning::Range { splitters } => splitters.clone(),
+            },
         }
     }
 }
@@ -87,7 +99,10 @@ impl TryFrom<v1::JobSpec> for JobSpec {
             max_attempts: wire.max_attempts,
             speculation: wire.speculation,
             fsync: wire.fsync,
-            partitioner: wire.partitioner,
+            partitioning: match wire.partitioner {
+                RANGES => Partitioning::Range { splitters: wire.splitters },
+                version => Partitioning::Hash { version },
+            },
         })
     }
 }
@@ -156,9 +171,13 @@ mod tests {
                 split_size: ByteSize(1),
                 attempt_bytes: ByteSize(u64::MAX),
                 max_attempts: 9,
-                partitioner: 77,
+                partitioning: Partitioning::Hash { version: 77 },
                 ..sample()
             });
+        }
+        for splitters in [vec![], vec![b"".to_vec(), b"\x00\xff".to_vec()]] {
+            let partitioning = Partitioning::Range { splitters };
+            round_trip::<v1::JobSpec, _>(&JobSpec { partitioning, ..sample() });
         }
     }
 

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use gristmill_common::failure::{Disposition, Failure, FailureCode, InputPosition};
 use gristmill_common::ids::AttemptId;
+use gristmill_common::job::PartOrder;
 use gristmill_common::naming::Uri;
 use gristmill_common::size::ByteSize;
 
@@ -55,6 +56,24 @@ pub(super) fn cancelled() -> Failure {
 /// User code gave a result that the engine cannot use.
 pub(super) fn user_error(message: impl Into<String>) -> Failure {
     Failure::new(FailureCode::UserError, message)
+}
+
+/// The spec does not divide the keys as the job asks for: whoever made the spec did not know the job.
+pub(super) fn misdirected(order: PartOrder, partitions: u32) -> Failure {
+    let asks = match order {
+        PartOrder::ByHash => "by its own function",
+        PartOrder::Total => "in ranges",
+    };
+    let message = format!("the job divides its keys {asks}, and its spec does not say how for {partitions} partitions");
+    let mut failure = Failure::new(FailureCode::UserError, message);
+    failure.disposition = Disposition::Abort;
+    failure
+}
+
+/// An object ends in the middle of a record of fixed length.
+pub(super) fn cut_short(object: &Uri, offset: u64, reason: &str) -> Failure {
+    Failure::new(FailureCode::BadRecord, format!("cannot read a record: {reason}"))
+        .at(InputPosition { object: object.to_string(), offset })
 }
 
 /// Data that user code wrote in this job does not decode: its types changed between map and reduce,

@@ -13,20 +13,28 @@ pub(super) struct MergeError {
     pub(super) error: SegmentError,
 }
 
+/// A segment in the tree, with the beginning of its key, so that most matches touch the tree alone.
+#[derive(Debug, Clone, Copy, Default)]
+struct Runner {
+    /// The greatest number if the segment is exhausted.
+    prefix: u64,
+    segment: u32,
+}
+
 /// Several sorted segments read as one.
 #[derive(Debug)]
 pub(super) struct Merge {
     cursors: Vec<SegmentCursor>,
     /// `tree[0]` is the winner; `tree[n]` the loser at inner node `n`, whose children are `2n` and
     /// `2n + 1`; the leaf of segment `i` is node `cursors.len() + i`.
-    tree: Vec<u32>,
+    tree: Vec<Runner>,
 }
 
 impl Merge {
     /// A merge over `cursors`, in canonical order.
     pub(super) fn new(cursors: Vec<SegmentCursor>) -> Self {
         let k = cursors.len();
-        let mut merge = Self { cursors, tree: vec![0; k.max(1)] };
+        let mut merge = Self { cursors, tree: vec![Runner::default(); k.max(1)] };
         if k > 0 {
             merge.tree[0] = merge.build(1);
         }
@@ -34,10 +42,11 @@ impl Merge {
     }
 
     /// Plays the matches below `node` and returns the winner.
-    fn build(&mut self, node: usize) -> u32 {
+    fn build(&mut self, node: usize) -> Runner {
         let k = self.cursors.len();
         if node >= k {
-            return (node - k) as u32;
+            let segment = node - k;
+            return Runner { prefix: self.cursors[segment].prefix(), segment: segment as u32 };
         }
         let (left, right) = (self.build(2 * node), self.build(2 * node + 1));
         let (winner, loser) = if self.precedes(left, right) { (left, right) } else { (right, left) };
@@ -46,13 +55,14 @@ impl Merge {
     }
 
     #[inline]
-    fn precedes(&self, a: u32, b: u32) -> bool {
+    fn precedes(&self, a: Runner, b: Runner) -> bool {
+        if a.prefix == b.prefix { self.precedes_by_key(a.segment, b.segment) } else { a.prefix < b.prefix }
+    }
+
+    fn precedes_by_key(&self, a: u32, b: u32) -> bool {
         let (x, y) = (&self.cursors[a as usize], &self.cursors[b as usize]);
         if x.is_exhausted() || y.is_exhausted() {
             return !x.is_exhausted() || (y.is_exhausted() && a < b);
-        }
-        if x.prefix() != y.prefix() {
-            return x.prefix() < y.prefix();
         }
         match x.key().cmp(y.key()) {
             std::cmp::Ordering::Less => true,
@@ -64,7 +74,7 @@ impl Merge {
     /// The cursor on the first record not yet passed; `None` at the end.
     #[inline]
     pub(super) fn head(&self) -> Option<&SegmentCursor> {
-        let cursor = self.cursors.get(self.tree[0] as usize)?;
+        let cursor = self.cursors.get(self.tree[0].segment as usize)?;
         (!cursor.is_exhausted()).then_some(cursor)
     }
 
@@ -75,16 +85,16 @@ impl Merge {
     /// If its segment cannot be read on.
     #[inline]
     pub(super) fn advance(&mut self) -> Result<(), MergeError> {
-        let mut winner = self.tree[0];
-        let segment = winner as usize;
-        self.cursors[segment].advance().map_err(|error| MergeError { segment, error })?;
+        let segment = self.tree[0].segment as usize;
+        let cursor = &mut self.cursors[segment];
+        cursor.advance().map_err(|error| MergeError { segment, error })?;
+        let mut winner = Runner { prefix: cursor.prefix(), segment: segment as u32 };
         let mut node = (segment + self.cursors.len()) / 2;
         while node > 0 {
             let other = self.tree[node];
-            if self.precedes(other, winner) {
-                self.tree[node] = winner;
-                winner = other;
-            }
+            let (next, loser) = if self.precedes(other, winner) { (other, winner) } else { (winner, other) };
+            self.tree[node] = loser;
+            winner = next;
             node /= 2;
         }
         self.tree[0] = winner;

@@ -9,6 +9,7 @@
 //! | `runs`, `merge` | k-way merge in canonical order, in several passes when wide |
 //! | `reduce` | key groups, `reduce` |
 //! | `output` | part files |
+//! | `sample` | keys of a sample of the input, and the ranges they make |
 //! | `typed`, `panics` | one dynamic call per attempt, and what user code may do in it |
 
 mod failures;
@@ -19,6 +20,7 @@ mod output;
 mod panics;
 mod reduce;
 mod runs;
+mod sample;
 pub mod shuffle;
 #[cfg(test)]
 mod tests;
@@ -30,15 +32,18 @@ use std::sync::atomic::AtomicBool;
 
 use gristmill_common::failure::Failure;
 use gristmill_common::ids::{AttemptId, JobAttempt};
+use gristmill_common::job::PartOrder;
 use gristmill_common::program::OptionError;
 use gristmill_common::spec::{JobShape, JobSpec};
-use gristmill_common::task::{AttemptReport, Split};
+use gristmill_common::task::{AttemptReport, JobPlan, Split};
 use gristmill_sys::positions::RecordPosition;
 
 pub use self::panics::install_panic_hook;
+pub use self::sample::range_partitioning;
 pub use self::typed::IntoAnyJob;
 
-/// A job of any type, ready to run attempts. The only dynamic call is [`run`](Self::run).
+/// A job of any type, ready to run attempts. The only dynamic call of an attempt is
+/// [`run`](Self::run).
 pub trait AnyJob: Send + Sync {
     /// Whether there is a reduce.
     fn shape(&self) -> JobShape;
@@ -52,6 +57,18 @@ pub trait AnyJob: Send + Sync {
     ///
     /// Why the attempt failed, with file and offset where a record was in hand.
     fn run(&self, task: &EngineTask<'_>, context: &AttemptContext<'_>) -> Result<AttemptReport, Failure>;
+
+    /// Whether the parts are to be in order; by default they are not.
+    fn order(&self) -> PartOrder {
+        PartOrder::ByHash
+    }
+
+    /// Encoded keys that `map` emits for records spread evenly over the input, as many as fit into
+    /// memory easily; by default none. The same for the same spec and plan, whatever the machine.
+    fn sample_keys(&self, spec: &JobSpec, plan: &JobPlan) -> Vec<Vec<u8>> {
+        let _ = (spec, plan);
+        Vec::new()
+    }
 }
 
 /// Builds the job that a spec names; implemented by whoever knows the jobs of the binary.

@@ -133,15 +133,18 @@ impl ValueSource for GroupValues<'_, '_> {
         if self.ended {
             return false;
         }
-        if self.given
-            && let Err(failure) = self.merge.advance()
-        {
+        if !self.given {
+            // The group begins where the merge stands.
+            self.given = true;
+            self.records += 1;
+            return true;
+        }
+        if let Err(failure) = self.merge.advance() {
             self.merge_failure = Some(failure);
             self.ended = true;
             return false;
         }
         let more = self.merge.head().is_some_and(|head| head.key() == self.key);
-        self.given = true;
         self.ended = !more;
         self.records += u64::from(more);
         more

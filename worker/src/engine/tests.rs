@@ -7,21 +7,24 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use gristmill_common::failure::{Failure, FailureCode};
+use gristmill_common::failure::{Disposition, Failure, FailureCode};
 use gristmill_common::ids::{AttemptId, JobAttempt, JobId, TaskId};
 use gristmill_common::naming::Uri;
+use gristmill_common::partition::Partitioning;
 use gristmill_common::prelude::*;
 use gristmill_common::program::JobVisitor;
 use gristmill_common::reference::{ReferenceInput, ReferenceOutput};
 use gristmill_common::size::ByteSize;
 use gristmill_common::spec::{JobShape, JobSpec};
-use gristmill_common::task::{AttemptOutput, AttemptReport, AttemptStats, InputObject, Piece, Split};
+use gristmill_common::task::{AttemptOutput, AttemptReport, AttemptStats, InputObject, JobPlan, Piece, Split};
 use gristmill_common::text::LineRule;
 use gristmill_sys::positions::RecordPosition;
 use proptest::prelude::*;
 
 use super::shuffle::MapOutput;
-use super::{AnyJob, AttemptContext, Compression, EngineTask, IntoAnyJob, LocalSegment, map_output_path};
+use super::{
+    AnyJob, AttemptContext, Compression, EngineTask, IntoAnyJob, LocalSegment, map_output_path, range_partitioning,
+};
 
 /// One engine run in folders of its own.
 struct Bench {
@@ -251,6 +254,62 @@ fn jobs_equal_the_reference_however_small_the_memory() {
             assert_eq!(bench.stats.merge_passes > 0, spills, "{attempt_bytes} {is_count}");
         }
     }
+}
+
+/// Writes words in order over all parts.
+struct SortWords;
+
+impl MapReduce for SortWords {
+    type Input = Lines;
+    type Key = [u8];
+    type Value = ();
+    type Combine = NoCombine;
+    type Output = Text<[u8]>;
+    const ORDER: PartOrder = PartOrder::Total;
+
+    fn map(&self, line: &[u8], out: &mut impl Emit<[u8], ()>) -> Result<()> {
+        words(line).try_for_each(|word| out.emit(word, ()))
+    }
+
+    fn reduce(&self, word: &[u8], copies: Values<()>, out: &mut impl Sink<[u8]>) -> Result<()> {
+        copies.try_for_each(|()| out.put(word, ()))
+    }
+}
+
+#[test]
+fn parts_in_total_order_follow_each_other_however_small_the_memory() {
+    let (a, b) = (text(1, 40_000), text(2, 20_000));
+    let objects: [(&str, &[u8]); 2] = [("a", &a), ("b", &b)];
+    let mut expect: Vec<&[u8]> = words(&a).chain(words(&b)).collect();
+    expect.sort_unstable();
+    let expect = expect.into_iter().flat_map(|word| [word, b"\n"].concat()).collect::<Vec<u8>>();
+    for (attempt_bytes, spills) in [(64 << 20, false), (1 << 20, true), (20 << 10, true)] {
+        let mut bench = Bench::new(attempt_bytes, 200_000);
+        let job = IntoAnyJob.map_reduce(SortWords);
+        let plan = JobPlan { splits: bench.splits(&objects), reducers: 3, ..JobPlan::default() };
+        bench.spec.partitioning = range_partitioning(&*job, &bench.spec, &plan);
+        let parts = bench.run(&*job, &objects).expect("the job succeeds").parts;
+        assert!(parts.concat() == expect, "in {attempt_bytes}");
+        let records = |part: &Vec<u8>| part.iter().filter(|&&byte| byte == b'\n').count();
+        assert!(parts.iter().map(records).all(|n| (10_000..30_000).contains(&n)), "{:?}", parts.iter().map(records));
+        assert_eq!(bench.stats.spills > 0, spills, "{attempt_bytes}");
+    }
+}
+
+#[test]
+fn a_spec_that_divides_keys_in_another_way_is_refused() {
+    let check = |job: Arc<dyn AnyJob>, partitioning: Partitioning, partitions: u32, refused: bool| {
+        let mut bench = Bench::new(16 << 20, 1 << 20);
+        (bench.spec.partitioning, bench.partitions) = (partitioning, partitions);
+        let result = bench.run(&*job, &[("a", b"b a\n")]).map_err(|failure| (failure.code, failure.disposition));
+        assert_eq!(result.err(), refused.then_some((FailureCode::UserError, Disposition::Abort)));
+    };
+    let ranges = |count: usize| Partitioning::Range { splitters: vec![b"b".to_vec(); count] };
+    check(IntoAnyJob.map_reduce(SortWords), ranges(2), 3, false);
+    check(IntoAnyJob.map_reduce(SortWords), ranges(2), 2, true);
+    check(IntoAnyJob.map_reduce(SortWords), Partitioning::default(), 2, true);
+    check(IntoAnyJob.map_reduce(SortWords), Partitioning::default(), 1, false);
+    check(IntoAnyJob.map_reduce(Concat), ranges(2), 3, true);
 }
 
 #[test]

@@ -4,13 +4,13 @@
 use std::sync::Arc;
 
 use gristmill_common::failure::{Failure, FailureCode, InputPosition};
-use gristmill_common::job::{MapOnly, MapReduce};
+use gristmill_common::job::{MapOnly, MapReduce, PartOrder};
 use gristmill_common::program::JobVisitor;
-use gristmill_common::spec::JobShape;
-use gristmill_common::task::{AttemptReport, AttemptStats};
+use gristmill_common::spec::{JobShape, JobSpec};
+use gristmill_common::task::{AttemptReport, AttemptStats, JobPlan};
 use gristmill_common::time::Clock;
 
-use super::{AnyJob, AttemptContext, EngineTask, map, panics, reduce};
+use super::{AnyJob, AttemptContext, EngineTask, map, panics, reduce, sample};
 
 /// Makes an [`AnyJob`] of the visited job.
 #[derive(Debug, Clone, Copy)]
@@ -40,6 +40,14 @@ impl<J: MapReduce> AnyJob for Reducing<J> {
             EngineTask::Map { split, partitions } => map::run(&self.0, split, partitions, context),
             EngineTask::Reduce { segments } => reduce::run(&self.0, segments, context),
         })
+    }
+
+    fn order(&self) -> PartOrder {
+        J::ORDER
+    }
+
+    fn sample_keys(&self, spec: &JobSpec, plan: &JobPlan) -> Vec<Vec<u8>> {
+        sample::sample_keys(&self.0, spec, plan)
     }
 }
 

@@ -1,8 +1,9 @@
 //! The records that start inside one piece of an object: positional reads into one reused buffer,
-//! handed on as blocks of whole records. Where records begin and end is `common::text`'s rule; this
-//! file finds the bytes.
+//! handed on as blocks of whole records. Where records of text begin and end is `common::text`'s
+//! rule; this file finds the bytes.
 
 use gristmill_common::failure::{Failure, InputPosition};
+use gristmill_common::input::{self, Framing};
 use gristmill_common::size::ByteSize;
 use gristmill_common::task::Piece;
 use gristmill_common::text::LineRule;
@@ -22,18 +23,33 @@ const TAIL_BYTES: u64 = 4 << 10;
 const READ_AHEAD_BYTES: u64 = 8 << 20;
 
 /// A buffer for the blocks of one attempt, kept over its pieces.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(in crate::engine) struct ReadBuffer {
     bytes: Vec<u8>,
+    read_bytes: usize,
+}
+
+impl Default for ReadBuffer {
+    fn default() -> Self {
+        Self::reading(READ_BYTES)
+    }
+}
+
+impl ReadBuffer {
+    /// A buffer into which `read_bytes` are read at once.
+    pub(in crate::engine) fn reading(read_bytes: usize) -> Self {
+        Self { bytes: Vec::new(), read_bytes }
+    }
 }
 
 /// Reads the records that start inside one piece.
 #[derive(Debug)]
 pub(in crate::engine) struct PieceReader<'a, S> {
     piece: &'a Piece,
-    rule: &'a LineRule,
+    framing: Framing<'a>,
     source: &'a S,
     buffer: &'a mut Vec<u8>,
+    read_bytes: usize,
     /// `buffer[..filled]` holds the object's bytes from `base` on; the first `given` are used up.
     base: u64,
     filled: usize,
@@ -61,15 +77,16 @@ impl<'a, S: ReadAt> PieceReader<'a, S> {
     pub(in crate::engine) fn start(
         source: &'a S,
         piece: &'a Piece,
-        rule: &'a LineRule,
+        framing: Framing<'a>,
         max_record: ByteSize,
         buffer: &'a mut ReadBuffer,
     ) -> Result<Self, Failure> {
         let mut reader = Self {
             piece,
-            rule,
+            framing,
             source,
             buffer: &mut buffer.bytes,
+            read_bytes: buffer.read_bytes,
             base: piece.start,
             filled: 0,
             given: 0,
@@ -78,27 +95,30 @@ impl<'a, S: ReadAt> PieceReader<'a, S> {
             done: piece.start >= piece.end,
         };
         if !reader.done {
-            reader.find_start()?;
+            match framing {
+                Framing::Text(rule) => reader.find_start(rule)?,
+                Framing::Length(length) => reader.base = piece.start.next_multiple_of(length as u64),
+            }
         }
         Ok(reader)
     }
 
     /// Moves to the first record that starts at or after the piece's start; `done` if none does
     /// before its end.
-    fn find_start(&mut self) -> Result<(), Failure> {
+    fn find_start(&mut self, rule: &LineRule) -> Result<(), Failure> {
         let Piece { start, end, .. } = *self.piece;
         if start == 0 {
             self.fill(end)?;
-            self.given = self.rule.preamble(&self.buffer[..self.filled]);
+            self.given = rule.preamble(&self.buffer[..self.filled]);
             return Ok(());
         }
-        let behind = self.rule.look_behind() as u64;
+        let behind = rule.look_behind() as u64;
         self.base = start.saturating_sub(behind);
         loop {
             self.fill(end)?;
-            let from = start.saturating_sub(self.base).max(self.look_behind_in_window()) as usize;
+            let from = start.saturating_sub(self.base).max(self.look_behind_in_window(rule)) as usize;
             let limit = self.filled.min((end - self.base) as usize);
-            if let Some(first) = self.rule.first_start(&self.buffer[..limit], from) {
+            if let Some(first) = rule.first_start(&self.buffer[..limit], from) {
                 self.given = first;
                 return Ok(());
             }
@@ -115,8 +135,8 @@ impl<'a, S: ReadAt> PieceReader<'a, S> {
     }
 
     /// The first position in the window that the rule may be asked for.
-    fn look_behind_in_window(&self) -> u64 {
-        if self.base == 0 { 1 } else { self.rule.look_behind() as u64 }
+    fn look_behind_in_window(&self, rule: &LineRule) -> u64 {
+        if self.base == 0 { 1 } else { rule.look_behind() as u64 }
     }
 
     /// The next block; `None` at the end of the piece.
@@ -124,8 +144,49 @@ impl<'a, S: ReadAt> PieceReader<'a, S> {
     /// # Errors
     ///
     /// `INPUT_CHANGED` if the object ends before its planned size, `INPUT_UNREADABLE` if it cannot be
-    /// read, `RECORD_TOO_LARGE` at a record beyond the limit; each with its offset.
+    /// read, `RECORD_TOO_LARGE` at a record beyond the limit, `BAD_RECORD` at a record of fixed length
+    /// that the object's end cuts short; each with its offset.
     pub(in crate::engine) fn next_block(&mut self) -> Result<Option<RawBlock<'_>>, Failure> {
+        match self.framing {
+            Framing::Text(rule) => self.next_lines(rule),
+            Framing::Length(length) => self.next_fixed(length),
+        }
+    }
+
+    /// The next records of `length` bytes. A record belongs to the piece that holds its first byte.
+    fn next_fixed(&mut self, length: usize) -> Result<Option<RawBlock<'_>>, Failure> {
+        let size = self.piece.object.size;
+        let whole_end = size - size % length as u64;
+        let end = self.piece.end.next_multiple_of(length as u64).min(whole_end);
+        while !self.done {
+            let at = self.base + self.given as u64;
+            if at >= end {
+                self.done = true;
+                if whole_end < size && (self.piece.start..self.piece.end).contains(&whole_end) {
+                    let reason = input::cut_short((size - whole_end) as usize, length);
+                    return Err(failures::cut_short(&self.piece.object.uri, whole_end, &reason));
+                }
+                return Ok(None);
+            }
+            let have = (self.filled - self.given).min((end - at) as usize);
+            let whole = have - have % length;
+            if whole > 0 {
+                let from = self.given;
+                self.given += whole;
+                let buffer_bytes = self.buffer.capacity();
+                return Ok(Some(RawBlock { bytes: &self.buffer[from..from + whole], offset: at, buffer_bytes }));
+            }
+            if length as u64 > self.max_record.bytes() {
+                return Err(self.too_large(length, at));
+            }
+            self.compact();
+            self.fill(end)?;
+        }
+        Ok(None)
+    }
+
+    /// The next records that `rule` ends.
+    fn next_lines(&mut self, rule: &LineRule) -> Result<Option<RawBlock<'_>>, Failure> {
         let Piece { end, .. } = *self.piece;
         let size = self.piece.object.size;
         while !self.done {
@@ -137,8 +198,8 @@ impl<'a, S: ReadAt> PieceReader<'a, S> {
                 // The first record start at or after the end belongs to the next piece.
                 let from = (end - self.base) as usize;
                 let window = &self.buffer[..self.filled];
-                let from = from.max(self.given + 1).max(self.look_behind_in_window() as usize);
-                whole = self.rule.first_start(window, from).map(|stop| stop - self.given);
+                let from = from.max(self.given + 1).max(self.look_behind_in_window(rule) as usize);
+                whole = rule.first_start(window, from).map(|stop| stop - self.given);
             }
             if whole.is_none() && read_to >= size {
                 whole = Some(rest.len());
@@ -152,7 +213,7 @@ impl<'a, S: ReadAt> PieceReader<'a, S> {
                     buffer_bytes: self.buffer.capacity(),
                 }));
             }
-            let whole = self.rule.whole_records(rest);
+            let whole = rule.whole_records(rest);
             if whole > 0 {
                 let from = self.given;
                 self.given += whole;
@@ -162,13 +223,18 @@ impl<'a, S: ReadAt> PieceReader<'a, S> {
                 return Ok(Some(RawBlock { bytes, offset: rest_at, buffer_bytes }));
             }
             if rest.len() as u64 > self.max_record.bytes() {
-                let position = InputPosition { object: self.piece.object.uri.to_string(), offset: rest_at };
-                return Err(failures::record_too_large("a record", rest.len(), self.max_record).at(position));
+                return Err(self.too_large(rest.len(), rest_at));
             }
             self.compact();
             self.fill(end)?;
         }
         Ok(None)
+    }
+
+    #[cold]
+    fn too_large(&self, bytes: usize, offset: u64) -> Failure {
+        let position = InputPosition { object: self.piece.object.uri.to_string(), offset };
+        failures::record_too_large("a record", bytes, self.max_record).at(position)
     }
 
     /// Drops the bytes used up.
@@ -183,8 +249,9 @@ impl<'a, S: ReadAt> PieceReader<'a, S> {
     fn fill(&mut self, end: u64) -> Result<(), Failure> {
         let at = self.base + self.filled as u64;
         let size = self.piece.object.size;
-        let until = if at < end { end.saturating_add(TAIL_BYTES) } else { at + READ_BYTES as u64 };
-        let want = until.min(size).saturating_sub(at).min(READ_BYTES as u64) as usize;
+        let most = self.read_bytes as u64;
+        let until = if at < end { end.saturating_add(TAIL_BYTES) } else { at + most };
+        let want = until.min(size).saturating_sub(at).min(most) as usize;
         if want == 0 {
             return Ok(());
         }

@@ -5,6 +5,8 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use gristmill_common::failure::FailureCode;
+use gristmill_common::input::Framing;
 use gristmill_common::naming::Uri;
 use gristmill_common::size::ByteSize;
 use gristmill_common::task::{InputObject, Piece};
@@ -44,7 +46,8 @@ fn digest_in_splits(object: &InMemory, rule: &LineRule, split_size: u64, buffer:
     while start < size {
         let end = if rule.is_splittable() { (start + split_size).min(size) } else { size };
         let piece = Piece { object: Arc::clone(&pinned), start, end };
-        let mut reader = PieceReader::start(object, &piece, rule, ByteSize::mib(4), buffer).expect("readable");
+        let mut reader =
+            PieceReader::start(object, &piece, Framing::Text(rule), ByteSize::mib(4), buffer).expect("readable");
         while let Some(block) = reader.next_block().expect("readable") {
             let mut at = 0;
             while at < block.bytes.len() {
@@ -111,4 +114,48 @@ fn real_files_give_the_expected_records_at_every_split_size() {
             });
         }
     });
+}
+
+/// The records of `length` bytes that a split reader finds, and where one is cut short.
+fn fixed_in_splits(object: &InMemory, length: usize, split_size: u64, read_bytes: usize) -> (Vec<u8>, Vec<u64>) {
+    let size = object.0.len() as u64;
+    let pinned = Arc::new(InputObject { uri: Uri::from_path("/x".as_ref()), size, modified_micros: None, etag: None });
+    let mut buffer = ReadBuffer::reading(read_bytes);
+    let (mut records, mut cut, mut start) = (vec![], vec![], 0);
+    while start < size {
+        let end = (start + split_size).min(size);
+        let piece = Piece { object: Arc::clone(&pinned), start, end };
+        let limit = ByteSize::mib(4);
+        let mut reader =
+            PieceReader::start(object, &piece, Framing::Length(length), limit, &mut buffer).expect("readable");
+        loop {
+            match reader.next_block() {
+                Ok(Some(block)) => {
+                    assert_eq!((block.bytes.len() % length, block.offset), (0, records.len() as u64));
+                    records.extend_from_slice(block.bytes);
+                }
+                Ok(None) => break,
+                Err(failure) => {
+                    assert_eq!(failure.code, FailureCode::BadRecord);
+                    cut.push(failure.position.expect("it names the place").offset);
+                    break;
+                }
+            }
+        }
+        start = end;
+    }
+    (records, cut)
+}
+
+#[test]
+fn records_of_fixed_length_do_not_depend_on_the_cut() {
+    for (size, length) in [(0, 3), (1, 3), (30, 3), (31, 3), (300, 100), (299, 100), (7, 7), (50, 1)] {
+        let object = InMemory((0..size).map(|byte| byte as u8).collect());
+        let whole = size - size % length;
+        let cut = if whole < size { vec![whole as u64] } else { vec![] };
+        for (split_size, read_bytes) in (1..40).map(|split| (split, 8)).chain([(100, 1000), (1000, 1)]) {
+            let seen = fixed_in_splits(&object, length, split_size, read_bytes);
+            assert_eq!(seen, (object.0[..whole].to_vec(), cut.clone()), "{size} by {length} in {split_size}");
+        }
+    }
 }

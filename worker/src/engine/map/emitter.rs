@@ -11,9 +11,9 @@ use gristmill_common::datum::{Datum, Value};
 use gristmill_common::failure::Failure;
 use gristmill_common::job::{Emit, JobError, MapReduce, Result as JobResult};
 use gristmill_common::key::{Key, key_prefix};
-use gristmill_common::partition::EncodedKey;
 use gristmill_common::task::{AttemptStats, SegmentSummary};
 
+use super::partitioner::Partitioner;
 use super::sort_buffer::SortBuffer;
 use super::spills::Spills;
 use super::table::{CombineTable, Entry, Probe};
@@ -32,7 +32,7 @@ type Acc<J> = <<J as MapReduce>::Combine as Combine<<J as MapReduce>::Value>>::A
 
 /// Takes the pairs of one map attempt.
 pub(super) struct Emitter<'a, J: MapReduce> {
-    job: &'a J,
+    partitioner: Partitioner<'a, J>,
     partitions: u32,
     context: &'a AttemptContext<'a>,
     /// Bytes that table or buffer may take besides the read buffer and what records of the largest
@@ -52,11 +52,11 @@ pub(super) struct Emitter<'a, J: MapReduce> {
 }
 
 impl<'a, J: MapReduce> Emitter<'a, J> {
-    pub(super) fn new(job: &'a J, partitions: u32, context: &'a AttemptContext<'a>) -> Self {
+    pub(super) fn new(partitioner: Partitioner<'a, J>, context: &'a AttemptContext<'a>) -> Self {
         let room = context.spec.attempt_bytes.as_usize() / 4 * 3;
         Self {
-            job,
-            partitions,
+            partitions: partitioner.partitions(),
+            partitioner,
             context,
             room,
             read_buffer: 0,
@@ -185,9 +185,7 @@ impl<'a, J: MapReduce> Emitter<'a, J> {
         if !self.buffer.fits(size, self.limit()) {
             self.spill()?;
         }
-        let partition = self.job.partition(EncodedKey::new(key), self.partitions);
-        assert!(partition < self.partitions, "the job's partitioner gave {partition} of {}", self.partitions);
-        self.buffer.push(partition, key, value);
+        self.buffer.push(self.partitioner.of(key), key, value);
         Ok(())
     }
 
@@ -234,9 +232,7 @@ impl<'a, J: MapReduce> Emitter<'a, J> {
             .positions()
             .map(|at| {
                 let key = table.key(at, &mut room);
-                let partition = self.job.partition(EncodedKey::new(key), self.partitions);
-                assert!(partition < self.partitions, "the job's partitioner gave {partition} of {}", self.partitions);
-                (partition, key_prefix(key), at)
+                (self.partitioner.of(key), key_prefix(key), at)
             })
             .collect();
         order.sort_unstable_by(|a, b| {
@@ -330,6 +326,8 @@ impl<J: MapReduce> Emit<J::Key, J::Value> for Emitter<'_, J> {
         };
         let result = if J::Combine::ACTIVE {
             self.combine(encoded, value)
+        } else if let Some(value) = <J::Value as Value>::as_encoded(&value) {
+            self.keep(encoded, value)
         } else {
             let mut value_bytes = std::mem::take(&mut self.value);
             value_bytes.clear();

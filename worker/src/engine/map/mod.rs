@@ -2,6 +2,7 @@
 //! buffer, full ones to spills, and all of it to one map output.
 
 mod emitter;
+mod partitioner;
 mod sort_buffer;
 mod spills;
 mod table;
@@ -16,6 +17,7 @@ use gristmill_common::pinned::{check_pinned, open_pinned};
 use gristmill_common::task::{AttemptOutput, AttemptReport, AttemptStats, Split};
 
 use self::emitter::Emitter;
+use self::partitioner::Partitioner;
 use super::input::{PieceReader, ReadBuffer};
 use super::output::{PartSink, PartWriter};
 use super::{AttemptContext, failures};
@@ -27,7 +29,8 @@ pub(super) fn run<J: MapReduce>(
     partitions: u32,
     context: &AttemptContext<'_>,
 ) -> Result<AttemptReport, Failure> {
-    let mut emitter = Emitter::new(job, partitions, context);
+    let partitioner = Partitioner::new(job, partitions, context)?;
+    let mut emitter = Emitter::new(partitioner, context);
     let mut stats = AttemptStats::default();
     for_each_block::<J::Input>(split, context, &mut stats, |block, buffer_bytes| {
         let result = job.map_block(block, &mut emitter);
@@ -81,7 +84,8 @@ fn for_each_block<I: Input>(
         let max_record = context.spec.max_record_bytes();
         let at_start = |failure: Failure| failure.at(InputPosition { object: object.clone(), offset: piece.start });
         let file = open_pinned(&piece.object).map_err(at_start)?;
-        let mut reader = PieceReader::start(&file, piece, &context.spec.line_rule, max_record, &mut buffer)?;
+        let mut reader =
+            PieceReader::start(&file, piece, I::framing(&context.spec.line_rule), max_record, &mut buffer)?;
         let mut first = piece.start == 0;
         while let Some(raw) = reader.next_block()? {
             if context.cancelled.load(Ordering::Relaxed) {

@@ -20,16 +20,17 @@ pub(in super::super) struct RecordRef<'a> {
     pub(in super::super) value: &'a [u8],
 }
 
-/// Collects records and closes them into blocks.
+/// Packs records into blocks at the end of a buffer, in place: an uncompressed record is copied once.
 #[derive(Debug)]
-pub(in super::super) struct BlockBuffer {
-    raw: Vec<u8>,
+pub(super) struct BlockPacker {
+    /// Where the open block's records begin in the buffer, if there are any.
+    body: usize,
     records: u32,
     packed: Vec<u8>,
     compression: Compression,
 }
 
-/// What [`BlockBuffer::close`] wrote.
+/// What [`BlockPacker::close`] wrote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ClosedBlock {
     /// Bytes with the header.
@@ -40,67 +41,77 @@ pub(super) struct ClosedBlock {
     pub(super) raw_hash: u64,
 }
 
-impl BlockBuffer {
-    pub(in super::super) fn new(compression: Compression) -> Self {
-        Self { raw: Vec::with_capacity(BLOCK_BYTES + 1024), records: 0, packed: Vec::new(), compression }
+impl BlockPacker {
+    pub(super) fn new(compression: Compression) -> Self {
+        Self { body: 0, records: 0, packed: Vec::new(), compression }
     }
 
     /// Whether a record with this many bytes belongs into the next block.
     #[inline]
-    pub(super) fn is_full_for(&self, record_bytes: usize) -> bool {
-        self.records > 0 && self.raw.len() + record_bytes > BLOCK_BYTES
+    pub(super) fn is_full_for(&self, record_bytes: usize, out: &[u8]) -> bool {
+        self.records > 0 && out.len() - self.body + record_bytes > BLOCK_BYTES
+    }
+
+    /// Counts a record that is about to be appended to `out`.
+    #[inline]
+    fn begin_record(&mut self, out: &mut Vec<u8>) {
+        if self.records == 0 {
+            out.extend_from_slice(&[0; HEADER_BYTES]);
+            self.body = out.len();
+        }
+        self.records += 1;
     }
 
     /// Adds a record whose lengths are already in front of it.
     #[inline]
-    pub(super) fn push_framed(&mut self, record: &[u8]) {
-        self.raw.extend_from_slice(record);
-        self.records += 1;
+    pub(super) fn push_framed(&mut self, record: &[u8], out: &mut Vec<u8>) {
+        self.begin_record(out);
+        out.extend_from_slice(record);
     }
 
     /// Adds a record.
     #[inline]
-    pub(super) fn push(&mut self, record: RecordRef<'_>) {
-        push_varint(record.key.len() as u32, &mut self.raw);
-        push_varint(record.value.len() as u32, &mut self.raw);
-        self.raw.extend_from_slice(record.key);
-        self.raw.extend_from_slice(record.value);
-        self.records += 1;
+    pub(super) fn push(&mut self, record: RecordRef<'_>, out: &mut Vec<u8>) {
+        self.begin_record(out);
+        push_varint(record.key.len() as u32, out);
+        push_varint(record.value.len() as u32, out);
+        out.extend_from_slice(record.key);
+        out.extend_from_slice(record.value);
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.records == 0
     }
 
-    /// Appends the block to `out` and starts a new one.
+    /// Closes the block at the end of `out`; the next record begins a new one.
     pub(super) fn close(&mut self, out: &mut Vec<u8>) -> ClosedBlock {
-        let raw_hash = xxh3_64(&self.raw);
-        let mut codec = CODEC_RAW;
+        let raw = out.len() - self.body;
+        let raw_hash = xxh3_64(&out[self.body..]);
+        let (mut codec, mut payload_hash) = (CODEC_RAW, raw_hash);
         if self.compression == Compression::Lz4 {
-            self.packed.resize(lz4_flex::block::get_maximum_output_size(self.raw.len()), 0);
-            let packed = lz4_flex::block::compress_into(&self.raw, &mut self.packed)
+            self.packed.resize(lz4_flex::block::get_maximum_output_size(raw), 0);
+            let packed = lz4_flex::block::compress_into(&out[self.body..], &mut self.packed)
                 .expect("the buffer has the size that LZ4 asks for");
-            self.packed.truncate(packed);
-            if packed <= self.raw.len() - self.raw.len() / 8 {
+            if packed <= raw - raw / 8 {
                 codec = CODEC_LZ4;
+                out.truncate(self.body);
+                out.extend_from_slice(&self.packed[..packed]);
+                payload_hash = xxh3_64(&self.packed[..packed]);
             }
         }
-        let payload = if codec == CODEC_LZ4 { &self.packed } else { &self.raw };
-        let fields = [payload.len() as u32, self.raw.len() as u32, self.records, codec];
-        let mut header = [0; HEADER_BYTES];
+        let stored = out.len() - self.body;
+        let fields = [stored as u32, raw as u32, self.records, codec];
+        let header = &mut out[self.body - HEADER_BYTES..self.body];
         for (place, field) in header.chunks_exact_mut(4).zip(fields) {
             place.copy_from_slice(&field.to_le_bytes());
         }
-        header[16..].copy_from_slice(&checksum(fields, payload).to_le_bytes());
-        out.extend_from_slice(&header);
-        out.extend_from_slice(payload);
+        header[16..].copy_from_slice(&checksum(fields, payload_hash).to_le_bytes());
         let closed = ClosedBlock {
-            bytes: (HEADER_BYTES + payload.len()) as u64,
-            raw: self.raw.len() as u64,
+            bytes: (HEADER_BYTES + stored) as u64,
+            raw: raw as u64,
             records: u64::from(self.records),
             raw_hash,
         };
-        self.raw.clear();
         self.records = 0;
         closed
     }
@@ -137,7 +148,7 @@ impl BlockHeader {
     ///
     /// What is wrong with the block.
     pub(super) fn open(&self, payload: &mut Vec<u8>, raw: &mut Vec<u8>) -> Result<(), &'static str> {
-        if checksum(self.fields, payload) != self.checksum {
+        if checksum(self.fields, xxh3_64(payload)) != self.checksum {
             return Err("a block's checksum does not match");
         }
         match self.fields[3] {
@@ -157,10 +168,12 @@ impl BlockHeader {
     }
 }
 
-fn checksum(fields: [u32; 4], payload: &[u8]) -> u64 {
+/// The payload's hash bound to the fields, so that an uncompressed block is hashed once for checksum
+/// and content.
+fn checksum(fields: [u32; 4], payload_hash: u64) -> u64 {
     let low = u64::from(fields[0]) | u64::from(fields[1]) << 32;
     let high = u64::from(fields[2]) | u64::from(fields[3]) << 32;
-    xxh3_64_with_seed(payload, low ^ high.rotate_left(17))
+    xxh3_64_with_seed(&payload_hash.to_le_bytes(), low ^ high.rotate_left(17))
 }
 
 /// The record at `*at` of a block's raw bytes, and moves `*at` past it; `None` at a malformed one.

@@ -10,7 +10,7 @@ use gristmill_common::codec::VALUE_FORMAT;
 use gristmill_common::task::SegmentSummary;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::block::{BlockBuffer, RecordRef};
+use super::block::{BlockPacker, RecordRef};
 use super::{SegmentError, push_varint};
 use crate::engine::Compression;
 
@@ -52,7 +52,7 @@ impl SegmentRange {
 #[derive(Debug)]
 pub(in super::super) struct SegmentWriter {
     file: Arc<File>,
-    block: BlockBuffer,
+    block: BlockPacker,
     pending: Vec<u8>,
     written: u64,
     index: Vec<SegmentRange>,
@@ -69,7 +69,7 @@ impl SegmentWriter {
         pending.extend_from_slice(&[VALUE_FORMAT, 0]);
         pending.extend_from_slice(&partitions.to_le_bytes());
         let index = Vec::with_capacity(partitions as usize);
-        Self { file, block: BlockBuffer::new(compression), pending, written: at, index, partitions }
+        Self { file, block: BlockPacker::new(compression), pending, written: at, index, partitions }
     }
 
     /// Begins the next partition's segment.
@@ -91,10 +91,10 @@ impl SegmentWriter {
     /// If the file cannot be written.
     #[inline]
     pub(in super::super) fn push(&mut self, record: RecordRef<'_>) -> io::Result<()> {
-        if self.block.is_full_for(record.key.len() + record.value.len() + 10) {
+        if self.block.is_full_for(record.key.len() + record.value.len() + 10, &self.pending) {
             self.close_block()?;
         }
-        self.block.push(record);
+        self.block.push(record, &mut self.pending);
         Ok(())
     }
 
@@ -106,10 +106,10 @@ impl SegmentWriter {
     #[inline]
     pub(in super::super) fn push_framed(&mut self, record: &[u8], lengths: usize) -> io::Result<()> {
         // The same bound as in `push`, so that blocks are cut alike however records come.
-        if self.block.is_full_for(record.len() - lengths + 10) {
+        if self.block.is_full_for(record.len() - lengths + 10, &self.pending) {
             self.close_block()?;
         }
-        self.block.push_framed(record);
+        self.block.push_framed(record, &mut self.pending);
         Ok(())
     }
 

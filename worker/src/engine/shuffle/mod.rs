@@ -11,7 +11,7 @@
 //! ```
 //!
 //! Integers are little endian. `codec` is 0 (as is) or 1 (LZ4 block). A block's checksum is XXH3-64
-//! of its payload as stored, seeded with the four fields before it; the trailer's is XXH3-64 of the
+//! of the payload's own XXH3-64 as eight bytes, seeded with the four fields before it; the trailer's is XXH3-64 of the
 //! index, seeded with the index's offset. A record never spans blocks; a block holds about
 //! [`BLOCK_BYTES`], or one larger record. Records of a segment are sorted by key and, among equal
 //! keys, by emission. A segment is a run of whole blocks, so it can be moved without being read.

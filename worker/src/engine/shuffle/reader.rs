@@ -72,7 +72,7 @@ impl SegmentCursor {
         &self.raw[self.key.1 as usize..self.value_end as usize]
     }
 
-    /// The first bytes of the key as a number.
+    /// The first bytes of the key as a number; the greatest number at the end.
     #[inline]
     pub(in super::super) fn prefix(&self) -> u64 {
         self.prefix
@@ -88,6 +88,7 @@ impl SegmentCursor {
         if self.value_end as usize == self.raw.len() {
             if self.next == self.end {
                 self.exhausted = true;
+                self.prefix = u64::MAX;
                 return Ok(());
             }
             self.load_block()?;
