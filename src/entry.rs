@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use clap::ArgMatches;
 use gristmill_common::job::{MapOnly, MapReduce};
-use gristmill_common::program::{JobVisitor as _, OptionError, Program};
+use gristmill_common::program::{InputSample, JobVisitor as _, OptionError, Program};
 use gristmill_common::spec::JobSpec;
-use gristmill_jobs::{Distinct, Grep, InvertedIndex, SortLines, TeraSort, WordCount};
+use gristmill_jobs::{Distinct, Grep, GroupBy, InvertedIndex, Join, SortLines, TeraSort, Top, WordCount};
 use gristmill_worker::engine::{AnyJob, IntoAnyJob, JobSource};
 use serde_json::{Map, Value};
 
@@ -52,6 +52,9 @@ pub fn ready_made_jobs() -> Vec<JobEntry> {
         job_with_options::<SortLines>("sort-lines"),
         job_with_options::<TeraSort>("tera-sort"),
         job_with_options::<gristmill_jobs::Copy>("copy"),
+        job_with_options::<GroupBy>("group-by"),
+        job_with_options::<Join>("join"),
+        job_with_options::<Top>("top"),
     ]
 }
 
@@ -88,6 +91,22 @@ impl JobEntry {
         self.program.options(matches)
     }
 
+    /// What the options ask for before the job is planned.
+    pub(crate) fn wishes(&self, options: &Value) -> Result<Wishes, OptionError> {
+        self.program.wishes(options)
+    }
+
+    /// Shows the inputs to the job; gives its options as they are then, and which of its side inputs,
+    /// by role, map tasks read.
+    pub(crate) fn look(
+        &self,
+        options: &Value,
+        spec: &JobSpec,
+        inputs: &[InputSample],
+    ) -> Result<(Value, Vec<u32>), OptionError> {
+        self.program.look(options, spec, inputs)
+    }
+
     /// The job with these options.
     pub(crate) fn build(&self, options: &Value) -> Result<Arc<dyn AnyJob>, OptionError> {
         self.program.build(options)
@@ -98,6 +117,17 @@ impl fmt::Debug for JobEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("JobEntry").field("name", &self.name).finish_non_exhaustive()
     }
+}
+
+/// What a job's options ask for before the job is planned.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Wishes {
+    /// The arguments that name each side input, from role 1 on.
+    pub(crate) side_inputs: Vec<Vec<String>>,
+    /// Whether the job wants to look at its inputs.
+    pub(crate) looks: bool,
+    /// Reduce tasks unless others are asked for.
+    pub(crate) reducers: Option<u32>,
 }
 
 /// Why options of a command line make no job spec.
@@ -155,6 +185,8 @@ impl JobSource for JobTable {
 trait AnyProgram: Send + Sync {
     fn augment(&self, command: clap::Command) -> clap::Command;
     fn options(&self, matches: &ArgMatches) -> Result<Value, ReadOptionsError>;
+    fn wishes(&self, options: &Value) -> Result<Wishes, OptionError>;
+    fn look(&self, options: &Value, spec: &JobSpec, inputs: &[InputSample]) -> Result<(Value, Vec<u32>), OptionError>;
     fn build(&self, options: &Value) -> Result<Arc<dyn AnyJob>, OptionError>;
 }
 
@@ -167,6 +199,19 @@ impl AnyProgram for Fixed {
 
     fn options(&self, _matches: &ArgMatches) -> Result<Value, ReadOptionsError> {
         Ok(Value::Object(Map::new()))
+    }
+
+    fn wishes(&self, _options: &Value) -> Result<Wishes, OptionError> {
+        Ok(Wishes::default())
+    }
+
+    fn look(
+        &self,
+        options: &Value,
+        _spec: &JobSpec,
+        _inputs: &[InputSample],
+    ) -> Result<(Value, Vec<u32>), OptionError> {
+        Ok((options.clone(), Vec::new()))
     }
 
     fn build(&self, _options: &Value) -> Result<Arc<dyn AnyJob>, OptionError> {
@@ -185,9 +230,29 @@ impl<P: Program> AnyProgram for WithOptions<P> {
         Ok(serde_json::to_value(P::from_arg_matches(matches)?)?)
     }
 
-    fn build(&self, options: &Value) -> Result<Arc<dyn AnyJob>, OptionError> {
-        let program = P::deserialize(options)
-            .map_err(|error| OptionError::new(format!("the options do not fit this build of the job: {error}")))?;
-        program.visit(IntoAnyJob)
+    fn wishes(&self, options: &Value) -> Result<Wishes, OptionError> {
+        let program = program::<P>(options)?;
+        Ok(Wishes {
+            side_inputs: program.side_inputs(),
+            looks: program.looks_at_inputs(),
+            reducers: program.reducers(),
+        })
     }
+
+    fn look(&self, options: &Value, spec: &JobSpec, inputs: &[InputSample]) -> Result<(Value, Vec<u32>), OptionError> {
+        let mut program = program::<P>(options)?;
+        program.look(spec, inputs)?;
+        let mapped = (1..).take(program.side_inputs().len()).filter(|&role| program.maps_side_input(role)).collect();
+        let options = serde_json::to_value(program).map_err(|error| OptionError::new(error.to_string()))?;
+        Ok((options, mapped))
+    }
+
+    fn build(&self, options: &Value) -> Result<Arc<dyn AnyJob>, OptionError> {
+        program::<P>(options)?.visit(IntoAnyJob)
+    }
+}
+
+fn program<P: Program>(options: &Value) -> Result<P, OptionError> {
+    P::deserialize(options)
+        .map_err(|error| OptionError::new(format!("the options do not fit this build of the job: {error}")))
 }

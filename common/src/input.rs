@@ -13,6 +13,9 @@ pub struct Provenance<'a> {
     pub object: &'a str,
     /// Byte offset of the record's first byte in the object.
     pub offset: u64,
+    /// Which input of the job the object belongs to: 0 is what the job was told to read, 1 and on are
+    /// the side inputs that the job's own options name.
+    pub role: u32,
 }
 
 /// A record that is not what the job's input type says.
@@ -161,6 +164,7 @@ pub struct Block<'a, I> {
     start: Provenance<'a>,
     position: &'a AtomicU64,
     records: u64,
+    first: bool,
     input: PhantomData<fn() -> I>,
 }
 
@@ -168,7 +172,45 @@ impl<'a, I: Input> Block<'a, I> {
     /// A block over `bytes`, whose first record starts at `start`; `position` follows the records.
     pub fn new(bytes: &'a [u8], rule: &'a LineRule, start: Provenance<'a>, position: &'a AtomicU64) -> Self {
         position.store(start.offset, Ordering::Relaxed);
-        Self { bytes, at: 0, rule, start, position, records: 0, input: PhantomData }
+        Self { bytes, at: 0, rule, start, position, records: 0, first: false, input: PhantomData }
+    }
+
+    /// Says that the object's first record is this block's first.
+    #[must_use]
+    pub fn beginning_object(mut self) -> Self {
+        self.first = true;
+        self
+    }
+
+    /// Whether the next record is the first of its object: where a table has its header.
+    pub fn is_at_beginning(&self) -> bool {
+        self.first && self.at == 0
+    }
+
+    /// Where the next record is.
+    pub fn provenance(&self) -> Provenance<'a> {
+        Provenance { offset: self.start.offset + self.at as u64, ..self.start }
+    }
+
+    /// The bytes of the next record as the rule gives them, not yet decoded, passed as
+    /// [`next_record`](Self::next_record) would.
+    #[inline]
+    pub fn next_raw(&mut self) -> Option<&'a [u8]> {
+        if self.at >= self.bytes.len() {
+            return None;
+        }
+        let span = I::framing(self.rule).record_at(self.bytes, self.at);
+        let record = &self.bytes[self.at..span.end];
+        self.position.store(self.start.offset + self.at as u64, Ordering::Relaxed);
+        self.at = span.next;
+        self.records += 1;
+        Some(record)
+    }
+
+    /// Says which record of [`rest`](Self::rest) is in hand, by the place of its first byte there. For
+    /// maps that scan a whole block, before they give up.
+    pub fn point_at(&self, place: usize) {
+        self.position.store(self.start.offset + (self.at + place) as u64, Ordering::Relaxed);
     }
 
     /// The next record; `None` after the last one.
@@ -178,17 +220,9 @@ impl<'a, I: Input> Block<'a, I> {
     /// If its bytes are no record of this type.
     #[inline]
     pub fn next_record(&mut self) -> Option<Result<I::Record<'a>, RecordError>> {
-        if self.at >= self.bytes.len() {
-            return None;
-        }
-        let bytes = self.bytes;
-        let span = I::framing(self.rule).record_at(bytes, self.at);
-        let offset = self.start.offset + self.at as u64;
-        self.position.store(offset, Ordering::Relaxed);
-        let record = I::decode(&bytes[self.at..span.end], Provenance { object: self.start.object, offset });
-        self.at = span.next;
-        self.records += 1;
-        Some(record)
+        let from = self.provenance();
+        let bytes = self.next_raw()?;
+        Some(I::decode(bytes, from))
     }
 
     /// All bytes from the record in hand on, with their line ends, for maps that scan a whole block
@@ -238,7 +272,7 @@ mod tests {
     #[test]
     fn blocks_follow_their_position() {
         let position = AtomicU64::new(0);
-        let start = Provenance { object: "a.txt", offset: 100 };
+        let start = Provenance { object: "a.txt", offset: 100, role: 0 };
         let mut block: Block<'_, Located<Utf8Lines>> =
             Block::new(b"one\ntwo\r\n\xff\n", &LineRule::Lf, start, &position);
         let (from, record) = block.next_record().expect("first").expect("UTF-8");
@@ -254,7 +288,7 @@ mod tests {
     #[test]
     fn records_of_fixed_length_follow_no_line_rule() {
         let position = AtomicU64::new(0);
-        let start = Provenance { object: "a.dat", offset: 30 };
+        let start = Provenance { object: "a.dat", offset: 30, role: 0 };
         let new = || Block::<'_, Located<FixedLength<3>>>::new(b"a\nb\n\n\nxy", &LineRule::Lf, start, &position);
         let mut block = new();
         let (from, record) = block.next_record().expect("first").expect("whole");
@@ -278,7 +312,7 @@ mod tests {
             (LineRule::Any, "a\rb\r\nc\n\n", 4),
             (LineRule::Lf, "", 0),
         ] {
-            let start = Provenance { object: "a", offset: 0 };
+            let start = Provenance { object: "a", offset: 0, role: 0 };
             let mut block: Block<'_, Lines> = Block::new(bytes.as_bytes(), &rule, start, &position);
             block.skip_to_end();
             assert_eq!((block.records_read(), block.rest()), (records, b"".as_slice()), "{bytes:?}");

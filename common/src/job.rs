@@ -327,6 +327,11 @@ pub trait MapReduce: Send + Sync + 'static {
     fn partition(&self, key: EncodedKey<'_>, partitions: u32) -> u32 {
         key.hash_partition(partitions)
     }
+
+    /// Appends what every part begins with, such as a line of column names; by default nothing.
+    fn begin_part(&self, part: &mut Vec<u8>) {
+        let _ = part;
+    }
 }
 
 /// A job without reduce: each map task writes one part, records in input order.
@@ -362,6 +367,11 @@ pub trait MapOnly: Send + Sync + 'static {
             self.map(record?, out)?;
         }
         Ok(())
+    }
+
+    /// Appends what every part begins with, such as a line of column names; by default nothing.
+    fn begin_part(&self, part: &mut Vec<u8>) {
+        let _ = part;
     }
 }
 

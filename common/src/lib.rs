@@ -39,10 +39,10 @@ pub mod wire;
 pub mod prelude {
     pub use crate::combine::{Combine, First, FoldError, Max, Min, NoCombine, Sum};
     pub use crate::datum::{Datum, Maybe, Pair, Triple, Value};
-    pub use crate::input::{Block, FixedLength, Input, Lines, Located, Provenance, Utf8Lines};
+    pub use crate::input::{Block, FixedLength, Input, Lines, Located, Provenance, RecordError, Utf8Lines};
     pub use crate::job::{Emit, JobError, MapOnly, MapReduce, PartOrder, Result, Sink, Values, words};
     pub use crate::key::Key;
     pub use crate::output::{Output, Raw, Text, TextField};
     pub use crate::partition::EncodedKey;
-    pub use crate::program::{JobVisitor, OptionError, Program};
+    pub use crate::program::{InputSample, JobVisitor, OptionError, Program};
 }

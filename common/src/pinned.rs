@@ -2,7 +2,7 @@
 //! what lies between two checks is the reader's business.
 
 use std::fs::{self, File, Metadata};
-use std::io;
+use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 
 use crate::failure::{Disposition, Failure, FailureCode};
@@ -42,6 +42,19 @@ pub fn open_pinned(object: &InputObject) -> Result<File, Failure> {
 pub fn check_pinned(object: &InputObject, file: &File) -> Result<(), Failure> {
     let metadata = file.metadata().map_err(|error| unreadable(object, &error))?;
     check_metadata(object, &metadata)
+}
+
+/// Reads a whole local object, which must be what was planned before and after.
+///
+/// # Errors
+///
+/// As [`open_pinned`].
+pub fn read_pinned(object: &InputObject) -> Result<Vec<u8>, Failure> {
+    let mut file = open_pinned(object)?;
+    let mut bytes = Vec::with_capacity(usize::try_from(object.size).unwrap_or(0));
+    file.read_to_end(&mut bytes).map_err(|error| unreadable(object, &error))?;
+    check_pinned(object, &file)?;
+    Ok(bytes)
 }
 
 /// A file's modification time in microseconds since 1970, as pins hold it.
@@ -104,6 +117,7 @@ mod tests {
         fs::write(&path, "one\n").expect("written");
         let object = pin(&path);
         assert_eq!(code(open_pinned(&object)), Ok(()));
+        assert_eq!(read_pinned(&object).expect("as planned"), b"one\n");
 
         let file = File::options().append(true).open(&path).expect("opens");
         (&file).write_all(b"two\n").expect("written");

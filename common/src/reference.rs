@@ -26,6 +26,34 @@ pub struct ReferenceInput<'a> {
     pub partitions: u32,
 }
 
+/// What to run, with objects of side inputs: they come before the others, as in a plan.
+#[derive(Debug, Clone, Copy)]
+pub struct SidedInput<'a> {
+    /// The job's input.
+    pub input: ReferenceInput<'a>,
+    /// Role, name and content of each object of a side input, in order.
+    pub side: &'a [(u32, &'a str, &'a [u8])],
+}
+
+impl<'a> SidedInput<'a> {
+    fn objects(&self) -> impl Iterator<Item = (u32, &'a str, &'a [u8])> {
+        self.side.iter().copied().chain(self.input.objects.iter().map(|&(name, bytes)| (0, name, bytes)))
+    }
+}
+
+/// Runs the visited job over the inputs.
+impl JobVisitor for SidedInput<'_> {
+    type Output = Result<ReferenceOutput>;
+
+    fn map_reduce<J: MapReduce>(self, job: J) -> Result<ReferenceOutput> {
+        run_sided(&job, &self)
+    }
+
+    fn map_only<J: MapOnly>(self, job: J) -> Result<ReferenceOutput> {
+        run_map_only(&job, &self.input)
+    }
+}
+
 /// What a job must give.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ReferenceOutput {
@@ -54,15 +82,22 @@ impl JobVisitor for ReferenceInput<'_> {
 ///
 /// The first error of user code.
 pub fn run_map_reduce<J: MapReduce>(job: &J, input: &ReferenceInput<'_>) -> Result<ReferenceOutput> {
+    run_sided(job, &SidedInput { input: *input, side: &[] })
+}
+
+fn run_sided<J: MapReduce>(job: &J, sided: &SidedInput<'_>) -> Result<ReferenceOutput> {
+    let input = &sided.input;
     let mut groups =
         Groups::<J> { values: BTreeMap::new(), counters: Counters::default(), job: std::marker::PhantomData };
-    for (object, bytes) in input.objects {
+    for (role, object, bytes) in sided.objects() {
         let position = AtomicU64::new(0);
         let start = J::Input::framing(input.rule).preamble(bytes);
-        let from = Provenance { object, offset: start as u64 };
-        job.map_block(&mut Block::new(&bytes[start..], input.rule, from, &position), &mut groups)?;
+        let from = Provenance { object, offset: start as u64, role };
+        let mut block = Block::new(&bytes[start..], input.rule, from, &position).beginning_object();
+        job.map_block(&mut block, &mut groups)?;
     }
     let mut output = ReferenceOutput { parts: vec![vec![]; input.partitions as usize], counters: groups.counters };
+    output.parts.iter_mut().for_each(|part| job.begin_part(part));
     let arena = KeyArena::new();
     for (key, values) in &groups.values {
         let partition = match J::ORDER {
@@ -92,16 +127,18 @@ pub fn run_map_reduce<J: MapReduce>(job: &J, input: &ReferenceInput<'_>) -> Resu
 /// The first error of user code.
 pub fn run_map_only<J: MapOnly>(job: &J, input: &ReferenceInput<'_>) -> Result<ReferenceOutput> {
     let mut output = ReferenceOutput { parts: vec![vec![]], counters: Counters::default() };
+    job.begin_part(&mut output.parts[0]);
     for (object, bytes) in input.objects {
         let position = AtomicU64::new(0);
         let start = J::Input::framing(input.rule).preamble(bytes);
-        let from = Provenance { object, offset: start as u64 };
+        let from = Provenance { object, offset: start as u64, role: 0 };
         let mut sink = PartSink::<J::Output> {
             part: &mut output.parts[0],
             counters: &mut output.counters,
             output: std::marker::PhantomData,
         };
-        job.map_block(&mut Block::new(&bytes[start..], input.rule, from, &position), &mut sink)?;
+        let mut block = Block::new(&bytes[start..], input.rule, from, &position).beginning_object();
+        job.map_block(&mut block, &mut sink)?;
     }
     Ok(output)
 }

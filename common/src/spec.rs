@@ -2,6 +2,8 @@
 //! it. A spec holds everything that the output may depend on; nothing here depends on threads,
 //! slots or machines.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::naming::Uri;
@@ -36,6 +38,18 @@ pub enum JobShape {
     MapOnly,
 }
 
+/// An input that a job's own options name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SideInput {
+    /// Which input of the job it is, from 1 on.
+    pub role: u32,
+    /// The object, folder or glob, absolute.
+    pub uri: Uri,
+    /// Whether map tasks read it, as they read the job's input; if not, the job's code reads it by
+    /// itself and it is named here only so that no output overlaps it.
+    pub mapped: bool,
+}
+
 /// The request of one job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobSpec {
@@ -47,6 +61,9 @@ pub struct JobSpec {
     pub shape: JobShape,
     /// What to read, in order: URIs of objects, folders or globs, absolute.
     pub inputs: Vec<Uri>,
+    /// What else the job reads because its own options say so.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub side_inputs: Vec<SideInput>,
     /// Where the output goes: the URI of a folder, absolute.
     pub output: Uri,
     /// Whether an existing output is replaced on success.
@@ -136,6 +153,7 @@ impl JobSpec {
             options: serde_json::Value::Object(serde_json::Map::new()),
             shape,
             inputs,
+            side_inputs: Vec::new(),
             output,
             overwrite: false,
             reducers: None,
@@ -147,6 +165,20 @@ impl JobSpec {
             fsync: false,
             partitioning: Partitioning::default(),
         }
+    }
+
+    /// Everything the job reads: its inputs, then its side inputs.
+    pub fn all_inputs(&self) -> impl Iterator<Item = &Uri> {
+        self.inputs.iter().chain(self.side_inputs.iter().map(|side| &side.uri))
+    }
+
+    /// The roles of side inputs that map tasks read, ascending, and what each consists of.
+    pub fn mapped_side_inputs(&self) -> BTreeMap<u32, Vec<Uri>> {
+        let mut roles: BTreeMap<u32, Vec<Uri>> = BTreeMap::new();
+        for side in self.side_inputs.iter().filter(|side| side.mapped) {
+            roles.entry(side.role).or_default().push(side.uri.clone());
+        }
+        roles
     }
 
     /// The largest record, key or value an attempt takes.

@@ -38,6 +38,9 @@ pub struct Piece {
 pub struct Split {
     /// The pieces in canonical order.
     pub pieces: Vec<Piece>,
+    /// Which input of the job they belong to, as in [`Provenance`](crate::input::Provenance).
+    #[serde(default)]
+    pub role: u32,
 }
 
 impl Split {

@@ -7,16 +7,17 @@ use std::sync::Arc;
 use clap::{ArgMatches, FromArgMatches as _};
 use gristmill_common::job::PartOrder;
 use gristmill_common::naming::{ParseUriError, Uri};
+use gristmill_common::program::{InputSample, OptionError};
 use gristmill_common::size::ByteSize;
-use gristmill_common::spec::{self, JobShape, JobSpec};
-use gristmill_common::storage::{InputError, expand_list_files};
+use gristmill_common::spec::{self, JobShape, JobSpec, SideInput};
+use gristmill_common::storage::{InputError, expand_list_files, list_inputs, sample_input};
 use gristmill_common::text::{Delimiter, LineRule};
 use gristmill_master::runtime::{SubmitError, list_and_plan};
 use gristmill_worker::engine::{AnyJob, range_partitioning};
 
 use super::error::{CliError, Exit};
 use super::settings::Settings;
-use super::{Context, usage_error};
+use super::{Context, rejection, usage_error};
 use crate::entry::{JobEntry, ReadOptionsError};
 
 /// Flags of `run`, `submit` and `explain`; they may stand before or after the job's name.
@@ -95,14 +96,32 @@ impl JobRequest {
             ReadOptionsError::Usage(error) => usage_error(&error),
             ReadOptionsError::Serialize(_) => CliError::usage("the job's options cannot be sent").because(&error),
         })?;
-        let job = entry.build(&options).map_err(|error| CliError::usage(error.message))?;
+        let bad_options = |error: OptionError| CliError::usage(error.message);
+        let wishes = entry.wishes(&options).map_err(bad_options)?;
+        if !wishes.looks {
+            // Nothing else can change the options: what is wrong with them comes first.
+            entry.build(&options).map_err(bad_options)?;
+        }
         let memory = args.memory.or_else(|| context.settings.get("memory"));
-        let mut spec = args.spec(entry.name(), job.shape(), &context.settings, &context.current_dir)?;
-        spec.options = options;
+        let mut spec = args.spec(entry.name(), &context.settings, &context.current_dir)?;
         if let Some(budget) = memory {
             spec.attempt_bytes = spec::attempt_bytes_for(budget).map_err(|error| CliError::usage(error.to_string()))?;
         }
         spec.validate().map_err(|error| CliError::usage(error.to_string()))?;
+        spec.side_inputs = side_inputs(&wishes.side_inputs, &context.current_dir)?;
+        let samples = if wishes.looks { samples(&spec)? } else { Vec::new() };
+        let (options, mapped) = entry.look(&options, &spec, &samples).map_err(bad_options)?;
+        spec.side_inputs.iter_mut().for_each(|side| side.mapped = mapped.contains(&side.role));
+        let job = entry.build(&options).map_err(bad_options)?;
+        spec.options = options;
+        spec.shape = job.shape();
+        if spec.shape == JobShape::MapOnly && spec.reducers.is_some() {
+            return Err(CliError::usage(format!("{} has no reduce, so --reducers does not apply", entry.name()))
+                .hint("each map task writes a part; --split-size sets how many there are"));
+        }
+        if spec.shape == JobShape::MapReduce {
+            spec.reducers = spec.reducers.or(wishes.reducers);
+        }
         Ok(Self { spec, job, memory })
     }
 
@@ -123,20 +142,16 @@ impl JobRequest {
 }
 
 impl JobArgs {
-    fn spec(&self, name: &str, shape: JobShape, settings: &Settings, here: &Path) -> Result<JobSpec, CliError> {
+    fn spec(&self, name: &str, settings: &Settings, here: &Path) -> Result<JobSpec, CliError> {
         if self.input.is_empty() {
             return Err(CliError::usage("no input was given").hint("name one with -i: -i books/*.txt"));
         }
         let Some(output) = &self.output else {
             return Err(CliError::usage("no output was given").hint("name a new folder with -o: -o counts"));
         };
-        if shape == JobShape::MapOnly && self.reducers.is_some() {
-            return Err(CliError::usage(format!("{name} has no reduce, so --reducers does not apply"))
-                .hint("each map task writes a part; --split-size sets how many there are"));
-        }
         let inputs = locations(&self.input, here)?;
         let output = Uri::parse(output, here).map_err(|error| bad_location(&error))?;
-        let mut spec = JobSpec::new(name, shape, inputs, output);
+        let mut spec = JobSpec::new(name, JobShape::MapReduce, inputs, output);
         spec.overwrite = self.overwrite;
         spec.reducers = self.reducers;
         spec.split_size = self.split_size.or_else(|| settings.get("split-size")).unwrap_or(spec.split_size);
@@ -157,6 +172,29 @@ pub(super) fn locations(args: &[String], here: &Path) -> Result<Vec<Uri>, CliErr
         InputError::BadArgument { source } => bad_location(source),
         _ => CliError::new(Exit::Rejected, error.to_string()),
     })
+}
+
+/// The inputs that the job's own options name, the first one with role 1.
+fn side_inputs(args: &[Vec<String>], here: &Path) -> Result<Vec<SideInput>, CliError> {
+    let mut side_inputs = Vec::new();
+    for (role, args) in (1..).zip(args) {
+        let uris = locations(args, here)?;
+        side_inputs.extend(uris.into_iter().map(|uri| SideInput { role, uri, mapped: true }));
+    }
+    Ok(side_inputs)
+}
+
+/// What every input of the job looks like.
+fn samples(spec: &JobSpec) -> Result<Vec<InputSample>, CliError> {
+    let sides = spec.mapped_side_inputs();
+    let inputs = std::iter::once((0, &spec.inputs)).chain(sides.iter().map(|(&role, uris)| (role, uris)));
+    let mut samples = Vec::new();
+    for (role, uris) in inputs {
+        let objects = list_inputs(uris).map_err(|error| rejection(&SubmitError::Input(error)))?;
+        let sample = sample_input(role, objects, &spec.line_rule);
+        samples.push(sample.map_err(|failure| CliError::new(Exit::Rejected, failure.message))?);
+    }
+    Ok(samples)
 }
 
 fn bad_location(error: &ParseUriError) -> CliError {

@@ -40,6 +40,9 @@ fn help_shows_verbs_jobs_flags_and_examples() {
         "\n  sort-lines ",
         "\n  tera-sort ",
         "\n  copy ",
+        "\n  group-by ",
+        "\n  join ",
+        "\n  top ",
     ];
     check("run --help", &jobs);
     check("submit --help", &jobs);

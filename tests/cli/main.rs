@@ -6,4 +6,5 @@ mod generate;
 mod harness;
 mod help;
 mod run;
+mod tables;
 mod tera;

@@ -65,9 +65,18 @@ fn people_get_a_summary_unless_they_want_quiet() {
 fn empty_inputs_give_an_empty_result() {
     let sandbox = Sandbox::new();
     sandbox.file("in/empty", "");
-    for job in
-        ["word-count", "distinct", "copy", "inverted-index", "grep --pattern x", "sort-lines", "tera-sort --reducers 3"]
-    {
+    for job in [
+        "word-count",
+        "distinct",
+        "copy",
+        "inverted-index",
+        "grep --pattern x",
+        "group-by --by a",
+        "top --by a",
+        "sort-lines",
+        "tera-sort --reducers 3",
+        "join --right in --on a",
+    ] {
         sandbox.call(&format!("run {job} -i in -o out --overwrite")).expect_code(0);
         assert!(sandbox.path("out/_SUCCESS").exists(), "{job}");
         assert_eq!(sandbox.parts("out"), "", "{job}");

@@ -229,7 +229,8 @@ pub fn eventually(mut condition: impl FnMut() -> bool) -> bool {
 
 fn command(binary: &Path) -> Command {
     let mut command = Command::new(binary);
-    command.stdin(Stdio::null()).env_remove("GRISTMILL_MASTER");
+    // The second names the trial data to tests; to the program it would be an unknown setting.
+    command.stdin(Stdio::null()).env_remove("GRISTMILL_MASTER").env_remove("GRISTMILL_TEST_DATA");
     command
 }
 

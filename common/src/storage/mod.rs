@@ -7,6 +7,7 @@
 //! | `pattern.rs`, `name_pattern.rs` | what a glob means; pure |
 //! | `local.rs` | the local file system, through `std` |
 //! | `object_stores.rs` | any [`object_store::ObjectStore`] |
+//! | `sample.rs` | the first record of an input, for jobs that look before they start |
 //! | `error.rs` | what can be wrong with inputs |
 //!
 //! Local folders are listed through `std`, not through `object_store::local`: that one leaves out
@@ -21,6 +22,7 @@ mod local;
 mod name_pattern;
 mod object_stores;
 mod pattern;
+mod sample;
 
 pub use error::{BadPattern, InputError};
 pub use list_file::expand_list_files;
@@ -28,3 +30,4 @@ pub use listing::{Entry, Listing, list_inputs, listing_for};
 pub use local::LocalListing;
 pub use object_stores::ObjectStoreListing;
 pub use pattern::{NamesBelow, Pattern, Progress};
+pub use sample::sample_input;

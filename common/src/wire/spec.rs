@@ -5,7 +5,7 @@ use super::{WireError, invalid, required, v1};
 use crate::naming::Uri;
 use crate::partition::Partitioning;
 use crate::size::ByteSize;
-use crate::spec::{JobShape, JobSpec};
+use crate::spec::{JobShape, JobSpec, SideInput};
 use crate::text::{Delimiter, LineRule};
 
 impl From<&LineRule> for v1::LineRule {
@@ -50,6 +50,7 @@ impl From<&JobSpec> for v1::JobSpec {
             options_json: spec.options.to_string(),
             shape: shape.into(),
             inputs: spec.inputs.iter().cloned().map(String::from).collect(),
+            side_inputs: spec.side_inputs.iter().map(Into::into).collect(),
             output: spec.output.clone().into(),
             overwrite: spec.overwrite,
             reducers: spec.reducers,
@@ -88,6 +89,7 @@ impl TryFrom<v1::JobSpec> for JobSpec {
             options: options(&wire.options_json)?,
             shape,
             inputs,
+            side_inputs: wire.side_inputs.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
             output: uri("JobSpec.output", &wire.output)?,
             overwrite: wire.overwrite,
             reducers: wire.reducers,
@@ -102,6 +104,20 @@ impl TryFrom<v1::JobSpec> for JobSpec {
                 version => Partitioning::Hash { version },
             },
         })
+    }
+}
+
+impl From<&SideInput> for v1::SideInput {
+    fn from(side: &SideInput) -> Self {
+        Self { role: side.role, uri: side.uri.clone().into(), mapped: side.mapped }
+    }
+}
+
+impl TryFrom<v1::SideInput> for SideInput {
+    type Error = WireError;
+
+    fn try_from(wire: v1::SideInput) -> Result<Self, WireError> {
+        Ok(Self { role: wire.role, uri: uri("SideInput.uri", &wire.uri)?, mapped: wire.mapped })
     }
 }
 
@@ -147,6 +163,7 @@ mod tests {
             round_trip::<v1::JobSpec, _>(&JobSpec {
                 line_rule,
                 shape,
+                side_inputs: vec![SideInput { role: 1, uri: "/data/right.csv".parse().expect("a path"), mapped: true }],
                 overwrite,
                 fsync,
                 speculation,
@@ -176,6 +193,9 @@ mod tests {
         check(|wire| wire.options_json = "[1]".into(), "field JobSpec.options_json is not valid: not a JSON object");
         check(|wire| wire.options_json.clear(), "field JobSpec.options_json is not valid: ");
         check(|wire| wire.inputs[1] = "logs".into(), "field JobSpec.inputs is not valid: \"logs\" is not an");
+        let relative =
+            |wire: &mut v1::JobSpec| wire.side_inputs = vec![v1::SideInput { uri: "x".into(), ..Default::default() }];
+        check(relative, "field SideInput.uri is not valid: \"x\" is not an");
         check(|wire| wire.output = "ftp://x/y".into(), "field JobSpec.output is not valid: unknown scheme");
         check(|wire| wire.line_rule = None, "field JobSpec.line_rule is missing");
         check(|wire| wire.line_rule = Some(v1::LineRule { rule: None }), "field LineRule.rule is missing");

@@ -45,7 +45,7 @@ impl From<&Split> for v1::Split {
             v1::Piece { object, start: piece.start, end: piece.end }
         });
         let pieces = pieces.collect();
-        Self { objects, pieces }
+        Self { objects, pieces, role: split.role }
     }
 }
 
@@ -66,7 +66,7 @@ impl TryFrom<v1::Split> for Split {
             }
             Ok(Piece { object: Arc::clone(object), start: piece.start, end: piece.end })
         });
-        Ok(Self { pieces: pieces.collect::<Result<_, _>>()? })
+        Ok(Self { pieces: pieces.collect::<Result<_, _>>()?, role: wire.role })
     }
 }
 
@@ -147,7 +147,7 @@ mod tests {
     #[test]
     fn inputs_travel() {
         let (a, b) = (object("/data/a", 100), object("s3://bucket/b", 0));
-        let split = Split { pieces: vec![piece(&a, 0, 40), piece(&b, 0, 0), piece(&a, 40, 100)] };
+        let split = Split { pieces: vec![piece(&a, 0, 40), piece(&b, 0, 0), piece(&a, 40, 100)], role: 2 };
         round_trip::<v1::InputObject, _>(&*a);
         round_trip::<v1::Split, _>(&Split::default());
         round_trip::<v1::TaskInput, _>(&TaskInput::Map { split, partitions: 3 });
@@ -166,7 +166,7 @@ mod tests {
     fn an_objects_name_travels_once() {
         let object = object("/data/a", 100);
         let same = Arc::new(InputObject::clone(&object));
-        let wire = v1::Split::from(&Split { pieces: vec![piece(&object, 0, 1), piece(&same, 1, 2)] });
+        let wire = v1::Split::from(&Split { pieces: vec![piece(&object, 0, 1), piece(&same, 1, 2)], role: 0 });
         assert_eq!((wire.objects.len(), wire.pieces.len()), (1, 2));
         let split = Split::try_from(wire).expect("valid");
         assert!(Arc::ptr_eq(&split.pieces[0].object, &split.pieces[1].object));
@@ -176,7 +176,7 @@ mod tests {
     fn pieces_outside_their_object_are_refused() {
         let check = |object: u32, start: u64, end: u64, expect: &str| {
             let objects = vec![v1::InputObject { uri: "file:///a".into(), size: 10, ..Default::default() }];
-            let wire = v1::Split { objects, pieces: vec![v1::Piece { object, start, end }] };
+            let wire = v1::Split { objects, pieces: vec![v1::Piece { object, start, end }], role: 0 };
             assert_eq!(Split::try_from(wire).expect_err(expect).to_string(), expect);
         };
         check(1, 0, 1, "field Piece.object has the unknown value \"1\"");

@@ -79,23 +79,43 @@ impl PlanError {
 ///
 /// Objects are cut into splits of at most the spec's split size, sizes within one object differing
 /// by at most one byte; an object of one split is packed with its neighbours as long as they fit
-/// into one; empty objects give nothing to read. Objects that cannot be split are one split each.
+/// into one, so that the splits come out even; empty objects give nothing to read. Objects that cannot be split are one split each.
 ///
 /// # Errors
 ///
 /// If the spec is impossible, output and input overlap, or there would be too many map tasks.
 pub fn plan_job(spec: &JobSpec, objects: Vec<InputObject>) -> Result<JobPlan, PlanError> {
+    plan_inputs(spec, vec![(0, objects)])
+}
+
+/// Plans a job over several inputs, each with its role, in the order in which map tasks are to be
+/// numbered: reducers see the values of earlier inputs first. No split has objects of two roles.
+///
+/// # Errors
+///
+/// As [`plan_job`].
+pub fn plan_inputs(spec: &JobSpec, inputs: Vec<(u32, Vec<InputObject>)>) -> Result<JobPlan, PlanError> {
     spec.validate().map_err(|source| PlanError::Spec { source })?;
-    check_overlap(spec, &objects)?;
-    let object_count = objects.len() as u64;
-    let input_bytes = objects.iter().fold(0, |sum: u64, object| sum.saturating_add(object.size));
+    check_overlap(spec, inputs.iter().flat_map(|(_, objects)| objects))?;
+    let object_count = inputs.iter().map(|(_, objects)| objects.len() as u64).sum();
+    let sizes = inputs.iter().flat_map(|(_, objects)| objects).map(|object| object.size);
+    let input_bytes = sizes.fold(0, u64::saturating_add);
     let too_many = || PlanError::TooManyTasks { input_bytes: ByteSize(input_bytes), split_size: spec.split_size };
 
     let splittable = spec.line_rule.is_splittable();
-    let mut packer = Packer::new(spec.split_size);
+    let packed = inputs.iter().flat_map(|(_, objects)| objects).map(|object| object.size);
+    let packed = packed.filter(|&size| split_count(size, spec.split_size) <= 1).fold(0, u64::saturating_add);
+    let mut packer = Packer::new(spec.split_size, packed);
     let mut unsplit = Named::default();
     let mut compressed = Named::default();
-    for object in objects {
+    let mut role_begun = None;
+    for (role, object) in
+        inputs.into_iter().flat_map(|(role, objects)| objects.into_iter().map(move |object| (role, object)))
+    {
+        if role_begun != Some(role) {
+            role_begun = Some(role);
+            packer.begin_role(role);
+        }
         if is_compressed(object.uri.base_name()) {
             compressed.add(&object.uri);
         }
@@ -141,9 +161,9 @@ fn reducers(spec: &JobSpec, input_bytes: u64) -> u32 {
     }
 }
 
-fn check_overlap(spec: &JobSpec, objects: &[InputObject]) -> Result<(), PlanError> {
+fn check_overlap<'a>(spec: &JobSpec, mut objects: impl Iterator<Item = &'a InputObject>) -> Result<(), PlanError> {
     let output = &spec.output;
-    for input in &spec.inputs {
+    for input in spec.all_inputs() {
         let output_inside = || PlanError::OutputInsideInput { output: output.clone(), input: input.clone() };
         let input_inside = || PlanError::InputInsideOutput { output: output.clone(), input: input.clone() };
         if input.contains(output) {
@@ -164,7 +184,7 @@ fn check_overlap(spec: &JobSpec, objects: &[InputObject]) -> Result<(), PlanErro
             }
         }
     }
-    let inside = objects.iter().find(|object| output.contains(&object.uri));
+    let inside = objects.find(|object| output.contains(&object.uri));
     inside.map_or(Ok(()), |object| {
         Err(PlanError::InputInsideOutput { output: output.clone(), input: object.uri.clone() })
     })
@@ -202,6 +222,7 @@ impl Named {
 
 #[cfg(test)]
 mod tests {
+    use gristmill_common::spec::SideInput;
     use gristmill_common::text::LineRule;
     use proptest::prelude::*;
 
@@ -243,7 +264,9 @@ mod tests {
         check(10, &[], &[]);
         check(10, &[0, 0], &[]);
         check(10, &[10], &["0:0-10"]);
-        check(10, &[4, 0, 5, 2, 25, 1, 9], &["0:0-4 2:0-5", "3:0-2", "4:0-8", "4:8-16", "4:16-25", "5:0-1 6:0-9"]);
+        check(10, &[4, 0, 5, 2, 25, 1, 9], &["0:0-4", "2:0-5 3:0-2", "4:0-8", "4:8-16", "4:16-25", "5:0-1 6:0-9"]);
+        check(10, &[3, 3, 3, 3], &["0:0-3 1:0-3", "2:0-3 3:0-3"]);
+        check(10, &[3, 3, 4, 3, 3, 3, 3, 3], &["0:0-3 1:0-3", "2:0-4 3:0-3", "4:0-3 5:0-3", "6:0-3 7:0-3"]);
         check(1, &[1, 2], &["0:0-1", "1:0-1", "1:1-2"]);
     }
 
@@ -280,6 +303,19 @@ mod tests {
         check(Some(7), JobShape::MapReduce, 0, 7);
         check(None, JobShape::MapOnly, 1 << 30, 0);
         check(Some(7), JobShape::MapOnly, 1 << 30, 0);
+    }
+
+    #[test]
+    fn inputs_of_different_roles_share_no_split() {
+        let mut spec = spec(&["/in"], "/out");
+        spec.split_size = ByteSize(10);
+        let plan = plan_inputs(&spec, vec![(1, objects(&[3, 3])), (0, objects(&[3, 25]))]).expect("plannable");
+        assert_eq!(shown(&plan), ["0:0-3 1:0-3", "0:0-3", "1:0-8", "1:8-16", "1:16-25"]);
+        assert_eq!(plan.splits.iter().map(|split| split.role).collect::<Vec<_>>(), [1, 0, 0, 0, 0]);
+        assert_eq!((plan.objects, plan.input_bytes), (4, 34));
+        spec.side_inputs = vec![SideInput { role: 1, uri: "/out/right".parse().expect("a path"), mapped: false }];
+        let error = plan_inputs(&spec, vec![]).expect_err("overlaps");
+        assert_eq!(error.to_string(), "input /out/right is inside output /out");
     }
 
     #[test]

@@ -11,4 +11,4 @@ mod job_plan;
 mod packing;
 mod splits;
 
-pub use job_plan::{MAX_DERIVED_REDUCERS, MAX_MAP_TASKS, PlanError, plan_job};
+pub use job_plan::{MAX_DERIVED_REDUCERS, MAX_MAP_TASKS, PlanError, plan_inputs, plan_job};

@@ -8,34 +8,55 @@ use gristmill_common::task::{Piece, Split};
 /// messages; lowering it makes more tasks of them.
 pub(super) const MAX_PIECES: usize = 10_000;
 
+/// Up to this many splits their number is rounded up to a power of two. Machines have such numbers of
+/// cores: with three splits for two of them, one would be idle half of the time.
+const ROUNDED_SPLITS: u64 = 16;
+
 /// Splits under construction.
 #[derive(Debug)]
 pub(super) struct Packer {
     split_size: ByteSize,
+    /// The size at which splits of packed objects come out even.
+    even: u64,
     done: Vec<Split>,
     open: Split,
     open_bytes: u64,
+    role: u32,
 }
 
 impl Packer {
-    pub(super) fn new(split_size: ByteSize) -> Self {
-        Self { split_size, done: Vec::new(), open: Split::default(), open_bytes: 0 }
+    /// Packs objects that have `packed_bytes` in all.
+    pub(super) fn new(split_size: ByteSize, packed_bytes: u64) -> Self {
+        let count = packed_bytes.div_ceil(split_size.bytes()).max(1);
+        let count = if count <= ROUNDED_SPLITS { count.next_power_of_two() } else { count };
+        let even = packed_bytes.div_ceil(count);
+        Self { split_size, even, done: Vec::new(), open: Split::default(), open_bytes: 0, role: 0 }
     }
 
-    /// Adds a whole object, to the split before it if both fit.
+    /// Says which input of the job the pieces to come belong to; splits of different inputs differ.
+    pub(super) fn begin_role(&mut self, role: u32) {
+        self.close();
+        self.role = role;
+    }
+
+    /// Adds a whole object, to the split before it if both fit and that brings it nearer to the even
+    /// size than it is.
     pub(super) fn pack(&mut self, whole: Piece) {
         let bytes = whole.end - whole.start;
-        if self.open.pieces.len() >= MAX_PIECES || self.open_bytes.saturating_add(bytes) > self.split_size.bytes() {
+        let together = self.open_bytes.saturating_add(bytes);
+        let uneven = together.saturating_sub(self.even) > self.even.saturating_sub(self.open_bytes);
+        if self.open.pieces.len() >= MAX_PIECES || together > self.split_size.bytes() || uneven {
             self.close();
         }
         self.open_bytes += bytes;
+        self.open.role = self.role;
         self.open.pieces.push(whole);
     }
 
     /// Adds a piece that is a split of its own.
     pub(super) fn alone(&mut self, piece: Piece) {
         self.close();
-        self.done.push(Split { pieces: vec![piece] });
+        self.done.push(Split { pieces: vec![piece], role: self.role });
     }
 
     /// How many splits there are, the open one included.

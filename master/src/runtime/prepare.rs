@@ -11,7 +11,7 @@ use gristmill_common::time::Clock;
 
 use super::output::{OutputClaim, OutputError};
 use super::random::random_u64;
-use crate::plan::{PlanError, plan_job};
+use crate::plan::{PlanError, plan_inputs};
 use crate::scheduler::JobRequest;
 
 /// A job that can start.
@@ -97,7 +97,13 @@ pub fn fresh_job_id(clock: &Clock) -> JobId {
 /// The first reason why the job cannot run.
 pub fn list_and_plan(spec: &JobSpec) -> Result<JobPlan, SubmitError> {
     spec.validate()?;
-    Ok(plan_job(spec, list_inputs(&spec.inputs)?)?)
+    // Side inputs first, so that a reducer has seen all of a key's rows of them when the others come.
+    let mut inputs = Vec::new();
+    for (role, uris) in spec.mapped_side_inputs() {
+        inputs.push((role, list_inputs(&uris)?));
+    }
+    inputs.push((0, list_inputs(&spec.inputs)?));
+    Ok(plan_inputs(spec, inputs)?)
 }
 
 /// Plans a job and claims its output. Blocks as long as listing the inputs takes.

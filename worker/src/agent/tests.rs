@@ -219,7 +219,7 @@ fn id(attempt: &str) -> JobAttempt {
 fn split() -> Split {
     let uri = "/in/a.txt".parse().expect("a location");
     let object = Arc::new(InputObject { uri, size: 9, modified_micros: None, etag: None });
-    Split { pieces: vec![Piece { object, start: 0, end: 9 }] }
+    Split { pieces: vec![Piece { object, start: 0, end: 9 }], role: 0 }
 }
 
 fn close(reason: &str) -> Say {

@@ -40,6 +40,11 @@ impl PartWriter {
         Ok(Self { file, path, pending, bytes: 0, records: 0, hash: Box::new(Xxh3::new()), keep: false })
     }
 
+    /// Writes what every part of the job begins with; no record.
+    pub(super) fn begin(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        write(&mut self.pending);
+    }
+
     fn write_pending(&mut self) -> Result<(), Failure> {
         self.hash.update(&self.pending);
         self.bytes += self.pending.len() as u64;

@@ -30,6 +30,7 @@ pub(super) fn run<J: MapReduce>(
     stats.input_bytes = runs.iter().map(Run::bytes).sum();
     narrow::<J>(&mut runs, context, &mut stats)?;
     let mut part = PartWriter::create(context.staging, context.id.attempt)?;
+    part.begin(|bytes| job.begin_part(bytes));
     let mut sink = PartSink::<J::Output>::new(&mut part, &mut counters);
     reduce_groups(job, RunMerge::open(&runs, 0)?, &mut sink, context, &mut stats)?;
     stats.output_records = sink.records();

@@ -48,9 +48,9 @@ pub(super) fn sample_keys<J: MapReduce>(job: &J, spec: &JobSpec, plan: &JobPlan)
     for place in places(plan) {
         let mut found = SampledKeys { keys: &mut keys, left: KEYS_PER_PLACE };
         let mut records = RECORDS_PER_PLACE;
-        for piece in &place {
+        for (role, piece) in &place {
             // What cannot be read or mapped is the attempts' business; here it is only not found.
-            let _ = panics::catch(|| sample_piece(job, spec, piece, &mut buffer, &mut records, &mut found));
+            let _ = panics::catch(|| sample_piece(job, spec, (*role, piece), &mut buffer, &mut records, &mut found));
             if records == 0 {
                 break;
             }
@@ -61,14 +61,14 @@ pub(super) fn sample_keys<J: MapReduce>(job: &J, spec: &JobSpec, plan: &JobPlan)
 
 /// Stretches of the input that follow each other and are even in bytes, each as pieces of objects.
 /// Only their beginnings will be looked at.
-fn places(plan: &JobPlan) -> Vec<Vec<Piece>> {
-    let pieces = || plan.splits.iter().flat_map(|split| &split.pieces);
-    let total: u64 = pieces().map(|piece| piece.end - piece.start).sum();
+fn places(plan: &JobPlan) -> Vec<Vec<(u32, Piece)>> {
+    let pieces = || plan.splits.iter().flat_map(|split| split.pieces.iter().map(move |piece| (split.role, piece)));
+    let total: u64 = pieces().map(|(_, piece)| piece.end - piece.start).sum();
     let count = PLACES.min(total);
     let boundary = |index: u64| (u128::from(total) * u128::from(index) / u128::from(count)) as u64;
-    let mut places: Vec<Vec<Piece>> = Vec::new();
+    let mut places: Vec<Vec<(u32, Piece)>> = Vec::new();
     let (mut next, mut passed) = (0, 0);
-    for piece in pieces() {
+    for (role, piece) in pieces() {
         let mut start = piece.start;
         while start < piece.end {
             let at = passed + (start - piece.start);
@@ -77,7 +77,7 @@ fn places(plan: &JobPlan) -> Vec<Vec<Piece>> {
                 next += 1;
             }
             let end = piece.end.min(start + (boundary(next) - at));
-            let part = Piece { object: piece.object.clone(), start, end };
+            let part = (role, Piece { object: piece.object.clone(), start, end });
             places.last_mut().expect("the first boundary is 0").push(part);
             start = end;
         }
@@ -90,7 +90,7 @@ fn places(plan: &JobPlan) -> Vec<Vec<Piece>> {
 fn sample_piece<J: MapReduce>(
     job: &J,
     spec: &JobSpec,
-    piece: &Piece,
+    (role, piece): (u32, &Piece),
     buffer: &mut ReadBuffer,
     records: &mut usize,
     found: &mut SampledKeys<'_>,
@@ -105,8 +105,11 @@ fn sample_piece<J: MapReduce>(
         *records -= 1;
     }
     let object = piece.object.uri.to_string();
-    let (from, position) = (Provenance { object: &object, offset: raw.offset }, AtomicU64::new(0));
+    let (from, position) = (Provenance { object: &object, offset: raw.offset, role }, AtomicU64::new(0));
     let mut block = Block::new(&raw.bytes[..end], &spec.line_rule, from, &position);
+    if piece.start == 0 {
+        block = block.beginning_object();
+    }
     // An error of `map` ends this place early; what was emitted before it is as good as any key.
     let _ = job.map_block(&mut block, found);
     Ok(())
@@ -191,7 +194,7 @@ mod tests {
             let object = Arc::new(object);
             for start in (0..size).step_by(split_size as usize) {
                 let end = size.min(start + split_size);
-                plan.splits.push(Split { pieces: vec![Piece { object: Arc::clone(&object), start, end }] });
+                plan.splits.push(Split { pieces: vec![Piece { object: Arc::clone(&object), start, end }], role: 0 });
             }
         }
         let uri = Uri::from_path(dir);

@@ -64,7 +64,7 @@ impl Bench {
             let mut start = 0;
             while start < size {
                 let end = (start + self.split_size).min(size);
-                splits.push(Split { pieces: vec![Piece { object: Arc::clone(&object), start, end }] });
+                splits.push(Split { pieces: vec![Piece { object: Arc::clone(&object), start, end }], role: 0 });
                 start = end;
             }
         }

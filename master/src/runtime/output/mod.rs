@@ -87,7 +87,7 @@ impl OutputClaim {
         let staging = naming::staging_dir(&output);
         let (overwrite, fsync) = (spec.overwrite, spec.fsync);
         let mut claim = Self { job, uri, output, staging, overwrite, fsync, created: Vec::new(), lock: None };
-        claim.check_overlap(&spec.inputs)?;
+        claim.check_overlap(spec.all_inputs())?;
         if !claim.staging.exists() {
             // Refused before anything is made; leftovers are worth the way through the lock.
             claim.check_place()?;
@@ -211,7 +211,7 @@ impl OutputClaim {
     }
 
     /// Compares output and inputs with all links resolved; by name the planner has done it.
-    fn check_overlap(&self, inputs: &[Uri]) -> Result<(), OutputError> {
+    fn check_overlap<'a>(&self, inputs: impl Iterator<Item = &'a Uri>) -> Result<(), OutputError> {
         let Some(output) = resolve(&self.output) else { return Ok(()) };
         for input in inputs {
             let overlap = || OutputError::OverlapsInput { output: self.uri.clone(), input: input.clone() };

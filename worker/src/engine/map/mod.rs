@@ -55,6 +55,7 @@ pub(super) fn run_map_only<J: MapOnly>(
     let mut stats = AttemptStats::default();
     let mut counters = Counters::default();
     let mut part = PartWriter::create(context.staging, context.id.attempt)?;
+    part.begin(|bytes| job.begin_part(bytes));
     let mut sink = PartSink::<J::Output>::new(&mut part, &mut counters);
     for_each_block::<J::Input>(split, context, &mut stats, |block, _| {
         let result = job.map_block(block, &mut sink);
@@ -85,12 +86,16 @@ fn for_each_block<I: Input>(
         let file = open_pinned(&piece.object).map_err(at_start)?;
         let mut reader =
             PieceReader::start(&file, piece, I::framing(&context.spec.line_rule), max_record, &mut buffer)?;
+        let mut first = piece.start == 0;
         while let Some(raw) = reader.next_block()? {
             if context.cancelled.load(Ordering::Relaxed) {
                 return Err(failures::cancelled());
             }
-            let from = Provenance { object: &object, offset: raw.offset };
+            let from = Provenance { object: &object, offset: raw.offset, role: split.role };
             let mut block = Block::new(raw.bytes, &context.spec.line_rule, from, context.position.offset());
+            if std::mem::take(&mut first) {
+                block = block.beginning_object();
+            }
             map_block(&mut block, raw.buffer_bytes).map_err(|failure| match failure.position {
                 Some(_) => failure,
                 None => {
@@ -108,6 +113,10 @@ fn for_each_block<I: Input>(
 }
 
 fn map_failed(error: &JobError) -> Failure {
+    // A job that reads a side input by itself knows better than the engine what failed.
+    if let Some(failure) = error.downcast_ref::<Failure>() {
+        return failure.clone();
+    }
     match error.downcast_ref::<RecordError>() {
         Some(record) => Failure::new(FailureCode::BadRecord, format!("cannot read a record: {record}")),
         None => failures::user_error(format!("map failed: {error}")),

@@ -1,0 +1,220 @@
+//! `group-by`: aggregates over the rows of each group of delimited text. Counts and sums are exact,
+//! means are exact divisions rounded once, so the result does not depend on how rows were grouped on
+//! the way.
+//!
+//! | file | responsibility |
+//! |---|---|
+//! | `aggregate.rs` | what `--agg` asks for: which fields count, and how results are written |
+//! | `cells.rs` | the running state of the aggregates of one group, and its encoding |
+//! | `packed_key.rs` | short keys of numbers, dates and addresses at half their size |
+
+mod aggregate;
+mod cells;
+mod packed_key;
+
+use clap::Args;
+use gristmill_common::prelude::*;
+use gristmill_common::spec::JobSpec;
+use serde::{Deserialize, Serialize};
+
+use self::aggregate::Aggregate;
+use self::cells::{Cells, FoldCells, State};
+use self::packed_key::KeyText;
+use crate::table::{Row, Rows, Table, TableOptions, write_field, write_fields};
+
+/// Aggregates the rows of each group of a table (CSV or other delimited text)
+#[derive(Debug, Clone, Args, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GroupBy {
+    /// Columns whose values make a group, as a,b,c
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', required = true)]
+    by: Vec<String>,
+
+    /// What to write for each group, in this order: count (rows), count:COL (rows in which COL has a
+    /// value), count:COL>0 (also >= < <= = !=), sum:COL, mean:COL, min:COL, max:COL
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "count")]
+    agg: Vec<String>,
+
+    /// Digits behind the point of a mean; a tie is rounded as the nearest double would be
+    #[arg(long, value_name = "N", default_value_t = 6, value_parser = clap::value_parser!(u8).range(0..=18))]
+    scale: u8,
+
+    #[command(flatten)]
+    table: TableOptions,
+}
+
+/// Sizes of a group's state. Each is code of its own; a group of more aggregates than the first two
+/// hold is rare, and copying its larger state costs little beside reading the rows.
+const FEW: usize = 2;
+const SOME: usize = 6;
+const MANY: usize = 32;
+
+impl Program for GroupBy {
+    fn looks_at_inputs(&self) -> bool {
+        self.table.wants_header()
+    }
+
+    fn look(&mut self, _spec: &JobSpec, inputs: &[InputSample]) -> Result<(), OptionError> {
+        inputs.first().map_or(Ok(()), |input| self.table.look(input))
+    }
+
+    fn visit<V: JobVisitor>(self, visitor: V) -> Result<V::Output, OptionError> {
+        let table = self.table.table()?;
+        let aggregates: Vec<Aggregate> =
+            self.agg.iter().map(|text| Aggregate::parse(text, &table)).collect::<Result<_, _>>()?;
+        let by: Vec<usize> = self.by.iter().map(|name| table.column(name)).collect::<Result<_, _>>()?;
+        let cells: usize = aggregates.iter().map(Aggregate::cells).sum();
+        let group = Group::new(self, table, by, aggregates);
+        if cells <= FEW {
+            Ok(visitor.map_reduce(GroupRows::<FEW>(group)))
+        } else if cells <= SOME {
+            Ok(visitor.map_reduce(GroupRows::<SOME>(group)))
+        } else if cells <= MANY {
+            Ok(visitor.map_reduce(GroupRows::<MANY>(group)))
+        } else {
+            Err(OptionError::new(format!("--agg asks for too much: at most {MANY} results (a mean counts twice)")))
+        }
+    }
+}
+
+/// What the job knows of its table.
+#[derive(Debug)]
+pub(super) struct Group {
+    table: Table,
+    /// The columns read, ascending; all other places refer to this list.
+    wanted: Vec<usize>,
+    by: Vec<usize>,
+    aggregates: Vec<Aggregate>,
+    scale: u8,
+    null: Vec<u8>,
+    key_text: KeyText,
+    header: Option<Vec<u8>>,
+}
+
+impl Group {
+    fn new(options: GroupBy, table: Table, by: Vec<usize>, mut aggregates: Vec<Aggregate>) -> Self {
+        let mut wanted: Vec<usize> =
+            by.iter().copied().chain(aggregates.iter().filter_map(Aggregate::column)).collect();
+        wanted.sort_unstable();
+        wanted.dedup();
+        let place = |column: usize| wanted.binary_search(&column).expect("every column asked for is wanted");
+        let by = by.into_iter().map(place).collect();
+        aggregates.iter_mut().for_each(|aggregate| aggregate.read_from(place));
+        let separator = table.separator;
+        let header = options.table.writes_header().then(|| {
+            let mut line = Vec::new();
+            write_fields(options.by.iter().chain(&options.agg).map(String::as_bytes), separator, &mut line);
+            line.push(b'\n');
+            line
+        });
+        let (scale, null) = (options.scale, options.table.null().to_vec());
+        Self { table, wanted, by, aggregates, scale, null, key_text: KeyText::new(separator), header }
+    }
+
+    /// The group's key: its fields as the output shows them, made short.
+    #[inline]
+    fn key(&self, row: &Row<'_>, text: &mut Vec<u8>, key: &mut Vec<u8>) {
+        text.clear();
+        for (index, &place) in self.by.iter().enumerate() {
+            if index > 0 {
+                text.push(self.table.separator);
+            }
+            write_field(row.field(place), self.table.separator, text);
+        }
+        key.clear();
+        self.key_text.pack(text, key);
+    }
+
+    #[inline]
+    fn cells<const N: usize>(&self, row: &Row<'_>) -> Result<[State; N]> {
+        let mut cells = [const { State::Nothing }; N];
+        let mut at = 0;
+        for aggregate in &self.aggregates {
+            let count = aggregate.cells();
+            aggregate.take(row, &self.table, &mut cells[at..at + count])?;
+            at += count;
+        }
+        Ok(cells)
+    }
+
+    fn write(&self, key: &[u8], mut cells: &[State], out: &mut Vec<u8>) {
+        self.key_text.unpack(key, out);
+        for aggregate in &self.aggregates {
+            out.push(self.table.separator);
+            let (own, rest) = cells.split_at(aggregate.cells());
+            aggregate.write(own, self.scale, self.table.separator, &self.null, out);
+            cells = rest;
+        }
+        out.push(b'\n');
+    }
+}
+
+/// The job, for groups whose state has at most `N` cells.
+#[derive(Debug)]
+struct GroupRows<const N: usize>(Group);
+
+impl<const N: usize> MapReduce for GroupRows<N> {
+    type Input = Lines;
+    type Key = [u8];
+    type Value = Cells<N>;
+    type Combine = FoldCells;
+    type Output = GroupLines<N>;
+
+    fn map(&self, record: &[u8], out: &mut impl Emit<[u8], Cells<N>>) -> Result<()> {
+        let (mut text, mut key) = (Vec::new(), Vec::new());
+        let mut rows = Rows::new(&self.0.table, &self.0.wanted);
+        let row = rows.read(record)?;
+        self.0.key(&row, &mut text, &mut key);
+        out.emit(&key, self.0.cells(&row)?)
+    }
+
+    fn map_block(&self, block: &mut Block<'_, Lines>, out: &mut impl Emit<[u8], Cells<N>>) -> Result<()> {
+        let (mut text, mut key) = (Vec::new(), Vec::new());
+        Rows::new(&self.0.table, &self.0.wanted).for_each(block, |row| {
+            self.0.key(row, &mut text, &mut key);
+            out.emit(&key, self.0.cells(row)?)
+        })
+    }
+
+    fn reduce(
+        &self,
+        key: &[u8],
+        mut values: Values<Cells<N>>,
+        out: &mut impl Sink<[u8], GroupResult<N>>,
+    ) -> Result<()> {
+        let mut cells = [const { State::Nothing }; N];
+        while let Some(more) = values.next_ref() {
+            <FoldCells as Combine<Cells<N>>>::fold(&mut cells, more)?;
+        }
+        out.put(key, (&self.0, &cells))
+    }
+
+    fn begin_part(&self, part: &mut Vec<u8>) {
+        part.extend_from_slice(self.0.header.as_deref().unwrap_or_default());
+    }
+}
+
+/// A group's state, with what is needed to write it.
+#[derive(Debug)]
+enum GroupResult<const N: usize> {}
+
+impl<const N: usize> Datum for GroupResult<N> {
+    type Ref<'a> = (&'a Group, &'a [State; N]);
+}
+
+/// A line for each group.
+#[derive(Debug)]
+enum GroupLines<const N: usize> {}
+
+impl<const N: usize> Output for GroupLines<N> {
+    type Key = [u8];
+    type Value = GroupResult<N>;
+
+    #[inline]
+    fn write(key: &&[u8], value: &(&Group, &[State; N]), out: &mut Vec<u8>) {
+        value.0.write(key, value.1, out);
+    }
+}
+
+#[cfg(test)]
+mod tests;
