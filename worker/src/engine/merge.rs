@@ -126,18 +126,19 @@ pub(super) fn fan_in(largest: impl Iterator<Item = u64>, overhead: u64, budget: 
 mod tests {
     use super::*;
     use crate::engine::Compression;
-    use crate::engine::shuffle::{RecordRef, SegmentWriter};
+    use crate::engine::shuffle::{RecordOrder, RecordRef, SegmentBlocks, SegmentWriter};
     use std::sync::Arc;
 
     fn cursor(records: &[(&str, &str)]) -> SegmentCursor {
         let file = Arc::new(tempfile::tempfile().expect("scratch"));
-        let mut writer = SegmentWriter::new(Arc::clone(&file), 0, 1, Compression::Lz4);
+        let mut writer = SegmentWriter::new(Arc::clone(&file), 0, 1, Compression::Lz4, RecordOrder::ByKey);
         writer.begin_segment().expect("writes");
         for (key, value) in records {
             writer.push(RecordRef { key: key.as_bytes(), value: value.as_bytes() }).expect("writes");
         }
         let (index, _) = writer.finish().expect("writes");
-        SegmentCursor::open(file, "test".into(), index[0].offset, index[0].bytes).expect("reads")
+        let blocks = SegmentBlocks::new(file, "test".into(), index[0].offset, index[0].bytes);
+        SegmentCursor::open(blocks).expect("reads")
     }
 
     fn check(segments: &[&[(&str, &str)]], expect: &str) {

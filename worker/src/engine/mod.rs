@@ -4,7 +4,9 @@
 //! | module | the record's way |
 //! |---|---|
 //! | `input` | pinned objects, read ahead, blocks of whole records |
-//! | `map` | `map`, partition, combiner table or sort buffer, spills |
+//! | `map` | `map`, partition, sort buffer |
+//! | `fold` | folding by key in a table, on both sides of the shuffle |
+//! | `spills`, `room` | what does not fit into memory, and what does |
 //! | [`shuffle`] | blocks, segments, the map output file and its index |
 //! | `runs`, `merge` | k-way merge in canonical order, in several passes when wide |
 //! | `reduce` | key groups, `reduce` |
@@ -13,15 +15,18 @@
 //! | `typed`, `panics` | one dynamic call per attempt, and what user code may do in it |
 
 mod failures;
+mod fold;
 mod input;
 mod map;
 mod merge;
 mod output;
 mod panics;
 mod reduce;
+mod room;
 mod runs;
 mod sample;
 pub mod shuffle;
+mod spills;
 #[cfg(test)]
 mod tests;
 mod typed;

@@ -1,5 +1,5 @@
-//! A reduce attempt: merges the segments of its partition, hands each key group to `reduce`, and
-//! stages the part.
+//! A reduce attempt: merges the segments of its partition, or folds them in a table where the job
+//! combines, hands each key group to `reduce`, and stages the part.
 
 use std::cell::RefCell;
 use std::sync::atomic::Ordering;
@@ -11,72 +11,159 @@ use gristmill_common::job::{JobError, MapReduce, ValueSource, Values, ValuesFail
 use gristmill_common::key::{Key, KeyArena};
 use gristmill_common::task::{AttemptOutput, AttemptReport, AttemptStats};
 
+use super::fold::{Acc, Folder, KeyRoom, OnePartition, Side, Tables};
 use super::output::{PartSink, PartWriter};
 use super::runs::{Run, RunMerge, fold_group, narrow, shown};
+use super::shuffle::RecordOrder;
 use super::{AttemptContext, LocalSegment, failures};
 
 /// Groups between two looks at the cancel flag.
 const CANCEL_CHECK_GROUPS: u64 = 1024;
 
+/// Blocks between two looks at the cancel flag.
+const CANCEL_CHECK_BLOCKS: u64 = 8;
+
 /// Runs one reduce attempt.
 pub(super) fn run<J: MapReduce>(
     job: &J,
+    tables: &Tables<Acc<J>>,
     segments: &[LocalSegment],
     context: &AttemptContext<'_>,
 ) -> Result<AttemptReport, Failure> {
     let mut stats = AttemptStats::default();
     let mut counters = Counters::default();
-    let mut runs = segments.iter().filter(|s| s.bytes > 0).map(Run::fetched).collect::<Result<Vec<_>, _>>()?;
+    let runs = segments.iter().filter(|s| s.bytes > 0).map(Run::fetched).collect::<Result<Vec<_>, _>>()?;
     stats.input_bytes = runs.iter().map(Run::bytes).sum();
-    narrow::<J>(&mut runs, context, &mut stats)?;
+    let groups = Groups::<J>::gather(runs, tables, context, &mut stats)?;
     let mut part = PartWriter::create(context.staging, context.id.attempt)?;
     part.begin(|bytes| job.begin_part(bytes));
     let mut sink = PartSink::<J::Output>::new(&mut part, &mut counters);
-    reduce_groups(job, RunMerge::open(&runs, 0)?, &mut sink, context, &mut stats)?;
+    let mut reducer = Reducer { job, sink: &mut sink, arena: KeyArena::new(), context, stats: &mut stats };
+    match groups {
+        Groups::Folded(folder) => reducer.folded(&folder)?,
+        Groups::Sorted(runs) => reducer.merged(RunMerge::open(&runs, 0)?)?,
+    }
     stats.output_records = sink.records();
     let part = part.finish(context.spec.fsync)?;
     stats.output_bytes = part.bytes;
     Ok(AttemptReport { output: AttemptOutput::Part(part), counters, stats })
 }
 
-fn reduce_groups<J: MapReduce>(
-    job: &J,
-    mut merge: RunMerge<'_>,
-    sink: &mut PartSink<'_, J::Output>,
+/// The segments of a reduce attempt, ready to be read group by group in key order.
+enum Groups<'a, J: MapReduce> {
+    /// All in memory, one state for each key.
+    Folded(Folder<'a, J>),
+    /// Sorted runs, few enough to be merged at once.
+    Sorted(Vec<Run>),
+}
+
+impl<'a, J: MapReduce> Groups<'a, J> {
+    fn gather(
+        mut runs: Vec<Run>,
+        tables: &'a Tables<Acc<J>>,
+        context: &'a AttemptContext<'a>,
+        stats: &mut AttemptStats,
+    ) -> Result<Self, Failure> {
+        if runs.iter().any(|run| run.order() == RecordOrder::Unsorted) {
+            let mut folder = Folder::new(Side::Reduce, tables, context);
+            fold_runs(&runs, &mut folder, context)?;
+            runs = folder.take_runs(&OnePartition, stats)?;
+            if runs.is_empty() {
+                return Ok(Groups::Folded(folder));
+            }
+        }
+        // Merging needs the memory that tables were given.
+        tables.clear();
+        narrow::<J>(&mut runs, context, stats)?;
+        Ok(Groups::Sorted(runs))
+    }
+}
+
+/// Folds all records of `runs`, in their order.
+fn fold_runs<J: MapReduce>(
+    runs: &[Run],
+    folder: &mut Folder<'_, J>,
     context: &AttemptContext<'_>,
-    stats: &mut AttemptStats,
 ) -> Result<(), Failure> {
-    let (mut key, mut folded) = (Vec::new(), Vec::new());
-    let mut arena = KeyArena::new();
-    while let Some(head) = merge.head() {
-        if stats.groups.is_multiple_of(CANCEL_CHECK_GROUPS) && context.cancelled.load(Ordering::Relaxed) {
-            return Err(failures::cancelled());
+    folder.reading(runs.iter().map(Run::largest).max().unwrap_or(0) as usize);
+    let mut raw = Vec::new();
+    let mut read = 0_u64;
+    for run in runs {
+        let mut blocks = run.blocks(0)?;
+        while let Some(block) = blocks.next(&mut raw).map_err(|error| run.failed(&error))? {
+            if read.is_multiple_of(CANCEL_CHECK_BLOCKS) && context.cancelled.load(Ordering::Relaxed) {
+                return Err(failures::cancelled());
+            }
+            read += 1;
+            folder.add_block(&block, &OnePartition)?;
         }
-        stats.groups += 1;
-        key.clear();
-        key.extend_from_slice(head.key());
-        let decoded = <J::Key as Key>::decode(&key, &arena)
-            .map_err(|error| failures::undecodable(format!("{error} (key {})", shown(&key))))?;
-        let (result, failure) = if <J::Combine as Combine<J::Value>>::ACTIVE {
-            fold_group::<J>(&mut merge, &key, &mut folded)?;
-            let mut values = FoldedValue { bytes: &folded, taken: false, failure: RefCell::default() };
-            let result = job.reduce(decoded, Values::new(&mut values), sink);
-            stats.input_records += 1;
-            (result, values.failure.into_inner().map(|failure| unusable(&failure, &key)))
-        } else {
-            let mut values = GroupValues::new(&mut merge, &key);
-            let result = job.reduce(decoded, Values::new(&mut values), sink);
-            values.pass_rest();
-            stats.input_records += values.records;
-            (result, values.take_failure())
-        };
-        if let Some(failure) = failure {
-            return Err(failure);
-        }
-        result.map_err(|error| reduce_failed(&error, &key, sink))?;
-        arena.reset();
     }
     Ok(())
+}
+
+/// Hands key groups to `reduce`.
+struct Reducer<'r, 's, J: MapReduce> {
+    job: &'r J,
+    sink: &'r mut PartSink<'s, J::Output>,
+    arena: KeyArena,
+    context: &'r AttemptContext<'r>,
+    stats: &'r mut AttemptStats,
+}
+
+impl<J: MapReduce> Reducer<'_, '_, J> {
+    /// Reduces what a folder holds.
+    fn folded(&mut self, folder: &Folder<'_, J>) -> Result<(), Failure> {
+        let (mut room, mut value) = (KeyRoom::default(), Vec::new());
+        let order = folder.sorted(&OnePartition);
+        for (index, one) in order.iter().enumerate() {
+            folder.prefetch_ahead(&order, index);
+            let key = folder.read(*one, &mut room, &mut value)?;
+            self.folded_group(key, &value)?;
+        }
+        Ok(())
+    }
+
+    /// Reduces what a merge gives.
+    fn merged(&mut self, mut merge: RunMerge<'_>) -> Result<(), Failure> {
+        let (mut key, mut folded) = (Vec::new(), Vec::new());
+        while let Some(head) = merge.head() {
+            key.clear();
+            key.extend_from_slice(head.key());
+            if <J::Combine as Combine<J::Value>>::ACTIVE {
+                fold_group::<J>(&mut merge, &key, &mut folded)?;
+                self.folded_group(&key, &folded)?;
+            } else {
+                let mut values = GroupValues::new(&mut merge, &key);
+                let result = self.group(&key, &mut values);
+                values.pass_rest();
+                self.stats.input_records += values.records;
+                values.take_failure().map_or(Ok(()), Err)?;
+                result?.map_err(|error| reduce_failed(&error, &key, self.sink))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn folded_group(&mut self, key: &[u8], folded: &[u8]) -> Result<(), Failure> {
+        let mut values = FoldedValue { bytes: folded, taken: false, failure: RefCell::default() };
+        let result = self.group(key, &mut values);
+        self.stats.input_records += 1;
+        values.failure.into_inner().map_or(Ok(()), |failure| Err(unusable(&failure, key)))?;
+        result?.map_err(|error| reduce_failed(&error, key, self.sink))
+    }
+
+    /// Calls `reduce`; the inner result is user code's.
+    #[inline]
+    fn group(&mut self, key: &[u8], values: &mut impl ValueSource) -> Result<Result<(), JobError>, Failure> {
+        if self.stats.groups.is_multiple_of(CANCEL_CHECK_GROUPS) && self.context.cancelled.load(Ordering::Relaxed) {
+            return Err(failures::cancelled());
+        }
+        self.stats.groups += 1;
+        self.arena.reset();
+        let decoded = <J::Key as Key>::decode(key, &self.arena)
+            .map_err(|error| failures::undecodable(format!("{error} (key {})", shown(key))))?;
+        Ok(self.job.reduce(decoded, Values::new(values), self.sink))
+    }
 }
 
 fn reduce_failed<O: gristmill_common::output::Output>(

@@ -14,7 +14,7 @@ use gristmill_common::job::MapReduce;
 use gristmill_common::task::AttemptStats;
 
 use super::merge::{Merge, fan_in};
-use super::shuffle::{self, RecordRef, SegmentCursor, SegmentRange, SegmentWriter};
+use super::shuffle::{self, RecordOrder, RecordRef, SegmentBlocks, SegmentCursor, SegmentRange, SegmentWriter};
 use super::{AttemptContext, LocalSegment, failures};
 
 /// Bytes a cursor needs besides its block.
@@ -23,11 +23,13 @@ const CURSOR_BYTES: u64 = 512;
 /// Records between two looks at the cancel flag.
 const CANCEL_CHECK_RECORDS: u64 = 1 << 16;
 
-/// One sorted sequence of records for each partition, in one file.
+/// One sequence of records for each partition, in one file; sorted, except where another attempt left
+/// that to its reader.
 #[derive(Debug)]
 pub(super) struct Run {
     place: Place,
     segments: Vec<SegmentRange>,
+    order: RecordOrder,
 }
 
 #[derive(Debug)]
@@ -43,11 +45,15 @@ impl Run {
     /// Another attempt's segment, as the only partition of a run.
     pub(super) fn fetched(segment: &LocalSegment) -> Result<Self, Failure> {
         let place = Place::MapOutput { path: segment.path.clone(), attempt: segment.attempt };
-        let mut run = Self { place, segments: Vec::new() };
-        let file = run.file()?;
-        let mut range = SegmentRange { offset: segment.offset, bytes: segment.bytes, ..SegmentRange::default() };
-        range.largest = shuffle::largest_block(&file, segment.offset, segment.bytes);
-        run.segments.push(range);
+        let mut run = Self { place, segments: Vec::new(), order: RecordOrder::ByKey };
+        let survey = shuffle::survey(&*run.file()?, segment.offset, segment.bytes);
+        run.order = survey.order;
+        run.segments.push(SegmentRange {
+            offset: segment.offset,
+            bytes: segment.bytes,
+            largest: survey.largest,
+            ..SegmentRange::default()
+        });
         Ok(run)
     }
 
@@ -56,8 +62,13 @@ impl Run {
         self.segments.iter().map(|segment| segment.bytes).sum()
     }
 
+    /// How its records follow each other.
+    pub(super) fn order(&self) -> RecordOrder {
+        self.order
+    }
+
     /// Memory that reading any one of its segments takes: a block as stored and as read.
-    fn largest(&self) -> u64 {
+    pub(super) fn largest(&self) -> u64 {
         2 * self.segments.iter().map(|segment| segment.largest).max().unwrap_or(0)
     }
 
@@ -70,17 +81,22 @@ impl Run {
         }
     }
 
-    fn open(&self, partition: usize) -> Result<SegmentCursor, Failure> {
+    /// The blocks of a partition's segment.
+    pub(super) fn blocks(&self, partition: usize) -> Result<SegmentBlocks, Failure> {
         let SegmentRange { offset, bytes, .. } = self.segments[partition];
         let name = match &self.place {
             Place::Own(_) => "a spill".into(),
             Place::MapOutput { path, .. } => path.display().to_string().into(),
         };
-        SegmentCursor::open(self.file()?, name, offset, bytes).map_err(|error| self.failed(&error))
+        Ok(SegmentBlocks::new(self.file()?, name, offset, bytes))
+    }
+
+    fn open(&self, partition: usize) -> Result<SegmentCursor, Failure> {
+        SegmentCursor::open(self.blocks(partition)?).map_err(|error| self.failed(&error))
     }
 
     /// What it means that this run cannot be read.
-    fn failed(&self, error: &dyn std::fmt::Display) -> Failure {
+    pub(super) fn failed(&self, error: &dyn std::fmt::Display) -> Failure {
         match &self.place {
             Place::Own(_) => failures::spill_unreadable(&error),
             Place::MapOutput { attempt, .. } => failures::map_output_lost(*attempt, &error),
@@ -116,13 +132,14 @@ impl SpillFile {
         context: &AttemptContext<'_>,
         write: impl FnOnce(&mut SegmentWriter) -> Result<(), Failure>,
     ) -> Result<(Run, u64), Failure> {
-        let mut writer = SegmentWriter::new(Arc::clone(&self.file), self.bytes, partitions, context.compression);
+        let order = RecordOrder::ByKey;
+        let mut writer = SegmentWriter::new(Arc::clone(&self.file), self.bytes, partitions, context.compression, order);
         write(&mut writer)?;
         let (segments, end) =
             writer.finish().map_err(|error| failures::write_failed("spill in", context.scratch, &error))?;
         let bytes = end - self.bytes;
         self.bytes = end;
-        Ok((Run { place: Place::Own(Arc::clone(&self.file)), segments }, bytes))
+        Ok((Run { place: Place::Own(Arc::clone(&self.file)), segments, order }, bytes))
     }
 }
 

@@ -10,6 +10,7 @@ use gristmill_common::spec::{JobShape, JobSpec};
 use gristmill_common::task::{AttemptReport, AttemptStats, JobPlan};
 use gristmill_common::time::Clock;
 
+use super::fold::{Acc, Tables};
 use super::{AnyJob, AttemptContext, EngineTask, map, panics, reduce, sample};
 
 /// Makes an [`AnyJob`] of the visited job.
@@ -20,7 +21,7 @@ impl JobVisitor for IntoAnyJob {
     type Output = Arc<dyn AnyJob>;
 
     fn map_reduce<J: MapReduce>(self, job: J) -> Arc<dyn AnyJob> {
-        Arc::new(Reducing(job))
+        Arc::new(Reducing { job, tables: Tables::new() })
     }
 
     fn map_only<J: MapOnly>(self, job: J) -> Arc<dyn AnyJob> {
@@ -28,7 +29,10 @@ impl JobVisitor for IntoAnyJob {
     }
 }
 
-struct Reducing<J>(J);
+struct Reducing<J: MapReduce> {
+    job: J,
+    tables: Tables<Acc<J>>,
+}
 
 impl<J: MapReduce> AnyJob for Reducing<J> {
     fn shape(&self) -> JobShape {
@@ -37,8 +41,8 @@ impl<J: MapReduce> AnyJob for Reducing<J> {
 
     fn run(&self, task: &EngineTask<'_>, context: &AttemptContext<'_>) -> Result<AttemptReport, Failure> {
         guarded(task, context, || match *task {
-            EngineTask::Map { split, partitions } => map::run(&self.0, split, partitions, context),
-            EngineTask::Reduce { segments } => reduce::run(&self.0, segments, context),
+            EngineTask::Map { split, partitions } => map::run(&self.job, &self.tables, split, partitions, context),
+            EngineTask::Reduce { segments } => reduce::run(&self.job, &self.tables, segments, context),
         })
     }
 
@@ -47,7 +51,7 @@ impl<J: MapReduce> AnyJob for Reducing<J> {
     }
 
     fn sample_keys(&self, spec: &JobSpec, plan: &JobPlan) -> Vec<Vec<u8>> {
-        sample::sample_keys(&self.0, spec, plan)
+        sample::sample_keys(&self.job, spec, plan)
     }
 }
 

@@ -1,11 +1,10 @@
-//! A map attempt: blocks of records to `map`, what it emits to the combiner table or the sort
-//! buffer, full ones to spills, and all of it to one map output.
+//! A map attempt: blocks of records to `map`, what it emits to a folder's table or the sort buffer,
+//! full ones to spills, and all of it to one map output.
 
 mod emitter;
 mod partitioner;
 mod sort_buffer;
-mod spills;
-mod table;
+mod sorter;
 
 use std::sync::atomic::Ordering;
 
@@ -18,6 +17,7 @@ use gristmill_common::task::{AttemptOutput, AttemptReport, AttemptStats, Split};
 
 use self::emitter::Emitter;
 use self::partitioner::Partitioner;
+use super::fold::{Acc, Tables};
 use super::input::{PieceReader, ReadBuffer};
 use super::output::{PartSink, PartWriter};
 use super::{AttemptContext, failures};
@@ -25,12 +25,13 @@ use super::{AttemptContext, failures};
 /// Runs one map attempt of a job with a reduce.
 pub(super) fn run<J: MapReduce>(
     job: &J,
+    tables: &Tables<Acc<J>>,
     split: &Split,
     partitions: u32,
     context: &AttemptContext<'_>,
 ) -> Result<AttemptReport, Failure> {
     let partitioner = Partitioner::new(job, partitions, context)?;
-    let mut emitter = Emitter::new(partitioner, context);
+    let mut emitter = Emitter::new(partitioner, tables, context);
     let mut stats = AttemptStats::default();
     for_each_block::<J::Input>(split, context, &mut stats, |block, buffer_bytes| {
         let result = job.map_block(block, &mut emitter);

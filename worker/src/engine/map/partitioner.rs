@@ -4,6 +4,7 @@ use gristmill_common::failure::Failure;
 use gristmill_common::job::{MapReduce, PartOrder};
 use gristmill_common::partition::{EncodedKey, Partitioning, RangePartitioner};
 
+use crate::engine::fold::Placement;
 use crate::engine::{AttemptContext, failures};
 
 /// Divides the keys of one attempt.
@@ -34,15 +35,15 @@ impl<'a, J: MapReduce> Partitioner<'a, J> {
         };
         Ok(Self { job, partitions, ranges })
     }
+}
 
-    /// How many partitions there are.
-    pub(super) fn partitions(&self) -> u32 {
+impl<J: MapReduce> Placement for Partitioner<'_, J> {
+    fn partitions(&self) -> u32 {
         self.partitions
     }
 
-    /// The partition of an encoded key.
     #[inline]
-    pub(super) fn of(&self, key: &[u8]) -> u32 {
+    fn of(&self, key: &[u8]) -> u32 {
         let partition = match &self.ranges {
             Some(ranges) => ranges.partition(key),
             None => self.job.partition(EncodedKey::new(key), self.partitions),

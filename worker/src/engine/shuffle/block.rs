@@ -2,7 +2,7 @@
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
-use super::{BLOCK_BYTES, push_varint, read_varint};
+use super::{BLOCK_BYTES, RecordOrder, push_varint, read_varint};
 use crate::engine::Compression;
 
 /// Bytes of a block's header.
@@ -11,8 +11,11 @@ pub(super) const HEADER_BYTES: usize = 24;
 const CODEC_RAW: u32 = 0;
 const CODEC_LZ4: u32 = 1;
 
+/// Bit of the codec field: the records are in no order.
+const UNSORTED: u32 = 1 << 8;
+
 /// A record as it lies in a block.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(in super::super) struct RecordRef<'a> {
     /// The encoded key.
     pub(in super::super) key: &'a [u8],
@@ -28,6 +31,7 @@ pub(super) struct BlockPacker {
     records: u32,
     packed: Vec<u8>,
     compression: Compression,
+    order: RecordOrder,
 }
 
 /// What [`BlockPacker::close`] wrote.
@@ -42,8 +46,8 @@ pub(super) struct ClosedBlock {
 }
 
 impl BlockPacker {
-    pub(super) fn new(compression: Compression) -> Self {
-        Self { body: 0, records: 0, packed: Vec::new(), compression }
+    pub(super) fn new(compression: Compression, order: RecordOrder) -> Self {
+        Self { body: 0, records: 0, packed: Vec::new(), compression, order }
     }
 
     /// Whether a record with this many bytes belongs into the next block.
@@ -99,6 +103,9 @@ impl BlockPacker {
                 payload_hash = xxh3_64(&self.packed[..packed]);
             }
         }
+        if self.order == RecordOrder::Unsorted {
+            codec |= UNSORTED;
+        }
         let stored = out.len() - self.body;
         let fields = [stored as u32, raw as u32, self.records, codec];
         let header = &mut out[self.body - HEADER_BYTES..self.body];
@@ -141,6 +148,11 @@ impl BlockHeader {
         self.fields[1] as usize
     }
 
+    /// The order of the records in the block.
+    pub(super) fn order(&self) -> RecordOrder {
+        if self.fields[3] & UNSORTED == 0 { RecordOrder::ByKey } else { RecordOrder::Unsorted }
+    }
+
     /// Checks the payload and makes `raw` its records. Nothing is allocated before the checksum has
     /// vouched for the lengths.
     ///
@@ -151,7 +163,7 @@ impl BlockHeader {
         if checksum(self.fields, xxh3_64(payload)) != self.checksum {
             return Err("a block's checksum does not match");
         }
-        match self.fields[3] {
+        match self.fields[3] & !UNSORTED {
             CODEC_RAW if payload.len() == self.raw() => {
                 std::mem::swap(payload, raw);
                 Ok(())

@@ -11,7 +11,7 @@ use gristmill_common::task::SegmentSummary;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::block::{BlockPacker, RecordRef};
-use super::{SegmentError, push_varint};
+use super::{RecordOrder, SegmentError, push_varint};
 use crate::engine::Compression;
 
 const MAGIC: &[u8; 8] = b"GMSEGMT1";
@@ -61,15 +61,21 @@ pub(in super::super) struct SegmentWriter {
 
 impl SegmentWriter {
     /// Starts `partitions` segments at the end of `file`, which has `at` bytes. Offsets in the index
-    /// count from the file's start.
-    pub(in super::super) fn new(file: Arc<File>, at: u64, partitions: u32, compression: Compression) -> Self {
+    /// count from the file's start. Records will be pushed in `order`.
+    pub(in super::super) fn new(
+        file: Arc<File>,
+        at: u64,
+        partitions: u32,
+        compression: Compression,
+        order: RecordOrder,
+    ) -> Self {
         let mut pending = Vec::with_capacity(WRITE_BYTES + WRITE_BYTES / 4);
         pending.extend_from_slice(MAGIC);
         pending.extend_from_slice(&VERSION.to_le_bytes());
         pending.extend_from_slice(&[VALUE_FORMAT, 0]);
         pending.extend_from_slice(&partitions.to_le_bytes());
         let index = Vec::with_capacity(partitions as usize);
-        Self { file, block: BlockPacker::new(compression), pending, written: at, index, partitions }
+        Self { file, block: BlockPacker::new(compression, order), pending, written: at, index, partitions }
     }
 
     /// Begins the next partition's segment.

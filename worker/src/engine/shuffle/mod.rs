@@ -10,11 +10,12 @@
 //! record  := key_len:varint value_len:varint key value
 //! ```
 //!
-//! Integers are little endian. `codec` is 0 (as is) or 1 (LZ4 block). A block's checksum is XXH3-64
+//! Integers are little endian. `codec` is 0 (as is) or 1 (LZ4 block), plus 256 if the block's records
+//! are in no order. A block's checksum is XXH3-64
 //! of the payload's own XXH3-64 as eight bytes, seeded with the four fields before it; the trailer's is XXH3-64 of the
 //! index, seeded with the index's offset. A record never spans blocks; a block holds about
 //! [`BLOCK_BYTES`], or one larger record. Records of a segment are sorted by key and, among equal
-//! keys, by emission. A segment is a run of whole blocks, so it can be moved without being read.
+//! keys, by emission, unless its blocks say otherwise: then each key occurs once in it. A segment is a run of whole blocks, so it can be moved without being read.
 
 mod block;
 mod file;
@@ -24,12 +25,22 @@ mod varint;
 pub(super) use block::RecordRef;
 pub use file::{MapOutput, SegmentRange};
 pub(super) use file::{SegmentWriter, frame};
-pub(super) use reader::{SegmentCursor, largest_block};
+pub(super) use reader::{Block, SegmentBlocks, SegmentCursor, survey};
 pub(super) use varint::{push_varint, read_varint};
 
 /// Raw bytes at which a block is closed. Larger blocks compress better and cost fewer reads, smaller
 /// ones let a merge hold more segments in the same memory.
 pub const BLOCK_BYTES: usize = 128 << 10;
+
+/// How the records of a segment follow each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum RecordOrder {
+    /// By key, and by emission among equal keys: segments can be merged.
+    #[default]
+    ByKey,
+    /// In no order, each key once: whoever reads the segment folds by key.
+    Unsorted,
+}
 
 /// A segment that cannot be used.
 #[derive(Debug, thiserror::Error)]

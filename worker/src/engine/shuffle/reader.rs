@@ -6,18 +6,98 @@ use std::sync::Arc;
 
 use gristmill_common::key::key_prefix;
 
-use super::SegmentError;
-use super::block::{self, BlockHeader, HEADER_BYTES};
+use super::block::{self, BlockHeader, HEADER_BYTES, RecordRef};
+use super::{RecordOrder, SegmentError};
 
-/// A position in a segment. Holds one block in memory.
+/// A segment, block by block.
 #[derive(Debug)]
-pub(in super::super) struct SegmentCursor {
+pub(in super::super) struct SegmentBlocks {
     file: Arc<File>,
     name: Arc<str>,
     /// Next byte to read from the file, and the end of the segment.
     next: u64,
     end: u64,
     payload: Vec<u8>,
+}
+
+/// The records of one block.
+#[derive(Debug, Clone, Copy)]
+pub(in super::super) struct Block<'a>(&'a [u8]);
+
+impl<'a> Block<'a> {
+    /// The records in the order of the block; a malformed one is an error and the last.
+    #[inline]
+    pub(in super::super) fn records(&self) -> impl Iterator<Item = Result<RecordRef<'a>, &'static str>> + use<'a> {
+        let (raw, mut at) = (self.0, 0);
+        std::iter::from_fn(move || {
+            (at < raw.len()).then(|| {
+                block::record_at(raw, &mut at).ok_or_else(|| {
+                    at = raw.len();
+                    MALFORMED
+                })
+            })
+        })
+    }
+}
+
+const MALFORMED: &str = "a record is malformed";
+
+impl SegmentBlocks {
+    /// The blocks in `bytes` at `offset` of `file`, which errors call `name`.
+    pub(in super::super) fn new(file: Arc<File>, name: Arc<str>, offset: u64, bytes: u64) -> Self {
+        Self { file, name, next: offset, end: offset + bytes, payload: Vec::new() }
+    }
+
+    /// Reads the next block into `raw`; `None` at the end.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be read or is damaged.
+    pub(in super::super) fn next<'r>(&mut self, raw: &'r mut Vec<u8>) -> Result<Option<Block<'r>>, SegmentError> {
+        if self.next == self.end {
+            return Ok(None);
+        }
+        self.load(raw)?;
+        Ok(Some(Block(raw)))
+    }
+
+    #[cold]
+    fn load(&mut self, raw: &mut Vec<u8>) -> Result<(), SegmentError> {
+        if self.end - self.next < HEADER_BYTES as u64 {
+            return Err(self.damaged("a block's header is cut short"));
+        }
+        let mut header = [0; HEADER_BYTES];
+        self.read_at(&mut header, self.next)?;
+        let header = BlockHeader::parse(&header);
+        let body = self.next + HEADER_BYTES as u64;
+        if header.stored() as u64 > self.end - body || header.raw() == 0 {
+            return Err(self.damaged("a block's length is impossible"));
+        }
+        let mut payload = std::mem::take(&mut self.payload);
+        payload.resize(header.stored(), 0);
+        self.read_at(&mut payload, body)?;
+        let opened = header.open(&mut payload, raw);
+        self.payload = payload;
+        opened.map_err(|reason| self.damaged(reason))?;
+        self.next = body + header.stored() as u64;
+        Ok(())
+    }
+
+    fn read_at(&self, into: &mut [u8], offset: u64) -> Result<(), SegmentError> {
+        self.file
+            .read_exact_at(into, offset)
+            .map_err(|source| SegmentError::Read { path: self.name.to_string(), source })
+    }
+
+    fn damaged(&self, reason: &'static str) -> SegmentError {
+        SegmentError::Damaged { path: self.name.to_string(), offset: self.next, reason }
+    }
+}
+
+/// A position in a segment. Holds one block in memory.
+#[derive(Debug)]
+pub(in super::super) struct SegmentCursor {
+    blocks: SegmentBlocks,
     raw: Vec<u8>,
     /// Where the record in hand and the next record lie in `raw`.
     key: (u32, u32),
@@ -27,29 +107,13 @@ pub(in super::super) struct SegmentCursor {
 }
 
 impl SegmentCursor {
-    /// A cursor over `bytes` at `offset` of `file`, on the segment's first record.
+    /// A cursor on the segment's first record.
     ///
     /// # Errors
     ///
     /// If the first block cannot be read or is damaged.
-    pub(in super::super) fn open(
-        file: Arc<File>,
-        name: Arc<str>,
-        offset: u64,
-        bytes: u64,
-    ) -> Result<Self, SegmentError> {
-        let mut cursor = Self {
-            file,
-            name,
-            next: offset,
-            end: offset + bytes,
-            payload: Vec::new(),
-            raw: Vec::new(),
-            key: (0, 0),
-            value_end: 0,
-            prefix: 0,
-            exhausted: false,
-        };
+    pub(in super::super) fn open(blocks: SegmentBlocks) -> Result<Self, SegmentError> {
+        let mut cursor = Self { blocks, raw: Vec::new(), key: (0, 0), value_end: 0, prefix: 0, exhausted: false };
         cursor.advance()?;
         Ok(cursor)
     }
@@ -86,16 +150,16 @@ impl SegmentCursor {
     #[inline]
     pub(in super::super) fn advance(&mut self) -> Result<(), SegmentError> {
         if self.value_end as usize == self.raw.len() {
-            if self.next == self.end {
+            if self.blocks.next(&mut self.raw)?.is_none() {
                 self.exhausted = true;
                 self.prefix = u64::MAX;
                 return Ok(());
             }
-            self.load_block()?;
+            self.value_end = 0;
         }
         let mut at = self.value_end as usize;
         let Some(record) = block::record_at(&self.raw, &mut at) else {
-            return Err(self.damaged("a record is malformed"));
+            return Err(self.blocks.damaged(MALFORMED));
         };
         let value_len = record.value.len() as u32;
         self.prefix = key_prefix(record.key);
@@ -105,51 +169,30 @@ impl SegmentCursor {
         self.key = (key_end - key_len, key_end);
         Ok(())
     }
-
-    #[cold]
-    fn load_block(&mut self) -> Result<(), SegmentError> {
-        if self.end - self.next < HEADER_BYTES as u64 {
-            return Err(self.damaged("a block's header is cut short"));
-        }
-        let mut header = [0; HEADER_BYTES];
-        self.read_at(&mut header, self.next)?;
-        let header = BlockHeader::parse(&header);
-        let body = self.next + HEADER_BYTES as u64;
-        if header.stored() as u64 > self.end - body || header.raw() == 0 {
-            return Err(self.damaged("a block's length is impossible"));
-        }
-        let mut payload = std::mem::take(&mut self.payload);
-        payload.resize(header.stored(), 0);
-        self.read_at(&mut payload, body)?;
-        let opened = header.open(&mut payload, &mut self.raw);
-        self.payload = payload;
-        opened.map_err(|reason| self.damaged(reason))?;
-        self.next = body + header.stored() as u64;
-        self.value_end = 0;
-        Ok(())
-    }
-
-    fn read_at(&self, into: &mut [u8], offset: u64) -> Result<(), SegmentError> {
-        self.file
-            .read_exact_at(into, offset)
-            .map_err(|source| SegmentError::Read { path: self.name.to_string(), source })
-    }
-
-    fn damaged(&self, reason: &'static str) -> SegmentError {
-        SegmentError::Damaged { path: self.name.to_string(), offset: self.next, reason }
-    }
 }
 
-/// The largest block of a segment that lies in a file without an index, by its block headers. Only
-/// a hint for memory: the headers are checked when the blocks are read.
-pub(in super::super) fn largest_block(file: &File, offset: u64, bytes: u64) -> u64 {
+/// What is to be known of a segment before it is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in super::super) struct Survey {
+    /// Bytes of the largest block's records.
+    pub(in super::super) largest: u64,
+    /// How its records follow each other.
+    pub(in super::super) order: RecordOrder,
+}
+
+/// Looks at the block headers of a segment that lies in a file without an index. They are checked
+/// when the blocks are read: whatever is wrong with them is noticed then.
+pub(in super::super) fn survey(file: &File, offset: u64, bytes: u64) -> Survey {
     let (mut at, end) = (offset, offset + bytes);
-    let mut largest = 0;
+    let mut survey = Survey { largest: 0, order: RecordOrder::ByKey };
     let mut header = [0; HEADER_BYTES];
     while at < end && file.read_exact_at(&mut header, at).is_ok() {
         let parsed = BlockHeader::parse(&header);
-        largest = largest.max(parsed.raw() as u64);
+        survey.largest = survey.largest.max(parsed.raw() as u64);
+        if parsed.order() == RecordOrder::Unsorted {
+            survey.order = RecordOrder::Unsorted;
+        }
         at += (HEADER_BYTES + parsed.stored()) as u64;
     }
-    largest
+    survey
 }

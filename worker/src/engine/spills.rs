@@ -1,13 +1,13 @@
-//! The spills of a map attempt, oldest first. Many small ones are merged into fewer long ones as they
+//! The spills of an attempt, oldest first. Many small ones are merged into fewer long ones as they
 //! come, so that their number and their indexes stay bounded however long the split is.
 
 use gristmill_common::failure::Failure;
 use gristmill_common::job::MapReduce;
 use gristmill_common::task::AttemptStats;
 
-use crate::engine::AttemptContext;
-use crate::engine::runs::{Run, SpillFile, merge_to_run};
-use crate::engine::shuffle::SegmentWriter;
+use super::AttemptContext;
+use super::runs::{Run, SpillFile, merge_to_run};
+use super::shuffle::SegmentWriter;
 
 /// Runs of one level that are merged into one of the next. Larger merges less often, smaller holds
 /// fewer indexes in memory.
