@@ -10,7 +10,7 @@ use gristmill_common::prelude::*;
 use gristmill_common::spec::JobSpec;
 use serde::{Deserialize, Serialize};
 
-use crate::table::{Decimal, Rows, Table, TableOptions, write_fields};
+use crate::table::{Decimal, FormatOptions, Rows, Table, write_fields};
 
 /// Writes the rows of a table with the greatest values of a column, in order
 #[derive(Debug, Clone, Args, Serialize, Deserialize)]
@@ -30,16 +30,16 @@ pub struct Top {
     ascending: bool,
 
     #[command(flatten)]
-    table: TableOptions,
+    table: FormatOptions,
 }
 
 impl Program for Top {
     fn looks_at_inputs(&self) -> bool {
-        self.table.wants_header()
+        self.table.looks()
     }
 
     fn look(&mut self, _spec: &JobSpec, inputs: &[InputSample]) -> Result<(), OptionError> {
-        inputs.first().map_or(Ok(()), |input| self.table.look(input))
+        self.table.look(inputs)
     }
 
     fn reducers(&self) -> Option<u32> {
@@ -47,9 +47,9 @@ impl Program for Top {
     }
 
     fn visit<V: JobVisitor>(self, visitor: V) -> Result<V::Output, OptionError> {
-        let table = self.table.table()?;
+        let mut table = self.table.table()?;
         let wanted = [table.column(&self.by)?];
-        let header = self.table.writes_header().then(|| {
+        let header = self.table.writes_header(self.table.format())?.then(|| {
             let mut line = Vec::new();
             write_fields(table.columns.iter().map(String::as_bytes), table.separator, &mut line);
             line.push(b'\n');
@@ -94,12 +94,7 @@ impl TopRows {
         if self.table.is_null(field) {
             return Ok(None);
         }
-        Decimal::parse(field).map(Some).ok_or_else(|| {
-            let shown = field[..field.len().min(60)].escape_ascii();
-            let reason =
-                format!("column {:?} has \"{shown}\", which is no number (--null names text without a value)", self.by);
-            RecordError { reason }.into()
-        })
+        self.table.number(field, &self.by).map(Some)
     }
 }
 
@@ -240,7 +235,20 @@ mod tests {
         check(&["-k", "2", "--ascending", "--header"], b"name,n\nd,-1.5\na,2\n");
         check_options::<Top>(&["--by", "n"]);
         let error = table_error::<Top>(&["--by", "n"], &[], &[("t", b"n\nx\n")]);
-        assert_eq!(error, "column \"n\" has \"x\", which is no number (--null names text without a value)");
+        assert_eq!(
+            error,
+            "column \"n\" has \"x\", which is no number of up to 38 digits (--null names text without a value)"
+        );
+    }
+
+    #[test]
+    fn objects_are_ranked_and_written_as_they_are() {
+        let rows = b"{\"a\": {\"n\": 2.50}}\n{\"a\":{\"n\":\"11\"}}\n{\"a\":null}\n{\"a\":{\"n\":-3e0},\"z\":0}\n";
+        let check = |flags: &[&str], expect: &[u8]| {
+            check_table::<Top>(&[&["--by", "a.n"], flags].concat(), &[], &[("t.json", rows)], expect);
+        };
+        check(&["-k", "2"], b"{\"a\":{\"n\":\"11\"}}\n{\"a\": {\"n\": 2.50}}\n");
+        check(&["-k", "1", "--ascending"], b"{\"a\":{\"n\":-3e0},\"z\":0}\n");
     }
 
     #[test]

@@ -32,8 +32,8 @@ pub(super) struct Side {
 
 impl Sides {
     pub(super) fn new(
-        left: Table,
-        right: Table,
+        mut left: Table,
+        mut right: Table,
         on: &[String],
         how: How,
         null: &[u8],
@@ -41,14 +41,14 @@ impl Sides {
     ) -> Result<Self, OptionError> {
         let names: Vec<(&str, &str)> = on.iter().map(|on| on.split_once('=').unwrap_or((on, on))).collect();
         let of_side = |side: &str, error: OptionError| OptionError::new(format!("{side} side: {}", error.message));
-        let columns = |names: &mut dyn Iterator<Item = &str>, table: &Table, side: &str| {
+        let columns = |names: &mut dyn Iterator<Item = &str>, table: &mut Table, side: &str| {
             names
                 .map(|name| table.column(name))
                 .collect::<Result<Vec<usize>, _>>()
                 .map_err(|error| of_side(side, error))
         };
-        let left_key = columns(&mut names.iter().map(|(left, _)| *left), &left, "left")?;
-        let right_key = columns(&mut names.iter().map(|(_, right)| *right), &right, "right")?;
+        let left_key = columns(&mut names.iter().map(|(left, _)| *left), &mut left, "left")?;
+        let right_key = columns(&mut names.iter().map(|(_, right)| *right), &mut right, "right")?;
         let separator = left.separator;
         let right_written: Vec<usize> = (0..right.columns.len()).filter(|column| !right_key.contains(column)).collect();
         let header = header.then(|| {

@@ -1,12 +1,14 @@
 //! The flags of jobs over delimited text, and the [`Table`] they describe once the header of the input
-//! was seen. Reads no input itself.
+//! was seen; or a table of JSON lines, whose columns are those asked for. Reads no input itself.
 
 use clap::Args;
 use gristmill_common::prelude::*;
 use gristmill_common::text::BYTE_ORDER_MARK;
 use serde::{Deserialize, Serialize};
 
+use super::decimal::Decimal;
 use super::fields;
+use super::json::{Paths, STRING_MARK};
 
 /// Flags that say what the rows of a table look like.
 #[derive(Debug, Clone, Args, Serialize, Deserialize)]
@@ -55,6 +57,8 @@ pub(crate) struct Table {
     pub(crate) columns: Vec<String>,
     /// The header line of every object, if there is one.
     pub(crate) header: Option<Header>,
+    /// What is wanted of each row, if rows are JSON objects.
+    pub(super) json: Option<Paths>,
     nulls: Vec<Vec<u8>>,
 }
 
@@ -89,7 +93,18 @@ impl TableOptions {
         };
         let nulls = self.nulls.iter().map(|text| text.as_bytes().to_vec()).collect();
         let header = header.filter(|_| self.wants_header() || !columns.is_empty()).cloned();
-        Ok(Table { separator: self.separator, columns, header, nulls })
+        Ok(Table { separator: self.separator, columns, header, json: None, nulls })
+    }
+
+    /// A table of JSON lines.
+    pub(super) fn json_table(&self) -> Result<Table, OptionError> {
+        if !self.columns.is_empty() {
+            return Err(OptionError::new("--columns is for delimited text: JSON lines name their fields"));
+        }
+        let marked = self.nulls.iter().map(|text| [STRING_MARK, text.as_bytes()].concat());
+        let nulls = self.nulls.iter().map(|text| text.as_bytes().to_vec()).chain(marked).collect();
+        let json = Some(Paths::default());
+        Ok(Table { separator: self.separator, columns: Vec::new(), header: None, json, nulls })
     }
 
     /// Whether parts begin with a header.
@@ -128,12 +143,15 @@ impl Header {
 }
 
 impl Table {
-    /// The place of a column.
+    /// The place of a column. JSON lines have every column, since not every row must.
     ///
     /// # Errors
     ///
     /// If there is no such column, or there are two of that name.
-    pub(crate) fn column(&self, name: &str) -> Result<usize, OptionError> {
+    pub(crate) fn column(&mut self, name: &str) -> Result<usize, OptionError> {
+        if let Some(paths) = &mut self.json {
+            return Ok(paths.column(name));
+        }
         if self.columns.is_empty() {
             // An empty input has no rows in which the column could be missing.
             return Ok(0);
@@ -148,15 +166,47 @@ impl Table {
         }
     }
 
+    /// Whether rows are JSON objects.
+    #[inline]
+    pub(crate) fn is_json(&self) -> bool {
+        self.json.is_some()
+    }
+
     /// Whether a field has no value.
     #[inline]
     pub(crate) fn is_null(&self, field: &[u8]) -> bool {
         field.is_empty() || self.nulls.iter().any(|null| null == field)
     }
+
+    /// The characters of a field: without the mark that JSON strings have.
+    #[inline]
+    pub(crate) fn text<'f>(&self, field: &'f [u8]) -> &'f [u8] {
+        if self.is_json() { field.strip_prefix(STRING_MARK).unwrap_or(field) } else { field }
+    }
+
+    /// The number that a field of the column `name` has.
+    ///
+    /// # Errors
+    ///
+    /// If it is none, or too large for a [`Decimal`].
+    #[inline]
+    pub(crate) fn number(&self, field: &[u8], name: &str) -> Result<Decimal> {
+        Decimal::parse(self.text(field)).ok_or_else(|| self.no_number(field, name))
+    }
+
+    #[cold]
+    fn no_number(&self, field: &[u8], name: &str) -> JobError {
+        let text = self.text(field);
+        let shown = text[..text.len().min(60)].escape_ascii();
+        let reason = format!(
+            "column {name:?} has \"{shown}\", which is no number of up to 38 digits (--null names text without a value)"
+        );
+        RecordError { reason }.into()
+    }
 }
 
 /// A record without the byte order mark that a line rule may have left on it.
-fn without_mark(record: &[u8]) -> &[u8] {
+pub(super) fn without_mark(record: &[u8]) -> &[u8] {
     record.strip_prefix(BYTE_ORDER_MARK).unwrap_or(record)
 }
 
