@@ -10,7 +10,7 @@ use gristmill_common::prelude::*;
 use gristmill_common::spec::JobSpec;
 use serde::{Deserialize, Serialize};
 
-use crate::table::{Decimal, FormatOptions, Rows, Table, write_fields};
+use crate::table::{Decimal, FormatOptions, Rows, Table};
 
 /// Writes the rows of a table with the greatest values of a column, in order
 #[derive(Debug, Clone, Args, Serialize, Deserialize)]
@@ -51,7 +51,7 @@ impl Program for Top {
         let wanted = [table.column(&self.by)?];
         let header = self.table.writes_header(self.table.format())?.then(|| {
             let mut line = Vec::new();
-            write_fields(table.columns.iter().map(String::as_bytes), table.separator, &mut line);
+            table.dialect.write_fields(table.columns.iter().map(String::as_bytes), &mut line);
             line.push(b'\n');
             line
         });
@@ -239,6 +239,14 @@ mod tests {
             error,
             "column \"n\" has \"x\", which is no number of up to 38 digits (--null names text without a value)"
         );
+    }
+
+    #[test]
+    fn words_with_quotes_are_ranked_if_nothing_is_quoted() {
+        let flags = ["--columns", "word,n", "--by", "n", "--separator", "\\t", "--no-quotes", "-k", "2"];
+        check_table::<Top>(&flags, &[], &[("t", b"\"Oh\t7\na\t9\nno\"\t3\n")], b"a\t9\n\"Oh\t7\n");
+        let error = table_error::<Top>(&["--by", "n", "--format", "json", "--no-quotes"], &[], &[("t", b"")]);
+        assert_eq!(error, "--no-quotes is for delimited text: what JSON strings hold may need quotes");
     }
 
     #[test]

@@ -4,16 +4,14 @@
 use gristmill_common::prelude::*;
 
 use super::packed_key::KeyText;
-use crate::table::{
-    Format, FormatOptions, Table, json_values, write_field, write_fields, write_json, write_json_string,
-};
+use crate::table::{Dialect, Format, FormatOptions, Table, json_values, write_json, write_json_string};
 
 /// Writes groups.
 #[derive(Debug)]
 pub(super) struct Writer {
     style: Style,
-    /// What separates the fields of a key's text.
-    separator: u8,
+    /// How the fields of a key's text are told apart.
+    dialect: Dialect,
     key_text: KeyText,
 }
 
@@ -42,7 +40,7 @@ impl Writer {
         columns: impl Iterator<Item = &'n String>,
     ) -> Result<Self, OptionError> {
         let with_header = options.writes_header(format)?;
-        let (style, separator) = match (format, options.format()) {
+        let (style, dialect) = match (format, options.format()) {
             (Format::Json, Format::Json) => {
                 let names = columns.zip("{".chars().chain(std::iter::repeat(','))).map(|(column, before)| {
                     let mut name = vec![before as u8];
@@ -50,7 +48,7 @@ impl Writer {
                     name.push(b':');
                     name
                 });
-                (Style::Json { names: names.collect() }, b',')
+                (Style::Json { names: names.collect() }, Dialect { separator: b',', quotes: false })
             }
             (Format::Json, Format::Delimited) => {
                 return Err(OptionError::new(
@@ -60,13 +58,13 @@ impl Writer {
             (Format::Delimited, _) => {
                 let mut header = Vec::new();
                 if with_header {
-                    write_fields(columns.map(String::as_bytes), table.separator, &mut header);
+                    table.dialect.write_fields(columns.map(String::as_bytes), &mut header);
                     header.push(b'\n');
                 }
-                (Style::Delimited { null: options.null().to_vec(), header }, table.separator)
+                (Style::Delimited { null: options.null().to_vec(), header }, table.dialect)
             }
         };
-        Ok(Self { style, separator, key_text: KeyText::new(separator) })
+        Ok(Self { style, dialect, key_text: KeyText::new(dialect.separator) })
     }
 
     /// What every part begins with.
@@ -89,7 +87,7 @@ impl Writer {
         text.clear();
         for (index, field) in fields.enumerate() {
             if index > 0 {
-                text.push(self.separator);
+                text.push(self.dialect.separator);
             }
             // An empty field of delimited text stays what it is.
             if !field.is_empty() || table.is_json() {
@@ -105,8 +103,8 @@ impl Writer {
     pub(super) fn write_text(&self, field: &[u8], table: &Table, out: &mut Vec<u8>) {
         match &self.style {
             Style::Json { .. } => write_json(field, out),
-            Style::Delimited { null, .. } if field.is_empty() => write_field(null, self.separator, out),
-            Style::Delimited { .. } => write_field(table.text(field), self.separator, out),
+            Style::Delimited { null, .. } if field.is_empty() => self.dialect.write_field(null, out),
+            Style::Delimited { .. } => self.dialect.write_field(table.text(field), out),
         }
     }
 
@@ -123,7 +121,7 @@ impl Writer {
             Style::Delimited { .. } => {
                 self.key_text.unpack(key, out);
                 for each in results {
-                    out.push(self.separator);
+                    out.push(self.dialect.separator);
                     result(each, out);
                 }
             }

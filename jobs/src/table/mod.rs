@@ -18,7 +18,7 @@ mod options;
 mod rows;
 
 pub(crate) use decimal::Decimal;
-pub(crate) use fields::{write_field, write_fields};
+pub(crate) use fields::Dialect;
 pub(crate) use format::{Format, FormatOptions};
 pub(crate) use json::{values as json_values, write_json, write_string as write_json_string};
 pub(crate) use options::{Header, Table, TableOptions};

@@ -7,7 +7,7 @@ use gristmill_common::text::BYTE_ORDER_MARK;
 use serde::{Deserialize, Serialize};
 
 use super::decimal::Decimal;
-use super::fields;
+use super::fields::Dialect;
 use super::json::{Paths, STRING_MARK};
 
 /// Flags that say what the rows of a table look like.
@@ -17,6 +17,11 @@ pub(crate) struct TableOptions {
     /// What separates the fields of a row: one ASCII character, \t for TAB
     #[arg(long, value_name = "CHAR", default_value = ",", value_parser = separator)]
     separator: u8,
+
+    /// Fields are never quoted: a quote is a character like any other
+    #[arg(long)]
+    #[serde(default)]
+    no_quotes: bool,
 
     /// The columns of input without a header line, as a,b,c
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
@@ -51,8 +56,8 @@ pub(crate) struct Header {
 /// What the rows of an input look like.
 #[derive(Debug, Clone)]
 pub(crate) struct Table {
-    /// The byte between fields.
-    pub(crate) separator: u8,
+    /// How its fields are told apart; of JSON lines, how they are written if not as JSON.
+    pub(crate) dialect: Dialect,
     /// The columns in order; none at all if the input is empty.
     pub(crate) columns: Vec<String>,
     /// The header line of every object, if there is one.
@@ -84,7 +89,9 @@ impl TableOptions {
     /// A table of the same kind with other columns.
     pub(crate) fn table_with(&self, columns: &[String], header: Option<&Header>) -> Result<Table, OptionError> {
         let columns = match header {
-            Some(header) if columns.is_empty() => fields::all(header.line.as_bytes(), self.separator)
+            Some(header) if columns.is_empty() => self
+                .dialect()
+                .all(header.line.as_bytes())
                 .map_err(|error| OptionError::new(format!("the header of {}: {error}", header.object)))?
                 .into_iter()
                 .map(|field| String::from_utf8(field).expect("cut from text at ASCII bytes"))
@@ -93,7 +100,7 @@ impl TableOptions {
         };
         let nulls = self.nulls.iter().map(|text| text.as_bytes().to_vec()).collect();
         let header = header.filter(|_| self.wants_header() || !columns.is_empty()).cloned();
-        Ok(Table { separator: self.separator, columns, header, json: None, nulls })
+        Ok(Table { dialect: self.dialect(), columns, header, json: None, nulls })
     }
 
     /// A table of JSON lines.
@@ -101,10 +108,17 @@ impl TableOptions {
         if !self.columns.is_empty() {
             return Err(OptionError::new("--columns is for delimited text: JSON lines name their fields"));
         }
+        if self.no_quotes {
+            return Err(OptionError::new("--no-quotes is for delimited text: what JSON strings hold may need quotes"));
+        }
         let marked = self.nulls.iter().map(|text| [STRING_MARK, text.as_bytes()].concat());
         let nulls = self.nulls.iter().map(|text| text.as_bytes().to_vec()).chain(marked).collect();
         let json = Some(Paths::default());
-        Ok(Table { separator: self.separator, columns: Vec::new(), header: None, json, nulls })
+        Ok(Table { dialect: self.dialect(), columns: Vec::new(), header: None, json, nulls })
+    }
+
+    fn dialect(&self) -> Dialect {
+        Dialect { separator: self.separator, quotes: !self.no_quotes }
     }
 
     /// Whether parts begin with a header.

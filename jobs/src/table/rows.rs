@@ -6,7 +6,7 @@ use gristmill_common::prelude::*;
 use gristmill_common::text::LineRule;
 use memchr::{memchr, memchr2_iter};
 
-use super::fields::{Place, field};
+use super::fields::Place;
 use super::json;
 use super::options::{Table, without_mark};
 
@@ -70,7 +70,8 @@ impl<'t> Rows<'t> {
         {
             header.check(record)?;
         }
-        if matches!(block.rule(), LineRule::Lf) && memchr(b'"', block.rest()).is_none() {
+        let quoted = self.table.dialect.quotes && memchr(b'"', block.rest()).is_some();
+        if matches!(block.rule(), LineRule::Lf) && !quoted {
             self.scan(block, &mut f)?;
             block.skip_to_end();
             return Ok(());
@@ -107,12 +108,14 @@ impl<'t> Rows<'t> {
                 .map_err(|reason| RecordError { reason })?;
             return Ok(Row { record, base: record, places: &self.places, unescaped: &self.unescaped });
         }
+        let dialect = self.table.dialect;
         let mut at = Some(0);
         let mut column = 0;
         for (index, &wanted) in self.wanted.iter().enumerate() {
             loop {
                 let start = at.ok_or_else(|| too_short(self.table, wanted, column))?;
-                let (place, next) = field(record, start, self.table.separator, &mut self.unescaped)
+                let (place, next) = dialect
+                    .field(record, start, &mut self.unescaped)
                     .map_err(|error| RecordError { reason: error.to_string() })?;
                 at = next;
                 column += 1;
@@ -150,7 +153,8 @@ impl<'t> Rows<'t> {
         let mut start = line;
         let mut column = 0;
         let mut index = 0;
-        let mut ends = memchr2_iter(self.table.separator, b'\n', &bytes[line..]);
+        let separator = self.table.dialect.separator;
+        let mut ends = memchr2_iter(separator, b'\n', &bytes[line..]);
         while index < self.wanted.len() {
             let end = ends.next().map_or(bytes.len(), |len| line + len);
             if column == self.wanted[index] {
@@ -159,10 +163,10 @@ impl<'t> Rows<'t> {
             }
             column += 1;
             start = end + 1;
-            if bytes.get(end) == Some(&self.table.separator) && index < self.wanted.len() {
+            if bytes.get(end) == Some(&separator) && index < self.wanted.len() {
                 continue;
             }
-            if bytes.get(end) == Some(&self.table.separator) {
+            if bytes.get(end) == Some(&separator) {
                 break;
             }
             let is_empty = matches!(&bytes[line..end], b"" | b"\r");
