@@ -1,6 +1,7 @@
 //! `top`: the rows of a table with the greatest (or smallest) values of a column, in ranking order.
-//! Every block of rows gives at most as many as are asked for, and so does every map attempt; one
-//! reduce task ranks what is left.
+//! Rows of equal values are ranked by their bytes, so the answer is the same however rows are divided
+//! among tasks. Every block of rows gives at most as many as are asked for, and so does every map
+//! attempt; one reduce task ranks what is left.
 
 use std::cmp::Ordering;
 
@@ -16,15 +17,15 @@ use crate::table::{Decimal, FormatOptions, Rows, Table};
 #[derive(Debug, Clone, Args, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Top {
-    /// Column of numbers; rows without a value in it are left out
+    /// Column of numbers; rows without a value in it are left out, equal ones are ranked by their bytes
     #[arg(long, value_name = "NAME")]
     by: String,
 
-    /// How many rows
+    /// How many rows, at most 1000000
     #[arg(short, value_name = "K", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     k: u32,
 
-    /// The smallest values instead of the greatest
+    /// Rank the smallest values first instead of the greatest
     #[arg(long)]
     #[serde(default)]
     ascending: bool,

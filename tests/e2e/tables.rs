@@ -218,3 +218,25 @@ fn json_lines_give_the_expected_answers_at_every_split_size() {
         assert_eq!(objects.get_or_insert_with(|| parts(&output)), &parts(&output), "{split}");
     }
 }
+
+#[test]
+fn ties_are_ranked_alike_however_the_job_runs() {
+    let outputs = Outputs::new();
+    let input = outputs.path("rows.csv");
+    let mut rows: Vec<(u32, String)> =
+        (0..5000).map(|n| (n % 7, format!("row {},{}", n * 7919 % 5000, n % 7))).collect();
+    let text: Vec<&str> = rows.iter().map(|(_, row)| row.as_str()).collect();
+    fs::write(&input, text.join("\n")).expect("a scratch file");
+    rows.sort_unstable_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
+    let expect: String = rows.iter().take(1000).map(|(_, row)| format!("{row}\n")).collect();
+    for (index, how) in
+        [&["--threads", "1"][..], &["--split-size", "777"], &["--split-size", "20kB", "--reducers", "5"]]
+            .iter()
+            .enumerate()
+    {
+        let options = ["--columns", "name,n", "--by", "n", "-k", "1000"];
+        let top = outputs.run("top", &format!("top-{index}"), &input, &[&options, how]);
+        let ranked: Vec<u8> = parts(&top).into_values().flatten().collect();
+        assert_eq!(String::from_utf8(ranked).expect("text"), expect, "{how:?}");
+    }
+}
