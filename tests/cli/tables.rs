@@ -37,7 +37,7 @@ fn json_lines_are_read_and_written_and_bad_ones_are_named() {
     sandbox.file("in/a.jsonl", "{\"k\":{\"x\":\"é\"},\"n\":1.50}\n{\"n\":-0.25}\n");
     let agg = "--agg count,sum:n";
     sandbox.call(&format!("run group-by --by k.x {agg} -i in -o out")).expect_code(0);
-    let groups = "{\"k.x\":null,\"count\":1,\"sum:n\":-0.25}\n{\"k.x\":\"é\",\"count\":1,\"sum:n\":1.50}\n";
+    let groups = "{\"k.x\":\"é\",\"count\":1,\"sum:n\":1.50}\n{\"k.x\":null,\"count\":1,\"sum:n\":-0.25}\n";
     assert_eq!(sandbox.parts("out"), groups);
     sandbox.call("run top --by sum:n -k 1 -i out -o top").expect_code(0);
     assert_eq!(sandbox.parts("top"), "{\"k.x\":\"é\",\"count\":1,\"sum:n\":1.50}\n");

@@ -102,6 +102,7 @@ fn weather_equals_the_answers(outputs: &Outputs, cluster: &Cluster, data: &Path)
 }
 
 /// The reviews without their compression, if there is something to take it off with.
+#[expect(clippy::print_stderr, reason = "a test that skips says so")]
 fn unpacked_reviews(outputs: &Outputs, data: &Path) -> Option<PathBuf> {
     let (packed, reviews) = (data.join("csv/anonreviews.csv.bz2"), outputs.path("reviews.csv"));
     let unpacked = Command::new("python3")
