@@ -81,6 +81,7 @@ fn group_by_join_and_top_give_the_expected_answers() {
     let Some(data) = trial_data() else { return };
     let cluster = Cluster::start(GRISTMILL, 2);
     weather_equals_the_answers(&outputs, &cluster, &data);
+    words_equal_the_answers(&outputs, &data);
     if let Some(reviews) = unpacked_reviews(&outputs, &data) {
         reviews_equal_the_answers(&outputs, &data, &reviews);
     }
@@ -126,10 +127,23 @@ fn reviews_equal_the_answers(outputs: &Outputs, data: &Path, reviews: &Path) {
     let columns = ["--columns", "vendor,n,stars", "--by", "n", "-k", "25"];
     for split in ["64MiB", "100"] {
         let top = outputs.run("top", &format!("top-{split}"), &vendors, &[&columns, &["--split-size", split]]);
-        let ranked: Vec<u8> = parts(&top).into_values().flatten().collect();
-        let lines: Vec<Vec<u8>> = ranked.split_inclusive(|&byte| byte == b'\n').map(as_tabs).collect();
-        assert_eq!((lines.len(), sha256(&lines.concat())), expected(data, "reviews-vendor.top"));
+        assert_eq!(ranked_digest(&top, as_tabs), expected(data, "reviews-vendor.top"));
     }
+}
+
+/// The most frequent words, some of which begin with a quote.
+fn words_equal_the_answers(outputs: &Outputs, data: &Path) {
+    let words = outputs.run("word-count", "words", &data.join("text"), &[]);
+    let columns = ["--columns", "word,n", "--by", "n", "-k", "50", "--separator", "\\t", "--no-quotes"];
+    let top = outputs.run("top", "top-words", &words, &[&columns]);
+    assert_eq!(ranked_digest(&top, <[u8]>::to_vec), expected(data, "wordcount.top"));
+}
+
+/// Line count and SHA-256 of an output's lines, in their order.
+fn ranked_digest(output: &Path, rewrite: impl Fn(&[u8]) -> Vec<u8>) -> (usize, String) {
+    let all: Vec<u8> = parts(output).into_values().flatten().collect();
+    let lines: Vec<Vec<u8>> = all.split_inclusive(|&byte| byte == b'\n').map(rewrite).collect();
+    (lines.len(), sha256(&lines.concat()))
 }
 
 /// Rows of an access log with a few busy hosts.

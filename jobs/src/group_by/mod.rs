@@ -41,7 +41,7 @@ pub struct GroupBy {
     #[arg(long, value_name = "N", default_value_t = 6, value_parser = clap::value_parser!(u8).range(0..=18))]
     scale: u8,
 
-    /// What the output is; unless given, what the input is. JSON lines may be written as delimited text
+    /// What the output is; only JSON lines can be written as the other [default: what the input is]
     #[arg(long, value_enum, value_name = "FORMAT")]
     #[serde(default)]
     output_format: Option<Format>,

@@ -24,9 +24,9 @@ const JSON_ENDINGS: [&str; 3] = [".jsonl", ".ndjson", ".json"];
 #[derive(Debug, Clone, Args, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct FormatOptions {
-    /// What the input is: delimited text, or lines with a JSON object each. Unless given, json if the
-    /// first file's name ends in .jsonl, .ndjson or .json or its first byte is {, else delimited. Of
-    /// JSON, a.b names the field b in the field a
+    /// What the input is: delimited text, or lines with a JSON object each, of which a.b is the field b
+    /// in the field a [default: json if the first file is named *.jsonl, *.ndjson or *.json or begins
+    /// with {, else delimited]
     #[arg(long, value_enum, value_name = "FORMAT")]
     #[serde(default)]
     format: Option<Format>,
