@@ -17,6 +17,7 @@ use serde_json::{Map, Value};
 pub struct JobEntry {
     name: String,
     about: Option<String>,
+    example: Option<String>,
     program: Arc<dyn AnyProgram>,
 }
 
@@ -45,22 +46,23 @@ pub fn job_with_options<P: Program>(name: impl Into<String>) -> JobEntry {
 /// The jobs that the shipped binary brings along.
 pub fn ready_made_jobs() -> Vec<JobEntry> {
     vec![
-        job_with_options::<WordCount>("word-count"),
-        job_with_options::<Grep>("grep"),
-        job_with_options::<Distinct>("distinct"),
-        job_with_options::<InvertedIndex>("inverted-index"),
-        job_with_options::<SortLines>("sort-lines"),
-        job_with_options::<TeraSort>("tera-sort"),
-        job_with_options::<gristmill_jobs::Copy>("copy"),
-        job_with_options::<GroupBy>("group-by"),
-        job_with_options::<Join>("join"),
-        job_with_options::<Top>("top"),
+        job_with_options::<WordCount>("word-count").example("-i 'books/*.txt' -o counts"),
+        job_with_options::<Grep>("grep").example("-i 'logs/*.log' -o errors --pattern 'error|panic'"),
+        job_with_options::<Distinct>("distinct").example("-i 'logs/*.log' -o lines"),
+        job_with_options::<InvertedIndex>("inverted-index").example("-i 'books/*.txt' -o index"),
+        job_with_options::<SortLines>("sort-lines").example("-i 'books/*.txt' -o sorted"),
+        job_with_options::<TeraSort>("tera-sort").example("-i unsorted -o sorted"),
+        job_with_options::<gristmill_jobs::Copy>("copy").example("-i 'logs/*.log' -o copied"),
+        job_with_options::<GroupBy>("group-by")
+            .example("-i 'logs/*.csv' -o hosts --by host,status --agg 'count,sum:bytes'"),
+        job_with_options::<Join>("join").example("-i orders.csv -o joined --right users.csv --on user=id"),
+        job_with_options::<Top>("top").example("-i hosts -o busiest --columns host,status,n,bytes --by bytes -k 10"),
     ]
 }
 
 impl JobEntry {
     fn new(name: impl Into<String>, program: impl AnyProgram + 'static) -> Self {
-        Self { name: name.into(), about: None, program: Arc::new(program) }
+        Self { name: name.into(), about: None, example: None, program: Arc::new(program) }
     }
 
     /// Sets the line that `run --help` shows beside the job's name.
@@ -70,9 +72,21 @@ impl JobEntry {
         self
     }
 
+    /// Sets the arguments with which `run NAME --help` shows how the job is called.
+    #[must_use]
+    pub fn example(mut self, arguments: impl Into<String>) -> Self {
+        self.example = Some(arguments.into());
+        self
+    }
+
     /// The job's name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The job with arguments, as an example.
+    pub(crate) fn call(&self) -> String {
+        format!("{} {}", self.name, self.example.as_deref().unwrap_or("-i 'in/*.txt' -o out"))
     }
 
     /// The job as a subcommand: its name, description and options.

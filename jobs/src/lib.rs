@@ -1,4 +1,4 @@
-//! The ready-made jobs, one file each: the options a user gives, the job they make, and its tests.
+//! The ready-made jobs, a file or folder each: the options a user gives, the job they make, and its tests.
 //! A job knows the job API and nothing of engines, clusters or the command line.
 //!
 //! | name | type | output lines |

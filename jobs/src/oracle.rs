@@ -33,7 +33,7 @@ pub(crate) fn check<P: Program>(flags: &[&str], objects: &[(&str, &[u8])], expec
 
 /// What the job must give with one reduce task once it has looked at its inputs, or why it gives
 /// nothing. Side inputs, by role, come first.
-fn table_output<P: Program>(
+pub(crate) fn table_output<P: Program>(
     flags: &[&str],
     side: &[(u32, &str, &[u8])],
     objects: &[(&str, &[u8])],

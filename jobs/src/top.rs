@@ -1,6 +1,7 @@
 //! `top`: the rows of a table with the greatest (or smallest) values of a column, in ranking order.
-//! Every block of rows gives at most as many as are asked for, and so does every map attempt; one
-//! reduce task ranks what is left.
+//! Rows of equal values are ranked by their bytes, so the answer is the same however rows are divided
+//! among tasks. Every block of rows gives at most as many as are asked for, and so does every map
+//! attempt; one reduce task ranks what is left.
 
 use std::cmp::Ordering;
 
@@ -10,36 +11,36 @@ use gristmill_common::prelude::*;
 use gristmill_common::spec::JobSpec;
 use serde::{Deserialize, Serialize};
 
-use crate::table::{Decimal, Rows, Table, TableOptions, write_fields};
+use crate::table::{Decimal, FormatOptions, Rows, Table};
 
 /// Writes the rows of a table with the greatest values of a column, in order
 #[derive(Debug, Clone, Args, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Top {
-    /// Column of numbers; rows without a value in it are left out
+    /// Column of numbers; rows without a value in it are left out, equal ones are ranked by their bytes
     #[arg(long, value_name = "NAME")]
     by: String,
 
-    /// How many rows
+    /// How many rows, at most 1000000
     #[arg(short, value_name = "K", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     k: u32,
 
-    /// The smallest values instead of the greatest
+    /// Rank the smallest values first instead of the greatest
     #[arg(long)]
     #[serde(default)]
     ascending: bool,
 
     #[command(flatten)]
-    table: TableOptions,
+    table: FormatOptions,
 }
 
 impl Program for Top {
     fn looks_at_inputs(&self) -> bool {
-        self.table.wants_header()
+        self.table.looks()
     }
 
     fn look(&mut self, _spec: &JobSpec, inputs: &[InputSample]) -> Result<(), OptionError> {
-        inputs.first().map_or(Ok(()), |input| self.table.look(input))
+        self.table.look(inputs)
     }
 
     fn reducers(&self) -> Option<u32> {
@@ -47,11 +48,11 @@ impl Program for Top {
     }
 
     fn visit<V: JobVisitor>(self, visitor: V) -> Result<V::Output, OptionError> {
-        let table = self.table.table()?;
+        let mut table = self.table.table()?;
         let wanted = [table.column(&self.by)?];
-        let header = self.table.writes_header().then(|| {
+        let header = self.table.writes_header(self.table.format())?.then(|| {
             let mut line = Vec::new();
-            write_fields(table.columns.iter().map(String::as_bytes), table.separator, &mut line);
+            table.dialect.write_fields(table.columns.iter().map(String::as_bytes), &mut line);
             line.push(b'\n');
             line
         });
@@ -94,12 +95,7 @@ impl TopRows {
         if self.table.is_null(field) {
             return Ok(None);
         }
-        Decimal::parse(field).map(Some).ok_or_else(|| {
-            let shown = field[..field.len().min(60)].escape_ascii();
-            let reason =
-                format!("column {:?} has \"{shown}\", which is no number (--null names text without a value)", self.by);
-            RecordError { reason }.into()
-        })
+        self.table.number(field, &self.by).map(Some)
     }
 }
 
@@ -240,7 +236,28 @@ mod tests {
         check(&["-k", "2", "--ascending", "--header"], b"name,n\nd,-1.5\na,2\n");
         check_options::<Top>(&["--by", "n"]);
         let error = table_error::<Top>(&["--by", "n"], &[], &[("t", b"n\nx\n")]);
-        assert_eq!(error, "column \"n\" has \"x\", which is no number (--null names text without a value)");
+        assert_eq!(
+            error,
+            "column \"n\" has \"x\", which is no number of up to 38 digits (--null names text without a value)"
+        );
+    }
+
+    #[test]
+    fn words_with_quotes_are_ranked_if_nothing_is_quoted() {
+        let flags = ["--columns", "word,n", "--by", "n", "--separator", "\\t", "--no-quotes", "-k", "2"];
+        check_table::<Top>(&flags, &[], &[("t", b"\"Oh\t7\na\t9\nno\"\t3\n")], b"a\t9\n\"Oh\t7\n");
+        let error = table_error::<Top>(&["--by", "n", "--format", "json", "--no-quotes"], &[], &[("t", b"")]);
+        assert_eq!(error, "--no-quotes is for delimited text: what JSON strings hold may need quotes");
+    }
+
+    #[test]
+    fn objects_are_ranked_and_written_as_they_are() {
+        let rows = b"{\"a\": {\"n\": 2.50}}\n{\"a\":{\"n\":\"11\"}}\n{\"a\":null}\n{\"a\":{\"n\":-3e0},\"z\":0}\n";
+        let check = |flags: &[&str], expect: &[u8]| {
+            check_table::<Top>(&[&["--by", "a.n"], flags].concat(), &[], &[("t.json", rows)], expect);
+        };
+        check(&["-k", "2"], b"{\"a\":{\"n\":\"11\"}}\n{\"a\": {\"n\": 2.50}}\n");
+        check(&["-k", "1", "--ascending"], b"{\"a\":{\"n\":-3e0},\"z\":0}\n");
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub(crate) struct JobArgs {
     #[arg(short, long, value_name = "URI", global = true, display_order = 2)]
     output: Option<String>,
 
-    /// Reduce tasks, and so parts [default: by the size of the input]
+    /// Reduce tasks, and so parts [default: the job's own number, or one for each 64 MiB of input, at most 512]
     #[arg(long, value_name = "N", global = true, display_order = 3)]
     reducers: Option<u32>,
 

@@ -16,7 +16,11 @@ use crate::render::summary::plural;
 
 pub(super) fn command(jobs: &JobTable, program: &str) -> Command {
     let verb = JobArgs::augment_args(Command::new("explain"));
-    job_verb(verb.about("Show the plan of a job and check its output, without running it"), jobs, program)
+    job_verb(
+        verb.about("Show the plan of a job, without running it, and whether its output may be written"),
+        jobs,
+        program,
+    )
 }
 
 pub(super) fn execute(context: &Context, matches: &ArgMatches) -> Result<Exit, CliError> {

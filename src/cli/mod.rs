@@ -164,8 +164,10 @@ fn command(jobs: &JobTable, program: &str) -> Command {
         .version(version())
         .about("MapReduce in ordinary Rust crates: on this machine, or the same binary on a cluster")
         .after_help(format!(
-            "Example:\n  {program} run word-count -i 'books/*.txt' -o counts\n\n{}\n\nExit codes: 0 succeeded, \
-             1 failed, 2 usage, 3 rejected before it started, 4 master unreachable, 130 interrupted",
+            "Example:\n  {program} run {}\n\n{}\n\nSizes: 64MiB, 2GiB (powers of 1024), 100MB (powers of 1000), or \
+             bytes\n\nExit codes: 0 succeeded, 1 failed, 2 usage, 3 rejected before it started, 4 master \
+             unreachable, 130 interrupted",
+            jobs.entries().first().map_or_else(|| "JOB".to_owned(), JobEntry::call),
             Settings::help()
         ))
         .subcommand_required(true)
@@ -197,15 +199,15 @@ fn version() -> String {
 /// A verb whose subcommands are the jobs, each with the flags of the verb and its own options.
 fn job_verb(verb: Command, jobs: &JobTable, program: &str) -> Command {
     let name = verb.get_name().to_owned();
-    let example = |job: &str| format!("Example:\n  {program} {name} {job} -i 'books/*.txt' -o counts");
-    let commands = jobs.entries().iter().map(|entry| entry.command().after_help(example(entry.name())));
+    let example = |entry: &JobEntry| format!("Example:\n  {program} {name} {}", entry.call());
+    let commands = jobs.entries().iter().map(|entry| entry.command().after_help(example(entry)));
     verb.subcommand_required(true)
         .arg_required_else_help(true)
         .disable_help_subcommand(true)
         // `-i a.txt word-count`: the job is not another input.
         .subcommand_precedence_over_arg(true)
         .subcommand_value_name("JOB")
-        .after_help(example(jobs.entries().first().map_or("JOB", JobEntry::name)))
+        .after_help(jobs.entries().first().map_or_else(String::new, example))
         .subcommands(commands)
 }
 

@@ -27,8 +27,12 @@ struct Key {
 
 /// Every setting. Each but `log` has a flag of the same name, which wins.
 const KEYS: &[Key] = &[
-    Key { name: "master", about: "URL of the master for submit, status and worker", check: any },
-    Key { name: "memory", about: "memory budget of run and worker, such as 2GiB", check: parses::<ByteSize> },
+    Key { name: "master", about: "URL of the master, for worker, submit, status and the like", check: any },
+    Key {
+        name: "memory",
+        about: "memory budget of run, submit, cluster and worker, such as 2GiB",
+        check: parses::<ByteSize>,
+    },
     Key { name: "threads", about: "threads of run", check: parses::<usize> },
     Key { name: "split-size", about: "bytes of input per map task, such as 64MiB", check: parses::<ByteSize> },
     Key { name: "max-attempts", about: "attempts a task may fail", check: parses::<u32> },
@@ -37,7 +41,11 @@ const KEYS: &[Key] = &[
     Key { name: "listen", about: "address that master, worker and cluster listen on", check: any },
     Key { name: "slots", about: "attempts that a worker runs at once", check: parses::<u32> },
     Key { name: "state", about: "folder of the master's state", check: any },
-    Key { name: "reconnect", about: "seconds that submit and watch wait for a lost master", check: parses::<u64> },
+    Key {
+        name: "reconnect",
+        about: "seconds that submit, status and the like wait for a lost master",
+        check: parses::<u64>,
+    },
     Key { name: "log", about: "what master and worker log, such as info or gristmill=debug", check: any },
 ];
 

@@ -73,6 +73,20 @@ fn help_shows_verbs_jobs_flags_and_examples() {
 }
 
 #[test]
+fn the_example_of_every_job_is_complete() {
+    let help = Sandbox::new().call("run --help").expect_code(0).stdout;
+    let jobs = help.split("Commands:\n").nth(1).expect("a list").split("\n\n").next().expect("its end");
+    for line in jobs.lines() {
+        let job = line.split_whitespace().next().expect("a name");
+        let help = Sandbox::new().call(&format!("run {job} --help")).expect_code(0).stdout;
+        let example = help.split("Example:\n  gristmill ").nth(1).unwrap_or_else(|| panic!("no example: {help}"));
+        // Only what it reads is missing here.
+        Sandbox::new().call(&example.replace('\'', "")).expect_code(3);
+    }
+    assert!(jobs.lines().count() >= 10, "{jobs}");
+}
+
+#[test]
 fn the_version_is_shown() {
     check("--version", &[&format!("gristmill {}", env!("CARGO_PKG_VERSION"))]);
 }

@@ -30,3 +30,21 @@ fn tables_are_checked_before_a_job_starts() {
     assert!(called.stderr.contains("the header \"v,k\" is not that of /"), "{}", called.stderr);
     assert!(called.stderr.contains("b.csv:0"), "{}", called.stderr);
 }
+
+#[test]
+fn json_lines_are_read_and_written_and_bad_ones_are_named() {
+    let sandbox = Sandbox::new();
+    sandbox.file("in/a.jsonl", "{\"k\":{\"x\":\"é\"},\"n\":1.50}\n{\"n\":-0.25}\n");
+    let agg = "--agg count,sum:n";
+    sandbox.call(&format!("run group-by --by k.x {agg} -i in -o out")).expect_code(0);
+    let groups = "{\"k.x\":\"é\",\"count\":1,\"sum:n\":1.50}\n{\"k.x\":null,\"count\":1,\"sum:n\":-0.25}\n";
+    assert_eq!(sandbox.parts("out"), groups);
+    sandbox.call("run top --by sum:n -k 1 -i out -o top").expect_code(0);
+    assert_eq!(sandbox.parts("top"), "{\"k.x\":\"é\",\"count\":1,\"sum:n\":1.50}\n");
+    sandbox.file("in/b.jsonl", "{\"k\":{}}\n{\"k\":\n");
+    let called = sandbox.call("run group-by --by k.x -i in -o bad --max-attempts 1").expect_code(1);
+    assert!(called.stderr.contains("not a JSON object: EOF while parsing a value at byte 5"), "{}", called.stderr);
+    assert!(called.stderr.contains("b.jsonl:9"), "{}", called.stderr);
+    let called = sandbox.call("run group-by --by k.x -i in -o bad --header").expect_code(2);
+    assert!(called.stderr.contains("error: --header is for delimited output"), "{}", called.stderr);
+}

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Folders that hold no source, besides those marked as caches.
-const SKIPPED_FOLDERS: [&str; 2] = [".git", ".bench"];
+const SKIPPED: [&str; 2] = [".git", ".bench"];
 
 /// Marks a folder whose content can be made again, such as cargo's `target`.
 const CACHE_MARK: &str = "CACHEDIR.TAG";
@@ -100,8 +100,12 @@ impl Tree {
             for entry in fs::read_dir(&folder).expect("a folder of the repository") {
                 let path = entry.expect("an entry").path();
                 let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+                // In a linked worktree `.git` is a file.
+                if SKIPPED.contains(&name.as_str()) {
+                    continue;
+                }
                 if path.is_dir() {
-                    if !SKIPPED_FOLDERS.contains(&name.as_str()) && !path.join(CACHE_MARK).exists() {
+                    if !path.join(CACHE_MARK).exists() {
                         folders.push(path);
                     }
                 } else if let Ok(text) = fs::read_to_string(&path) {

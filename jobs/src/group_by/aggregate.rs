@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use gristmill_common::prelude::*;
 
 use super::cells::{Extreme, State};
-use crate::table::{Decimal, Row, Table, write_field};
+use crate::table::{Decimal, Row, Table};
 
 /// One result of a group.
 #[derive(Debug, Clone)]
@@ -49,8 +49,8 @@ const TESTS: [(&str, Test); 6] = [
 
 impl Aggregate {
     /// Reads an entry of `--agg`.
-    pub(super) fn parse(text: &str, table: &Table) -> Result<Self, OptionError> {
-        let of = |what: What, name: &str| Ok(Self { what, column: table.column(name)?, name: name.to_owned() });
+    pub(super) fn parse(text: &str, table: &mut Table) -> Result<Self, OptionError> {
+        let mut of = |what: What, name: &str| Ok(Self { what, column: table.column(name)?, name: name.to_owned() });
         match text.split_once(':') {
             None if text == "count" => Ok(Self { what: What::Rows, column: 0, name: String::new() }),
             Some(("count", rest)) => {
@@ -108,12 +108,12 @@ impl Aggregate {
         match &self.what {
             What::Rows | What::Present => cells[0] = State::Count(1),
             What::Where { test, than } => {
-                let order = self.number(field)?.cmp_value(*than);
+                let order = table.number(field, &self.name)?.cmp_value(*than);
                 cells[0] = State::Count(u64::from(test.holds(order)));
             }
-            What::Sum => cells[0] = State::sum(self.number(field)?),
+            What::Sum => cells[0] = State::sum(table.number(field, &self.name)?),
             What::Mean => {
-                cells[0] = State::sum(self.number(field)?);
+                cells[0] = State::sum(table.number(field, &self.name)?);
                 cells[1] = State::Count(1);
             }
             What::Extreme(which) => cells[0] = State::extreme(*which, field),
@@ -121,33 +121,19 @@ impl Aggregate {
         Ok(())
     }
 
-    #[inline]
-    fn number(&self, field: &[u8]) -> Result<Decimal> {
-        Decimal::parse(field).ok_or_else(|| self.no_number(field))
-    }
-
-    #[cold]
-    fn no_number(&self, field: &[u8]) -> JobError {
-        let shown = field[..field.len().min(60)].escape_ascii();
-        let reason =
-            format!("column {:?} has \"{shown}\", which is no number (--null names text without a value)", self.name);
-        RecordError { reason }.into()
-    }
-
-    /// Appends the result.
-    pub(super) fn write(&self, cells: &[State], scale: u8, separator: u8, null: &[u8], out: &mut Vec<u8>) {
+    /// Appends the result; a text of the input is written by `text`, as are results that there are not.
+    pub(super) fn write(&self, cells: &[State], scale: u8, text: impl Fn(&[u8], &mut Vec<u8>), out: &mut Vec<u8>) {
         match (&self.what, cells) {
             (What::Mean, [sum, State::Count(count)]) => match sum.total().and_then(|sum| sum.divided(*count, scale)) {
                 Some(mean) => mean.write(out),
-                None => write_field(null, separator, out),
+                None => text(b"", out),
             },
             (_, [State::Count(count)]) => <u64 as TextField>::write_text(count, out),
-            (_, [state]) => match (state.total(), state.text()) {
-                (Some(sum), _) => sum.write(out),
-                (None, Some(text)) => write_field(text, separator, out),
-                (None, None) => write_field(null, separator, out),
+            (_, [state]) => match state.total() {
+                Some(sum) => sum.write(out),
+                None => text(state.text().unwrap_or_default(), out),
             },
-            _ => write_field(null, separator, out),
+            _ => text(b"", out),
         }
     }
 }

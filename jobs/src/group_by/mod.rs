@@ -1,4 +1,4 @@
-//! `group-by`: aggregates over the rows of each group of delimited text. Counts and sums are exact,
+//! `group-by`: aggregates over the rows of each group of a table. Counts and sums are exact,
 //! means are exact divisions rounded once, so the result does not depend on how rows were grouped on
 //! the way.
 //!
@@ -7,10 +7,12 @@
 //! | `aggregate.rs` | what `--agg` asks for: which fields count, and how results are written |
 //! | `cells.rs` | the running state of the aggregates of one group, and its encoding |
 //! | `packed_key.rs` | short keys of numbers, dates and addresses at half their size |
+//! | `writer.rs` | keys and lines in the format of the output |
 
 mod aggregate;
 mod cells;
 mod packed_key;
+mod writer;
 
 use clap::Args;
 use gristmill_common::prelude::*;
@@ -19,10 +21,10 @@ use serde::{Deserialize, Serialize};
 
 use self::aggregate::Aggregate;
 use self::cells::{Cells, FoldCells, State};
-use self::packed_key::KeyText;
-use crate::table::{Row, Rows, Table, TableOptions, write_field, write_fields};
+use self::writer::Writer;
+use crate::table::{Format, FormatOptions, Row, Rows, Table};
 
-/// Aggregates the rows of each group of a table (CSV or other delimited text)
+/// Aggregates the rows of each group of a table (delimited text or JSON lines)
 #[derive(Debug, Clone, Args, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GroupBy {
@@ -39,8 +41,13 @@ pub struct GroupBy {
     #[arg(long, value_name = "N", default_value_t = 6, value_parser = clap::value_parser!(u8).range(0..=18))]
     scale: u8,
 
+    /// What the output is; only JSON lines can be written as the other [default: what the input is]
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    #[serde(default)]
+    output_format: Option<Format>,
+
     #[command(flatten)]
-    table: TableOptions,
+    table: FormatOptions,
 }
 
 /// Sizes of a group's state. Each is code of its own; a group of more aggregates than the first two
@@ -51,20 +58,20 @@ const MANY: usize = 32;
 
 impl Program for GroupBy {
     fn looks_at_inputs(&self) -> bool {
-        self.table.wants_header()
+        self.table.looks()
     }
 
     fn look(&mut self, _spec: &JobSpec, inputs: &[InputSample]) -> Result<(), OptionError> {
-        inputs.first().map_or(Ok(()), |input| self.table.look(input))
+        self.table.look(inputs)
     }
 
     fn visit<V: JobVisitor>(self, visitor: V) -> Result<V::Output, OptionError> {
-        let table = self.table.table()?;
+        let mut table = self.table.table()?;
         let aggregates: Vec<Aggregate> =
-            self.agg.iter().map(|text| Aggregate::parse(text, &table)).collect::<Result<_, _>>()?;
+            self.agg.iter().map(|text| Aggregate::parse(text, &mut table)).collect::<Result<_, _>>()?;
         let by: Vec<usize> = self.by.iter().map(|name| table.column(name)).collect::<Result<_, _>>()?;
         let cells: usize = aggregates.iter().map(Aggregate::cells).sum();
-        let group = Group::new(self, table, by, aggregates);
+        let group = Group::new(&self, table, by, aggregates)?;
         if cells <= FEW {
             Ok(visitor.map_reduce(GroupRows::<FEW>(group)))
         } else if cells <= SOME {
@@ -86,13 +93,16 @@ pub(super) struct Group {
     by: Vec<usize>,
     aggregates: Vec<Aggregate>,
     scale: u8,
-    null: Vec<u8>,
-    key_text: KeyText,
-    header: Option<Vec<u8>>,
+    writer: Writer,
 }
 
 impl Group {
-    fn new(options: GroupBy, table: Table, by: Vec<usize>, mut aggregates: Vec<Aggregate>) -> Self {
+    fn new(
+        options: &GroupBy,
+        table: Table,
+        by: Vec<usize>,
+        mut aggregates: Vec<Aggregate>,
+    ) -> Result<Self, OptionError> {
         let mut wanted: Vec<usize> =
             by.iter().copied().chain(aggregates.iter().filter_map(Aggregate::column)).collect();
         wanted.sort_unstable();
@@ -100,29 +110,14 @@ impl Group {
         let place = |column: usize| wanted.binary_search(&column).expect("every column asked for is wanted");
         let by = by.into_iter().map(place).collect();
         aggregates.iter_mut().for_each(|aggregate| aggregate.read_from(place));
-        let separator = table.separator;
-        let header = options.table.writes_header().then(|| {
-            let mut line = Vec::new();
-            write_fields(options.by.iter().chain(&options.agg).map(String::as_bytes), separator, &mut line);
-            line.push(b'\n');
-            line
-        });
-        let (scale, null) = (options.scale, options.table.null().to_vec());
-        Self { table, wanted, by, aggregates, scale, null, key_text: KeyText::new(separator), header }
+        let format = options.output_format.unwrap_or(options.table.format());
+        let writer = Writer::new(&options.table, format, &table, options.by.iter().chain(&options.agg))?;
+        Ok(Self { table, wanted, by, aggregates, scale: options.scale, writer })
     }
 
-    /// The group's key: its fields as the output shows them, made short.
     #[inline]
     fn key(&self, row: &Row<'_>, text: &mut Vec<u8>, key: &mut Vec<u8>) {
-        text.clear();
-        for (index, &place) in self.by.iter().enumerate() {
-            if index > 0 {
-                text.push(self.table.separator);
-            }
-            write_field(row.field(place), self.table.separator, text);
-        }
-        key.clear();
-        self.key_text.pack(text, key);
+        self.writer.key(self.by.iter().map(|&place| row.field(place)), &self.table, text, key);
     }
 
     #[inline]
@@ -138,14 +133,13 @@ impl Group {
     }
 
     fn write(&self, key: &[u8], mut cells: &[State], out: &mut Vec<u8>) {
-        self.key_text.unpack(key, out);
-        for aggregate in &self.aggregates {
-            out.push(self.table.separator);
+        let results = self.aggregates.iter().map(|aggregate| {
             let (own, rest) = cells.split_at(aggregate.cells());
-            aggregate.write(own, self.scale, self.table.separator, &self.null, out);
             cells = rest;
-        }
-        out.push(b'\n');
+            (aggregate, own)
+        });
+        let text = |field: &[u8], out: &mut Vec<u8>| self.writer.write_text(field, &self.table, out);
+        self.writer.write_line(key, results, |(aggregate, own), out| aggregate.write(own, self.scale, text, out), out);
     }
 }
 
@@ -190,7 +184,7 @@ impl<const N: usize> MapReduce for GroupRows<N> {
     }
 
     fn begin_part(&self, part: &mut Vec<u8>) {
-        part.extend_from_slice(self.0.header.as_deref().unwrap_or_default());
+        part.extend_from_slice(self.0.writer.header());
     }
 }
 

@@ -3,7 +3,7 @@
 use gristmill_common::text::LineRule;
 
 use super::*;
-use crate::oracle::{check_options, check_table, parsed, table_error};
+use crate::oracle::{check_options, check_table, parsed, table_error, table_output};
 
 const WEATHER: &[u8] =
     b"origin,month,temp,rain\nEWR,1,39.02,0\nEWR,1,NA,0.01\nJFK,1,39,\nEWR,2,-1.5,2\nEWR,1,39.01,0.2\n";
@@ -57,7 +57,7 @@ fn bad_rows_and_options_are_named() {
     let sum = ["--by", "a", "--agg", "sum:b"];
     assert_eq!(
         error(&sum, b"a,b\nx,1\ny,z\n"),
-        "column \"b\" has \"z\", which is no number (--null names text without a value)"
+        "column \"b\" has \"z\", which is no number of up to 38 digits (--null names text without a value)"
     );
     assert_eq!(error(&sum, b"a,b\nx,1\ny\n"), "the row ends after 1 fields; column \"b\" is number 2");
     assert_eq!(error(&sum, b"a,b\n\"x,1\n"), "a quoted field does not end in its line");
@@ -73,4 +73,113 @@ fn bad_rows_and_options_are_named() {
     let program = parsed::<GroupBy>(&flags);
     let input = gristmill_common::reference::ReferenceInput { objects: &[], rule: &LineRule::Any, partitions: 1 };
     assert!(program.visit(input).is_ok());
+}
+
+const WEATHER_JSON: &[u8] = br#"{"origin":"EWR","month":1,"air":{"temp":39.02},"rain":0}
+{"origin":"EWR","month":1,"air":{"temp":null},"rain":0.01}
+{"origin":"JFK","month":1,"air":{"temp":39}}
+{"origin":"EWR","month":2,"air":{"temp":-1.5},"rain":2}
+{"rain":0.2,"air":{"dew":[1,2],"temp":39.01},"month":1,"origin":"EW\u0052"}
+"#;
+
+fn check_json(flags: &[&str], text: &[u8], expect: &[u8]) {
+    check_table::<GroupBy>(flags, &[], &[("t.jsonl", text)], expect);
+}
+
+#[test]
+fn objects_give_what_the_same_rows_in_delimited_text_give() {
+    for (by, agg) in [
+        ("origin", "count"),
+        ("month", "count,sum:air.temp"),
+        ("origin,month", "count:air.temp,mean:air.temp"),
+        ("origin", "min:air.temp,max:air.temp,count:rain>0,sum:rain,mean:rain"),
+        ("air.temp", "count:rain!=0,min:origin"),
+    ] {
+        let plain = |text: &str| text.replace("air.", "");
+        let (plain_by, plain_agg) = (plain(by), plain(agg));
+        let delimited = ["--by", &plain_by, "--agg", &plain_agg, "--null", "NA"];
+        let expect = table_output::<GroupBy>(&delimited, &[], &[("w.csv", WEATHER)]).expect("groups");
+        check_json(&["--by", by, "--agg", agg, "--null", "NA", "--output-format", "delimited"], WEATHER_JSON, &expect);
+    }
+}
+
+#[test]
+fn groups_of_objects_are_objects_with_values_of_the_same_kinds() {
+    check_json(
+        &["--by", "origin,month", "--agg", "count,mean:air.temp,max:rain", "--scale", "3"],
+        WEATHER_JSON,
+        b"{\"origin\":\"EWR\",\"month\":1,\"count\":3,\"mean:air.temp\":39.015,\"max:rain\":0.2}\n\
+          {\"origin\":\"EWR\",\"month\":2,\"count\":1,\"mean:air.temp\":-1.500,\"max:rain\":2}\n\
+          {\"origin\":\"JFK\",\"month\":1,\"count\":1,\"mean:air.temp\":39.000,\"max:rain\":null}\n",
+    );
+    let kinds = br#"{"k":1}
+{"k":"1"}
+{"k":1.0}
+{"k":null}
+{}
+{"k":""}
+{"k":true}
+{"k":"a\u0022,\n\u00e9"}
+{"k":{"x": 1}}
+"#;
+    let mut groups: Vec<&str> = vec![
+        r#"{"k":1,"count":1}"#,
+        r#"{"k":"1","count":1}"#,
+        r#"{"k":1.0,"count":1}"#,
+        r#"{"k":null,"count":2}"#,
+        r#"{"k":"","count":1}"#,
+        r#"{"k":true,"count":1}"#,
+        r#"{"k":"a\",\né","count":1}"#,
+        r#"{"k":{"x": 1},"count":1}"#,
+    ];
+    let seen = table_output::<GroupBy>(&["--by", "k"], &[], &[("t.json", kinds)]).expect("groups");
+    let seen = String::from_utf8(seen).expect("JSON");
+    let mut lines: Vec<&str> = seen.lines().collect();
+    lines.sort_unstable();
+    groups.sort_unstable();
+    assert_eq!(lines, groups);
+    let numbers = br#"{"n":123456789012345678901234567890.25,"s":"9"}
+{"n":"0.75","s":"b"}
+{"n":1e3,"s":10}
+{"n":"NA","s":""}"#;
+    check_json(
+        &["--by", "gone", "--agg", "sum:n,min:s,max:s,count:n,count:s", "--null", "NA"],
+        numbers,
+        b"{\"gone\":null,\"sum:n\":123456789012345678901234568891.00,\"min:s\":10,\"max:s\":\"b\",\"count:n\":3,\"count:s\":4}\n",
+    );
+}
+
+#[test]
+fn json_lines_are_known_by_name_or_first_byte() {
+    let objects: [(&str, &[u8]); 3] =
+        [("empty", b""), ("a.log", b"\xef\xbb\xbf{\"k\":\"x\"}\r\n\r\n  \n"), ("b.log", b"\xef\xbb\xbf{\"k\":\"x\"}")];
+    check_table::<GroupBy>(&["--by", "k"], &[], &objects, b"{\"k\":\"x\",\"count\":2}\n");
+    check_json(&["--by", "k"], b"\n{\"k\":\"x\"}\n", b"{\"k\":\"x\",\"count\":1}\n");
+    check_json(&["--by", "k", "--format", "delimited"], b"k\nx\n", b"x,1\n");
+    check_table::<GroupBy>(&["--by", "k", "--format", "json"], &[], &[("t", b"")], b"");
+    check_json(
+        &["--by", "k", "--output-format", "delimited", "--header", "--separator", "|", "--null", "-"],
+        b"{\"k\":\"x|y\"}\n{\"z\":1}\n",
+        b"k|count\n-|1\n\"x|y\"|1\n",
+    );
+    check_options::<GroupBy>(&["--by", "a", "--format", "json", "--output-format", "delimited"]);
+}
+
+#[test]
+fn bad_objects_and_options_for_them_are_named() {
+    let error = |flags: &[&str], text: &[u8]| table_error::<GroupBy>(flags, &[], &[("t.ndjson", text)]);
+    let sum = ["--by", "a", "--agg", "sum:b"];
+    let reason = "which is no number of up to 38 digits (--null names text without a value)";
+    for (value, shown) in [("\"z\"", "z"), ("true", "true"), ("[1]", "[1]"), ("1e99", "1e99")] {
+        let text = format!("{{\"b\":{value}}}");
+        assert_eq!(error(&sum, text.as_bytes()), format!("column \"b\" has \"{shown}\", {reason}"));
+    }
+    assert_eq!(error(&sum, b"{\"a\":1}\na,b\n"), "not a JSON object: expected value at byte 1");
+    let options = |more: &[&str]| error(&[&["--by", "a", "--format", "json"], more].concat(), b"");
+    assert_eq!(options(&["--header"]), "--header is for delimited output: JSON lines name their fields");
+    assert_eq!(options(&["--columns", "a"]), "--columns is for delimited text: JSON lines name their fields");
+    assert_eq!(
+        error(&["--by", "a", "--format", "delimited", "--output-format", "json"], b"a\n"),
+        "--output-format json is for JSON lines: the values of delimited text have no types"
+    );
 }

@@ -4,7 +4,7 @@
 use gristmill_common::prelude::*;
 
 use super::How;
-use crate::table::{Row, Rows, Table, write_field, write_fields};
+use crate::table::{Row, Rows, Table};
 
 /// Both sides of a join.
 #[derive(Debug)]
@@ -32,8 +32,8 @@ pub(super) struct Side {
 
 impl Sides {
     pub(super) fn new(
-        left: Table,
-        right: Table,
+        mut left: Table,
+        mut right: Table,
         on: &[String],
         how: How,
         null: &[u8],
@@ -41,27 +41,27 @@ impl Sides {
     ) -> Result<Self, OptionError> {
         let names: Vec<(&str, &str)> = on.iter().map(|on| on.split_once('=').unwrap_or((on, on))).collect();
         let of_side = |side: &str, error: OptionError| OptionError::new(format!("{side} side: {}", error.message));
-        let columns = |names: &mut dyn Iterator<Item = &str>, table: &Table, side: &str| {
+        let columns = |names: &mut dyn Iterator<Item = &str>, table: &mut Table, side: &str| {
             names
                 .map(|name| table.column(name))
                 .collect::<Result<Vec<usize>, _>>()
                 .map_err(|error| of_side(side, error))
         };
-        let left_key = columns(&mut names.iter().map(|(left, _)| *left), &left, "left")?;
-        let right_key = columns(&mut names.iter().map(|(_, right)| *right), &right, "right")?;
-        let separator = left.separator;
+        let left_key = columns(&mut names.iter().map(|(left, _)| *left), &mut left, "left")?;
+        let right_key = columns(&mut names.iter().map(|(_, right)| *right), &mut right, "right")?;
+        let dialect = left.dialect;
         let right_written: Vec<usize> = (0..right.columns.len()).filter(|column| !right_key.contains(column)).collect();
         let header = header.then(|| {
             let mut line = Vec::new();
             let right_names = right_written.iter().map(|&column| &right.columns[column]);
-            write_fields(left.columns.iter().chain(right_names).map(String::as_bytes), separator, &mut line);
+            dialect.write_fields(left.columns.iter().chain(right_names).map(String::as_bytes), &mut line);
             line.push(b'\n');
             line
         });
         let mut no_right = Vec::new();
         for _ in &right_written {
-            no_right.push(separator);
-            write_field(null, separator, &mut no_right);
+            no_right.push(dialect.separator);
+            dialect.write_field(null, &mut no_right);
         }
         let mut wanted = left_key.clone();
         wanted.sort_unstable();
@@ -79,22 +79,21 @@ impl Sides {
 
     /// Appends what is written of a right row: each column that is not in the key, behind a separator.
     pub(super) fn write_right(&self, row: &Row<'_>, out: &mut Vec<u8>) {
-        let separator = self.right.table.separator;
+        let dialect = self.right.table.dialect;
         for &place in &self.right_written {
-            out.push(separator);
-            write_field(row.field(place), separator, out);
+            out.push(dialect.separator);
+            dialect.write_field(row.field(place), out);
         }
     }
 
     /// Appends the left columns of a right row without a partner: the key's, and no other values.
     pub(super) fn write_no_left(&self, row: &Row<'_>, out: &mut Vec<u8>) {
-        let separator = self.left.table.separator;
         let key_of = |column: usize| {
             let index = self.left.key.iter().position(|&place| self.left.wanted[place] == column)?;
             Some(row.field(self.right.key[index]))
         };
         let columns = 0..self.left.table.columns.len();
-        write_fields(columns.map(|column| key_of(column).unwrap_or(&self.null)), separator, out);
+        self.left.table.dialect.write_fields(columns.map(|column| key_of(column).unwrap_or(&self.null)), out);
     }
 }
 
@@ -122,7 +121,7 @@ impl Side {
             return None;
         }
         room.clear();
-        write_fields(self.key.iter().map(|&place| row.field(place)), self.table.separator, room);
+        self.table.dialect.write_fields(self.key.iter().map(|&place| row.field(place)), room);
         Some(room)
     }
 }

@@ -1,9 +1,19 @@
 //! One record cut into fields, and fields written: RFC 4180 within a line. A field is quoted if it
-//! begins with a quote; a quote inside is doubled. Line breaks inside fields do not exist here.
+//! begins with a quote, unless no field is; a quote inside is doubled. Line breaks inside fields do not
+//! exist here.
 
 use std::ops::Range;
 
 use memchr::memchr;
+
+/// How the fields of a record are told apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Dialect {
+    /// The byte between fields.
+    pub(crate) separator: u8,
+    /// Whether fields may be quoted; if not, a quote is a byte like any other.
+    pub(crate) quotes: bool,
+}
 
 /// Where a field's bytes are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,83 +41,85 @@ pub(super) enum FieldError {
     AfterQuote,
 }
 
-/// Reads the field that starts at `at`; gives its place and where the next field starts, if there is
-/// one.
-pub(super) fn field(
-    record: &[u8],
-    at: usize,
-    separator: u8,
-    unescaped: &mut Vec<u8>,
-) -> Result<(Place, Option<usize>), FieldError> {
-    let rest = &record[at..];
-    if rest.first() != Some(&b'"') {
-        return Ok(match memchr(separator, rest) {
-            Some(len) => (Place::Record(at..at + len), Some(at + len + 1)),
-            None => (Place::Record(at..record.len()), None),
-        });
-    }
-    let begin = unescaped.len();
-    let mut from = at + 1;
-    loop {
-        let quote = from + memchr(b'"', &record[from..]).ok_or(FieldError::Unclosed)?;
-        let next = match record.get(quote + 1) {
-            Some(b'"') => {
-                unescaped.extend_from_slice(&record[from..=quote]);
-                from = quote + 2;
-                continue;
+impl Dialect {
+    /// Reads the field that starts at `at`; gives its place and where the next field starts, if there is
+    /// one.
+    pub(super) fn field(
+        self,
+        record: &[u8],
+        at: usize,
+        unescaped: &mut Vec<u8>,
+    ) -> Result<(Place, Option<usize>), FieldError> {
+        let rest = &record[at..];
+        if !self.quotes || rest.first() != Some(&b'"') {
+            return Ok(match memchr(self.separator, rest) {
+                Some(len) => (Place::Record(at..at + len), Some(at + len + 1)),
+                None => (Place::Record(at..record.len()), None),
+            });
+        }
+        let begin = unescaped.len();
+        let mut from = at + 1;
+        loop {
+            let quote = from + memchr(b'"', &record[from..]).ok_or(FieldError::Unclosed)?;
+            let next = match record.get(quote + 1) {
+                Some(b'"') => {
+                    unescaped.extend_from_slice(&record[from..=quote]);
+                    from = quote + 2;
+                    continue;
+                }
+                Some(&byte) if byte == self.separator => Some(quote + 2),
+                Some(_) => return Err(FieldError::AfterQuote),
+                None => None,
+            };
+            if unescaped.len() == begin {
+                return Ok((Place::Record(from..quote), next));
             }
-            Some(&byte) if byte == separator => Some(quote + 2),
-            Some(_) => return Err(FieldError::AfterQuote),
-            None => None,
-        };
-        if unescaped.len() == begin {
-            return Ok((Place::Record(from..quote), next));
+            unescaped.extend_from_slice(&record[from..quote]);
+            return Ok((Place::Unescaped(begin..unescaped.len()), next));
         }
-        unescaped.extend_from_slice(&record[from..quote]);
-        return Ok((Place::Unescaped(begin..unescaped.len()), next));
     }
-}
 
-/// All fields of a record.
-pub(super) fn all(record: &[u8], separator: u8) -> Result<Vec<Vec<u8>>, FieldError> {
-    let mut fields = Vec::new();
-    let mut at = Some(0);
-    let mut unescaped = Vec::new();
-    while let Some(start) = at {
-        let (place, next) = field(record, start, separator, &mut unescaped)?;
-        fields.push(match place {
-            Place::Record(range) => record[range].to_vec(),
-            Place::Unescaped(range) => unescaped[range].to_vec(),
-        });
-        at = next;
+    /// All fields of a record.
+    pub(super) fn all(self, record: &[u8]) -> Result<Vec<Vec<u8>>, FieldError> {
+        let mut fields = Vec::new();
+        let mut at = Some(0);
+        let mut unescaped = Vec::new();
+        while let Some(start) = at {
+            let (place, next) = self.field(record, start, &mut unescaped)?;
+            fields.push(match place {
+                Place::Record(range) => record[range].to_vec(),
+                Place::Unescaped(range) => unescaped[range].to_vec(),
+            });
+            at = next;
+        }
+        Ok(fields)
     }
-    Ok(fields)
-}
 
-/// Appends a field, quoted only where it must be.
-#[inline]
-pub(crate) fn write_field(field: &[u8], separator: u8, out: &mut Vec<u8>) {
-    if field.iter().any(|&byte| byte == separator || matches!(byte, b'"' | b'\n' | b'\r')) {
-        out.push(b'"');
-        for piece in field.split_inclusive(|&byte| byte == b'"') {
-            out.extend_from_slice(piece);
-            if piece.ends_with(b"\"") {
-                out.push(b'"');
+    /// Appends a field, quoted only where it must be.
+    #[inline]
+    pub(crate) fn write_field(self, field: &[u8], out: &mut Vec<u8>) {
+        if self.quotes && field.iter().any(|&byte| byte == self.separator || matches!(byte, b'"' | b'\n' | b'\r')) {
+            out.push(b'"');
+            for piece in field.split_inclusive(|&byte| byte == b'"') {
+                out.extend_from_slice(piece);
+                if piece.ends_with(b"\"") {
+                    out.push(b'"');
+                }
             }
+            out.push(b'"');
+        } else {
+            out.extend_from_slice(field);
         }
-        out.push(b'"');
-    } else {
-        out.extend_from_slice(field);
     }
-}
 
-/// Appends fields with separators between them.
-pub(crate) fn write_fields<'a>(fields: impl IntoIterator<Item = &'a [u8]>, separator: u8, out: &mut Vec<u8>) {
-    for (index, field) in fields.into_iter().enumerate() {
-        if index > 0 {
-            out.push(separator);
+    /// Appends fields with separators between them.
+    pub(crate) fn write_fields<'a>(self, fields: impl IntoIterator<Item = &'a [u8]>, out: &mut Vec<u8>) {
+        for (index, field) in fields.into_iter().enumerate() {
+            if index > 0 {
+                out.push(self.separator);
+            }
+            self.write_field(field, out);
         }
-        write_field(field, separator, out);
     }
 }
 
@@ -116,10 +128,12 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    const CSV: Dialect = Dialect { separator: b',', quotes: true };
+
     #[test]
     fn quoted_fields_hold_separators_and_doubled_quotes() {
         let check = |record: &str, expect: Result<&[&str], FieldError>| {
-            let fields = all(record.as_bytes(), b',');
+            let fields = CSV.all(record.as_bytes());
             let fields = fields.map(|fields| fields.iter().map(|f| String::from_utf8_lossy(f).into_owned()).collect());
             assert_eq!(
                 fields,
@@ -138,14 +152,25 @@ mod tests {
         check("\"a\"b,c", Err(FieldError::AfterQuote));
     }
 
+    #[test]
+    fn without_quoting_a_quote_is_a_byte_like_any_other() {
+        let dialect = Dialect { quotes: false, ..CSV };
+        let fields: [&[u8]; 3] = [b"\"a", b"\"", b"b\"\"c"];
+        assert_eq!(dialect.all(b"\"a,\",b\"\"c"), Ok(fields.map(<[u8]>::to_vec).to_vec()));
+        let mut record = vec![];
+        dialect.write_fields(fields, &mut record);
+        assert_eq!(record, b"\"a,\",b\"\"c");
+    }
+
     proptest! {
         #[test]
         fn written_fields_are_read_back(
             fields in proptest::collection::vec("[a,\"|\t ]{0,6}", 1..6), separator in proptest::sample::select(b",\t|".to_vec()),
         ) {
             let mut record = vec![];
-            write_fields(fields.iter().map(|field| field.as_bytes()), separator, &mut record);
-            let back = all(&record, separator).expect("well formed");
+            let dialect = Dialect { separator, quotes: true };
+            dialect.write_fields(fields.iter().map(|field| field.as_bytes()), &mut record);
+            let back = dialect.all(&record).expect("well formed");
             prop_assert_eq!(back, fields.iter().map(|field| field.as_bytes().to_vec()).collect::<Vec<_>>());
         }
     }

@@ -1,12 +1,14 @@
 //! The flags of jobs over delimited text, and the [`Table`] they describe once the header of the input
-//! was seen. Reads no input itself.
+//! was seen; or a table of JSON lines, whose columns are those asked for. Reads no input itself.
 
 use clap::Args;
 use gristmill_common::prelude::*;
 use gristmill_common::text::BYTE_ORDER_MARK;
 use serde::{Deserialize, Serialize};
 
-use super::fields;
+use super::decimal::Decimal;
+use super::fields::Dialect;
+use super::json::{Paths, STRING_MARK};
 
 /// Flags that say what the rows of a table look like.
 #[derive(Debug, Clone, Args, Serialize, Deserialize)]
@@ -15,6 +17,11 @@ pub(crate) struct TableOptions {
     /// What separates the fields of a row: one ASCII character, \t for TAB
     #[arg(long, value_name = "CHAR", default_value = ",", value_parser = separator)]
     separator: u8,
+
+    /// Fields are never quoted: a quote is a character like any other
+    #[arg(long)]
+    #[serde(default)]
+    no_quotes: bool,
 
     /// The columns of input without a header line, as a,b,c
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
@@ -49,12 +56,14 @@ pub(crate) struct Header {
 /// What the rows of an input look like.
 #[derive(Debug, Clone)]
 pub(crate) struct Table {
-    /// The byte between fields.
-    pub(crate) separator: u8,
+    /// How its fields are told apart; of JSON lines, how they are written if not as JSON.
+    pub(crate) dialect: Dialect,
     /// The columns in order; none at all if the input is empty.
     pub(crate) columns: Vec<String>,
     /// The header line of every object, if there is one.
     pub(crate) header: Option<Header>,
+    /// What is wanted of each row, if rows are JSON objects.
+    pub(super) json: Option<Paths>,
     nulls: Vec<Vec<u8>>,
 }
 
@@ -80,7 +89,9 @@ impl TableOptions {
     /// A table of the same kind with other columns.
     pub(crate) fn table_with(&self, columns: &[String], header: Option<&Header>) -> Result<Table, OptionError> {
         let columns = match header {
-            Some(header) if columns.is_empty() => fields::all(header.line.as_bytes(), self.separator)
+            Some(header) if columns.is_empty() => self
+                .dialect()
+                .all(header.line.as_bytes())
                 .map_err(|error| OptionError::new(format!("the header of {}: {error}", header.object)))?
                 .into_iter()
                 .map(|field| String::from_utf8(field).expect("cut from text at ASCII bytes"))
@@ -89,7 +100,25 @@ impl TableOptions {
         };
         let nulls = self.nulls.iter().map(|text| text.as_bytes().to_vec()).collect();
         let header = header.filter(|_| self.wants_header() || !columns.is_empty()).cloned();
-        Ok(Table { separator: self.separator, columns, header, nulls })
+        Ok(Table { dialect: self.dialect(), columns, header, json: None, nulls })
+    }
+
+    /// A table of JSON lines.
+    pub(super) fn json_table(&self) -> Result<Table, OptionError> {
+        if !self.columns.is_empty() {
+            return Err(OptionError::new("--columns is for delimited text: JSON lines name their fields"));
+        }
+        if self.no_quotes {
+            return Err(OptionError::new("--no-quotes is for delimited text: what JSON strings hold may need quotes"));
+        }
+        let marked = self.nulls.iter().map(|text| [STRING_MARK, text.as_bytes()].concat());
+        let nulls = self.nulls.iter().map(|text| text.as_bytes().to_vec()).chain(marked).collect();
+        let json = Some(Paths::default());
+        Ok(Table { dialect: self.dialect(), columns: Vec::new(), header: None, json, nulls })
+    }
+
+    fn dialect(&self) -> Dialect {
+        Dialect { separator: self.separator, quotes: !self.no_quotes }
     }
 
     /// Whether parts begin with a header.
@@ -128,12 +157,15 @@ impl Header {
 }
 
 impl Table {
-    /// The place of a column.
+    /// The place of a column. JSON lines have every column, since not every row must.
     ///
     /// # Errors
     ///
     /// If there is no such column, or there are two of that name.
-    pub(crate) fn column(&self, name: &str) -> Result<usize, OptionError> {
+    pub(crate) fn column(&mut self, name: &str) -> Result<usize, OptionError> {
+        if let Some(paths) = &mut self.json {
+            return Ok(paths.column(name));
+        }
         if self.columns.is_empty() {
             // An empty input has no rows in which the column could be missing.
             return Ok(0);
@@ -148,15 +180,47 @@ impl Table {
         }
     }
 
+    /// Whether rows are JSON objects.
+    #[inline]
+    pub(crate) fn is_json(&self) -> bool {
+        self.json.is_some()
+    }
+
     /// Whether a field has no value.
     #[inline]
     pub(crate) fn is_null(&self, field: &[u8]) -> bool {
         field.is_empty() || self.nulls.iter().any(|null| null == field)
     }
+
+    /// The characters of a field: without the mark that JSON strings have.
+    #[inline]
+    pub(crate) fn text<'f>(&self, field: &'f [u8]) -> &'f [u8] {
+        if self.is_json() { field.strip_prefix(STRING_MARK).unwrap_or(field) } else { field }
+    }
+
+    /// The number that a field of the column `name` has.
+    ///
+    /// # Errors
+    ///
+    /// If it is none, or too large for a [`Decimal`].
+    #[inline]
+    pub(crate) fn number(&self, field: &[u8], name: &str) -> Result<Decimal> {
+        Decimal::parse(self.text(field)).ok_or_else(|| self.no_number(field, name))
+    }
+
+    #[cold]
+    fn no_number(&self, field: &[u8], name: &str) -> JobError {
+        let text = self.text(field);
+        let shown = text[..text.len().min(60)].escape_ascii();
+        let reason = format!(
+            "column {name:?} has \"{shown}\", which is no number of up to 38 digits (--null names text without a value)"
+        );
+        RecordError { reason }.into()
+    }
 }
 
 /// A record without the byte order mark that a line rule may have left on it.
-fn without_mark(record: &[u8]) -> &[u8] {
+pub(super) fn without_mark(record: &[u8]) -> &[u8] {
     record.strip_prefix(BYTE_ORDER_MARK).unwrap_or(record)
 }
 

@@ -1,12 +1,14 @@
-//! The rows of a block of records, and of each the fields that a job wants. Where no quote is in a
-//! block, one scan finds lines and fields together; the result is that of reading record by record.
+//! The rows of a block of records, and of each the fields that a job wants. Where delimited text has no
+//! quote in a block, one scan finds lines and fields together; the result is that of reading record by
+//! record.
 
 use gristmill_common::prelude::*;
 use gristmill_common::text::LineRule;
 use memchr::{memchr, memchr2_iter};
 
-use super::fields::{Place, field};
-use super::options::Table;
+use super::fields::Place;
+use super::json;
+use super::options::{Table, without_mark};
 
 /// Reads rows; keeps its memory from row to row.
 #[derive(Debug)]
@@ -29,7 +31,8 @@ pub(crate) struct Row<'a> {
 }
 
 impl<'a> Row<'a> {
-    /// The field in the wanted column of this index, without quotes.
+    /// The field in the wanted column of this index, without quotes. Of a JSON object, its value as
+    /// marked text, which [`Table`] and `write_json` understand.
     #[inline]
     pub(crate) fn field(&self, index: usize) -> &'a [u8] {
         match &self.places[index] {
@@ -58,13 +61,17 @@ impl<'t> Rows<'t> {
         block: &mut Block<'_, I>,
         mut f: impl FnMut(&Row<'_>) -> Result<()>,
     ) -> Result<()> {
+        if self.table.json.is_some() {
+            return self.objects(block, f);
+        }
         if block.is_at_beginning()
             && let Some(header) = &self.table.header
             && let Some(record) = block.next_raw()
         {
             header.check(record)?;
         }
-        if matches!(block.rule(), LineRule::Lf) && memchr(b'"', block.rest()).is_none() {
+        let quoted = self.table.dialect.quotes && memchr(b'"', block.rest()).is_some();
+        if matches!(block.rule(), LineRule::Lf) && !quoted {
             self.scan(block, &mut f)?;
             block.skip_to_end();
             return Ok(());
@@ -77,19 +84,38 @@ impl<'t> Rows<'t> {
         Ok(())
     }
 
+    /// Calls `f` with every JSON object of a block, and skips blank lines.
+    fn objects<I: Input>(&mut self, block: &mut Block<'_, I>, mut f: impl FnMut(&Row<'_>) -> Result<()>) -> Result<()> {
+        let mut begins = block.is_at_beginning();
+        while let Some(record) = block.next_raw() {
+            let record = if std::mem::take(&mut begins) { without_mark(record) } else { record };
+            if !record.trim_ascii().is_empty() {
+                f(&self.read(record)?)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Cuts one record into the fields wanted.
     ///
     /// # Errors
     ///
-    /// If it is malformed or lacks a wanted column.
+    /// If it is malformed or lacks a wanted column, which JSON objects may.
     pub(crate) fn read<'a>(&'a mut self, record: &'a [u8]) -> Result<Row<'a>> {
         self.unescaped.clear();
+        if let Some(paths) = &self.table.json {
+            json::read(record, paths, &mut self.places, &mut self.unescaped)
+                .map_err(|reason| RecordError { reason })?;
+            return Ok(Row { record, base: record, places: &self.places, unescaped: &self.unescaped });
+        }
+        let dialect = self.table.dialect;
         let mut at = Some(0);
         let mut column = 0;
         for (index, &wanted) in self.wanted.iter().enumerate() {
             loop {
                 let start = at.ok_or_else(|| too_short(self.table, wanted, column))?;
-                let (place, next) = field(record, start, self.table.separator, &mut self.unescaped)
+                let (place, next) = dialect
+                    .field(record, start, &mut self.unescaped)
                     .map_err(|error| RecordError { reason: error.to_string() })?;
                 at = next;
                 column += 1;
@@ -127,7 +153,8 @@ impl<'t> Rows<'t> {
         let mut start = line;
         let mut column = 0;
         let mut index = 0;
-        let mut ends = memchr2_iter(self.table.separator, b'\n', &bytes[line..]);
+        let separator = self.table.dialect.separator;
+        let mut ends = memchr2_iter(separator, b'\n', &bytes[line..]);
         while index < self.wanted.len() {
             let end = ends.next().map_or(bytes.len(), |len| line + len);
             if column == self.wanted[index] {
@@ -136,10 +163,10 @@ impl<'t> Rows<'t> {
             }
             column += 1;
             start = end + 1;
-            if bytes.get(end) == Some(&self.table.separator) && index < self.wanted.len() {
+            if bytes.get(end) == Some(&separator) && index < self.wanted.len() {
                 continue;
             }
-            if bytes.get(end) == Some(&self.table.separator) {
+            if bytes.get(end) == Some(&separator) {
                 break;
             }
             let is_empty = matches!(&bytes[line..end], b"" | b"\r");
