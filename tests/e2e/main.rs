@@ -7,10 +7,12 @@
 //! | `tables` | jobs over delimited text |
 //! | `user_code` | user code that panics, aborts or prints on a cluster |
 //! | `readme` | every command that the documents tell readers to type |
+//! | `side_by_side` | our commands of the comparison with other engines |
 
 mod answers;
 mod failover;
 mod readme;
+mod side_by_side;
 mod tables;
 mod user_code;
 

@@ -18,8 +18,8 @@ use super::data;
 use super::network::{Network, StreamId, ToMaster, ToWorker};
 use super::options::{Fate, SimOptions};
 use super::oracle::Oracle;
-use super::random::Random;
 use super::worker::Worker;
+use crate::random::Random;
 
 /// How long after the last fault all jobs must have ended: the work of the largest run on its
 /// slowest cluster, several times over.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use gristmill_common::ids::JobId;
 
-use super::random::Random;
+use crate::random::Random;
 
 /// A word and how often it occurs.
 pub(super) type Count = (u8, u64);

@@ -4,7 +4,7 @@
 //! | module | for |
 //! |---|---|
 //! | `options` | what a run is made of, drawn from its seed |
-//! | `random`, `calendar` | the only randomness, the only time |
+//! | `calendar` | the only time; the only randomness is [`crate::random`] |
 //! | `data` | the tiny job whose output is checked, and its reference |
 //! | `worker` | one simulated worker process |
 //! | `network` | streams that delay, repeat, reorder and lose messages, and break |
@@ -21,7 +21,6 @@ mod faults;
 mod network;
 mod options;
 mod oracle;
-mod random;
 mod worker;
 
 pub use cluster::{Summary, simulate};

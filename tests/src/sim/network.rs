@@ -9,7 +9,7 @@ use gristmill_common::time::Timestamp;
 use gristmill_master::scheduler::{AttemptWork, WorkerReport};
 
 use super::options::SimOptions;
-use super::random::Random;
+use crate::random::Random;
 
 /// One connection; never used again once broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

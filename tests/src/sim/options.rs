@@ -1,6 +1,6 @@
 //! What a run is made of. Everything is drawn from the seed, and printed when a run fails.
 
-use super::random::Random;
+use crate::random::Random;
 
 /// One simulated run.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -43,6 +43,9 @@ use gristmill_common::spec::{JobShape, JobSpec};
 use gristmill_common::task::{AttemptReport, JobPlan, Split};
 use gristmill_sys::positions::RecordPosition;
 
+#[cfg(feature = "bench")]
+#[doc(hidden)]
+pub use self::map::bench;
 pub use self::panics::install_panic_hook;
 pub use self::sample::range_partitioning;
 pub use self::typed::IntoAnyJob;

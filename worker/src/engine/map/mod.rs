@@ -1,6 +1,8 @@
 //! A map attempt: blocks of records to `map`, what it emits to a folder's table or the sort buffer,
 //! full ones to spills, and all of it to one map output.
 
+#[cfg(feature = "bench")]
+pub mod bench;
 mod emitter;
 mod partitioner;
 mod sort_buffer;
