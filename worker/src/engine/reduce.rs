@@ -115,9 +115,8 @@ impl<J: MapReduce> Reducer<'_, '_, J> {
     fn folded(&mut self, folder: &Folder<'_, J>) -> Result<(), Failure> {
         let (mut room, mut value) = (KeyRoom::default(), Vec::new());
         let order = folder.sorted(&OnePartition);
-        for (index, one) in order.iter().enumerate() {
-            folder.prefetch_ahead(&order, index);
-            let key = folder.read(*one, &mut room, &mut value)?;
+        for index in 0..order.len() {
+            let key = folder.read(&order, index, &mut room, &mut value)?;
             self.folded_group(key, &value)?;
         }
         Ok(())

@@ -281,7 +281,7 @@ impl<'a, J: MapReduce> Folder<'a, J> {
         let mut spills = std::mem::take(&mut self.spills);
         let spilled = spills.add::<J>(placement.partitions(), self.context, |writer| {
             let order = self.sorted(placement);
-            self.write_in_order(&order, writer, placement.partitions())?;
+            self.write_in_order(&order, writer)?;
             self.table.clear();
             Ok(())
         });
@@ -325,116 +325,125 @@ impl<'a, J: MapReduce> Folder<'a, J> {
             RecordOrder::ByKey => self.sorted(placement),
             RecordOrder::Unsorted => self.by_partition(placement),
         };
-        self.write_in_order(&order, writer, placement.partitions())
+        self.write_in_order(&order, writer)
     }
 
-    /// Everything in canonical order, with its partitions. Nothing may have been spilled.
-    pub(super) fn sorted(&self, placement: &impl Placement) -> Vec<Ordered> {
+    /// Everything in canonical order.
+    pub(super) fn sorted(&self, placement: &impl Placement) -> Order {
         let (mut room, mut other) = (KeyRoom::default(), KeyRoom::default());
-        let mut order: Vec<Ordered> = self
-            .table
-            .positions()
-            .map(|at| {
-                let key = self.table.key(at, &mut room);
-                Ordered::new(placement.of(key), key_prefix(key), at)
-            })
-            .collect();
-        order.sort_unstable();
-        for group in order.chunk_by_mut(|a, b| a.0 >> 32 == b.0 >> 32).filter(|group| group.len() > 1) {
+        let mut entries = Vec::with_capacity(self.table.len());
+        entries.extend(self.table.positions().map(|at| {
+            let key = self.table.key(at, &mut room);
+            entry(placement.of(key), key_prefix(key), at)
+        }));
+        entries.sort_unstable();
+        for group in entries.chunk_by_mut(|a, b| a >> 32 == b >> 32).filter(|group| group.len() > 1) {
             group.sort_unstable_by(|a, b| {
-                self.table.key(a.position(), &mut room).cmp(self.table.key(b.position(), &mut other))
+                self.table.key(*a as u32, &mut room).cmp(self.table.key(*b as u32, &mut other))
             });
         }
-        order
+        let mut ends = vec![0; placement.partitions() as usize];
+        entries.iter().for_each(|entry| ends[(entry >> 96) as usize] += 1);
+        Order { positions: entries.iter().map(|entry| *entry as u32).collect(), ends: summed(ends) }
     }
 
     /// Everything by partition, and in the table's order within one.
-    fn by_partition(&self, placement: &impl Placement) -> Vec<Ordered> {
+    fn by_partition(&self, placement: &impl Placement) -> Order {
         let mut room = KeyRoom::default();
-        let places: Vec<(u32, u32)> =
-            self.table.positions().map(|at| (placement.of(self.table.key(at, &mut room)), at)).collect();
-        let mut next = vec![0_usize; placement.partitions() as usize + 1];
-        for (partition, _) in &places {
-            next[*partition as usize + 1] += 1;
-        }
-        for partition in 1..next.len() {
-            next[partition] += next[partition - 1];
-        }
-        let mut order = vec![Ordered::new(0, 0, 0); places.len()];
-        for (partition, at) in places {
+        let mut partitions = Vec::with_capacity(self.table.len());
+        partitions.extend(self.table.positions().map(|at| placement.of(self.table.key(at, &mut room))));
+        let mut next = vec![0; placement.partitions() as usize + 1];
+        partitions.iter().for_each(|partition| next[*partition as usize + 1] += 1);
+        next = summed(next);
+        let mut positions = vec![0; partitions.len()];
+        for (at, partition) in self.table.positions().zip(partitions) {
             let place = &mut next[partition as usize];
-            order[*place] = Ordered::new(partition, 0, at);
+            positions[*place] = at;
             *place += 1;
         }
-        order
+        // Each partition is filled up to where the next one begins.
+        next.pop();
+        Order { positions, ends: next }
     }
 
-    fn write_in_order(
-        &mut self,
-        order: &[Ordered],
-        writer: &mut SegmentWriter,
-        partitions: u32,
-    ) -> Result<(), Failure> {
+    fn write_in_order(&mut self, order: &Order, writer: &mut SegmentWriter) -> Result<(), Failure> {
         let failed = |error: std::io::Error| failures::write_failed("folded records in", self.context.scratch, &error);
         let mut room = KeyRoom::default();
-        let mut begun = 0;
-        for (index, one) in order.iter().enumerate() {
-            self.prefetch_ahead(order, index);
-            while begun <= one.partition() {
-                writer.begin_segment().map_err(failed)?;
-                begun += 1;
+        let mut begin = 0;
+        for end in &order.ends {
+            writer.begin_segment().map_err(failed)?;
+            for index in begin..*end {
+                self.prefetch_ahead(order, index);
+                let at = order.positions[index];
+                self.value.clear();
+                J::Combine::encode(self.table.state(at), &mut self.value).map_err(|error| unencodable(&error))?;
+                let key = self.table.key(at, &mut room);
+                self.room.check(key.len() + self.value.len(), self.context)?;
+                writer.push(RecordRef { key, value: &self.value }).map_err(failed)?;
             }
-            self.value.clear();
-            J::Combine::encode(self.table.state(one.position()), &mut self.value).map_err(|e| unencodable(&e))?;
-            let key = self.table.key(one.position(), &mut room);
-            self.room.check(key.len() + self.value.len(), self.context)?;
-            writer.push(RecordRef { key, value: &self.value }).map_err(failed)?;
+            begin = *end;
         }
-        (begun..partitions).try_for_each(|_| writer.begin_segment().map_err(failed))
+        Ok(())
     }
 
-    /// The key of an entry, and its folded value as it would be written.
+    /// The key of the entry that comes at `index`, and its folded value as it would be written.
     ///
     /// # Errors
     ///
     /// If the state cannot be encoded.
     pub(super) fn read<'k>(
         &'k self,
-        one: Ordered,
+        order: &Order,
+        index: usize,
         room: &'k mut KeyRoom,
         value: &mut Vec<u8>,
     ) -> Result<&'k [u8], Failure> {
+        self.prefetch_ahead(order, index);
+        let at = order.positions[index];
         value.clear();
-        J::Combine::encode(self.table.state(one.position()), value).map_err(|error| unencodable(&error))?;
-        Ok(self.table.key(one.position(), room))
+        J::Combine::encode(self.table.state(at), value).map_err(|error| unencodable(&error))?;
+        Ok(self.table.key(at, room))
     }
 
     /// Asks for the memory of an entry that follows soon.
     #[inline]
-    pub(super) fn prefetch_ahead(&self, order: &[Ordered], index: usize) {
-        if let Some(soon) = order.get(index + PREFETCH_AHEAD) {
-            self.table.prefetch_position(soon.position());
+    fn prefetch_ahead(&self, order: &Order, index: usize) {
+        if let Some(soon) = order.positions.get(index + PREFETCH_AHEAD) {
+            self.table.prefetch_position(*soon);
         }
     }
 }
 
-/// An entry of the table with what it is ordered by: partition (32 bits), key prefix (64) and
-/// position (32) in one number, so that sorting compares numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Ordered(u128);
+/// The entries of a table in some order, partition after partition.
+#[derive(Debug)]
+pub(super) struct Order {
+    positions: Vec<u32>,
+    /// Where each partition ends in `positions`.
+    ends: Vec<usize>,
+}
 
-impl Ordered {
-    fn new(partition: u32, prefix: u64, position: u32) -> Self {
-        Self(u128::from(partition) << 96 | u128::from(prefix) << 32 | u128::from(position))
+impl Order {
+    /// Entries.
+    pub(super) fn len(&self) -> usize {
+        self.positions.len()
     }
+}
 
-    fn partition(self) -> u32 {
-        (self.0 >> 96) as u32
-    }
+/// What an entry is sorted by: partition (32 bits), key prefix (64) and position (32) in one number,
+/// so that sorting compares numbers.
+#[inline]
+fn entry(partition: u32, prefix: u64, position: u32) -> u128 {
+    u128::from(partition) << 96 | u128::from(prefix) << 32 | u128::from(position)
+}
 
-    fn position(self) -> u32 {
-        self.0 as u32
+/// Sums of the first one, two, three … counts.
+fn summed(mut counts: Vec<usize>) -> Vec<usize> {
+    let mut sum = 0;
+    for count in &mut counts {
+        sum += *count;
+        *count = sum;
     }
+    counts
 }
 
 /// Merges into a state; tells its heap memory before and after.

@@ -16,7 +16,11 @@ const FIRST_SLOTS: usize = 1 << 12;
 const INLINE_BYTES: usize = 16;
 
 /// Bytes that sorting takes for each entry.
-const SORT_ENTRY_BYTES: usize = 16;
+const SORT_ENTRY_BYTES: usize = 20;
+
+/// The part of its room that a table may take for long keys and heap memory besides slots that an
+/// earlier one left. Less is given back more often, more is not within the budget.
+const SHED_ABOVE: usize = 8;
 
 /// Room for a copy of a short key.
 pub(in super::super) type KeyRoom = [u8; INLINE_BYTES];
@@ -33,7 +37,16 @@ pub(in super::super) struct Slot<A> {
 /// Memory of tables between the attempts of one job: memory that was touched before costs nothing,
 /// and fresh memory is slower than all that a table does with it.
 #[derive(Debug)]
-pub(in super::super) struct Tables<A>(Mutex<Vec<Vec<Option<Slot<A>>>>>);
+pub(in super::super) struct Tables<A>(Mutex<Vec<Slots<A>>>);
+
+/// The slots of a table. The capacity is for all there may ever be: the system gives memory only for
+/// what is touched, so nothing is copied or given back and forth as a table grows.
+#[derive(Debug)]
+struct Slots<A> {
+    in_use: Vec<Option<Slot<A>>>,
+    /// Slots whose memory is there, in use or not.
+    touched: usize,
+}
 
 impl<A> Tables<A> {
     /// None yet.
@@ -46,17 +59,17 @@ impl<A> Tables<A> {
         self.kept().clear();
     }
 
-    fn take(&self) -> Vec<Option<Slot<A>>> {
-        self.kept().pop().unwrap_or_default()
+    fn take(&self) -> Slots<A> {
+        self.kept().pop().unwrap_or(Slots { in_use: Vec::new(), touched: 0 })
     }
 
-    fn give(&self, mut slots: Vec<Option<Slot<A>>>) {
-        slots.clear();
+    fn give(&self, mut slots: Slots<A>) {
+        slots.in_use.clear();
         self.kept().push(slots);
     }
 
     /// What is kept is empty memory, whole whatever interrupted its last user.
-    fn kept(&self) -> std::sync::MutexGuard<'_, Vec<Vec<Option<Slot<A>>>>> {
+    fn kept(&self) -> std::sync::MutexGuard<'_, Vec<Slots<A>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -66,9 +79,9 @@ impl<A> Tables<A> {
 pub(super) struct CombineTable<'a, A> {
     tables: &'a Tables<A>,
     seed: u64,
-    /// As many as are in use; the capacity is for all there may ever be. The system gives memory only
-    /// for what is touched, so nothing is copied or given back and forth as the table grows.
     slots: Vec<Option<Slot<A>>>,
+    /// Slots whose memory is there.
+    touched: usize,
     used: usize,
     /// The long keys; its capacity too is reserved once for all.
     arena: Vec<u8>,
@@ -102,7 +115,8 @@ pub(super) struct Vacancy {
 impl<'a, A> CombineTable<'a, A> {
     /// A table that takes at most about `room` bytes, whose hash function depends on `seed`.
     pub(super) fn new(tables: &'a Tables<A>, room: usize, seed: u64) -> Self {
-        Self { slots: tables.take(), tables, seed, used: 0, arena: Vec::new(), room, heap_bytes: 0 }
+        let Slots { in_use: slots, touched } = tables.take();
+        Self { slots, touched, tables, seed, used: 0, arena: Vec::new(), room, heap_bytes: 0 }
     }
 
     /// Distinct keys.
@@ -133,6 +147,7 @@ impl<'a, A> CombineTable<'a, A> {
     /// Accounts for heap memory behind states.
     pub(super) fn add_heap_bytes(&mut self, before: usize, after: usize) {
         self.heap_bytes = (self.heap_bytes + after).saturating_sub(before);
+        self.shed();
     }
 
     /// Asks for the memory in which a key's slot lies.
@@ -221,13 +236,29 @@ impl<'a, A> CombineTable<'a, A> {
         if self.slots.capacity() < size {
             let most = self.room / size_of::<Option<Slot<A>>>();
             // Most tables stay as they begin.
-            let mut slots = Vec::with_capacity(if old == 0 { size } else { size.max(most) });
-            memory::prefer_huge_pages(&mut slots);
-            slots.append(&mut self.slots);
-            self.slots = slots;
+            self.replace_slots(if old == 0 { size } else { size.max(most) });
         }
         self.slots.resize_with(size, || None);
+        self.touched = self.touched.max(size);
         self.spread(old);
+    }
+
+    /// Moves the slots to fresh memory.
+    fn replace_slots(&mut self, capacity: usize) {
+        let mut slots = Vec::with_capacity(capacity);
+        memory::prefer_huge_pages(&mut slots);
+        slots.append(&mut self.slots);
+        self.touched = slots.len();
+        self.slots = slots;
+    }
+
+    /// Gives memory back that an earlier table left and this one does not need, once it needs memory
+    /// for other things: then both would not fit.
+    #[inline]
+    fn shed(&mut self) {
+        if self.touched > self.slots.len() && self.arena.len() + self.heap_bytes > self.room / SHED_ABOVE {
+            self.replace_slots(self.slots.capacity());
+        }
     }
 
     /// Moves the entries of the first `old` slots to where they belong among all slots. One that is
@@ -265,6 +296,7 @@ impl<'a, A> CombineTable<'a, A> {
         }
         let at = self.arena.len();
         self.arena.extend_from_slice(key);
+        self.shed();
         at as u64
     }
 
@@ -318,6 +350,7 @@ impl<'a, A> CombineTable<'a, A> {
     /// Empties the table and gives its memory back to the system.
     pub(super) fn free(&mut self) {
         self.slots = Vec::new();
+        self.touched = 0;
         self.arena = Vec::new();
         self.used = 0;
         self.heap_bytes = 0;
@@ -325,12 +358,10 @@ impl<'a, A> CombineTable<'a, A> {
 }
 
 impl<A> Drop for CombineTable<'_, A> {
-    /// Keeps the slots for the next table if that takes no more than a third of the room, which is
-    /// what an attempt leaves of its budget for memory that is not counted.
+    /// Keeps the slots for the next table, unless making them anew costs nothing.
     fn drop(&mut self) {
-        let bytes = self.slots.len() * size_of::<Option<Slot<A>>>();
-        if self.slots.len() > FIRST_SLOTS && bytes <= self.room / 3 {
-            self.tables.give(std::mem::take(&mut self.slots));
+        if self.touched > FIRST_SLOTS {
+            self.tables.give(Slots { in_use: std::mem::take(&mut self.slots), touched: self.touched });
         }
     }
 }
@@ -438,7 +469,7 @@ mod tests {
                 assert_eq!(count, if n < 25_000 { 3 } else { 2 }, "{text}");
             }
         }
-        assert!(tables.take().capacity() > 1 << 17, "the memory of a table is kept for the next one");
+        assert!(tables.take().touched > 1 << 17, "the memory of a table is kept for the next one");
     }
 
     #[test]

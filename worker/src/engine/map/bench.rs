@@ -22,8 +22,11 @@ use gristmill_sys::positions::RecordPosition;
 use super::emitter::Emitter;
 use super::partitioner::Partitioner;
 use super::sort_buffer::SortBuffer;
+use crate::engine::fold::Tables;
 use crate::engine::merge::Merge;
-use crate::engine::shuffle::{RecordRef, SegmentCursor, SegmentError, SegmentRange, SegmentWriter};
+use crate::engine::shuffle::{
+    RecordOrder, RecordRef, SegmentBlocks, SegmentCursor, SegmentError, SegmentRange, SegmentWriter,
+};
 use crate::engine::{AttemptContext, Compression};
 
 /// Memory of an attempt in which nothing is spilled here.
@@ -95,7 +98,8 @@ pub fn count<'a>(keys: impl Iterator<Item = &'a [u8]>) {
         position: &RecordPosition::new(),
     };
     let partitioner = Partitioner::new(&Counting, 1, &context).expect("the spec divides keys by hash, as the job does");
-    let mut emitter = Emitter::new(partitioner, &context);
+    let tables = Tables::new();
+    let mut emitter = Emitter::new(partitioner, &tables, &context);
     for key in keys {
         emitter.emit(key, 1).expect("nothing is spilled");
     }
@@ -122,7 +126,7 @@ impl Segment {
         compression: Compression,
     ) -> io::Result<Self> {
         let file = Arc::new(file);
-        let mut writer = SegmentWriter::new(Arc::clone(&file), 0, 1, compression);
+        let mut writer = SegmentWriter::new(Arc::clone(&file), 0, 1, compression, RecordOrder::ByKey);
         writer.begin_segment()?;
         for (key, value) in records {
             writer.push(RecordRef { key, value })?;
@@ -147,7 +151,12 @@ impl Segment {
     }
 
     fn open(&self) -> Result<SegmentCursor, SegmentError> {
-        SegmentCursor::open(Arc::clone(&self.file), "bench".into(), self.range.offset, self.range.bytes)
+        SegmentCursor::open(SegmentBlocks::new(
+            Arc::clone(&self.file),
+            "bench".into(),
+            self.range.offset,
+            self.range.bytes,
+        ))
     }
 }
 
