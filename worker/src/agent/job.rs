@@ -73,6 +73,8 @@ pub(super) enum Attempt {
     Ready { work: Work, files: FetchedFiles },
     /// It runs in an executor.
     Running { files: FetchedFiles },
+    /// It has run, and its part is being forced to disk.
+    Forcing,
     /// It runs, but nobody wants its result any more; the files stay until it has stopped.
     Cancelled { _files: FetchedFiles },
 }
