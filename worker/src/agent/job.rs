@@ -30,6 +30,8 @@ pub(super) struct Job {
     pub(super) reports: BTreeMap<AttemptId, Report>,
     /// Segments being made local.
     pub(super) gathering: usize,
+    /// Files of fetched segments that are read no more, for the next ones.
+    pub(super) spares: FetchedFiles,
     pub(super) end: JobEnd,
 }
 
@@ -89,6 +91,7 @@ impl Job {
             suspects: BTreeSet::new(),
             reports: BTreeMap::new(),
             gathering: 0,
+            spares: FetchedFiles::default(),
             end: JobEnd::Open,
         }
     }

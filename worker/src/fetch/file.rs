@@ -1,7 +1,7 @@
 //! The file that takes fetched segments, written by a thread that may wait for the disk, so that
 //! nothing else does: neither the network nor the link to the master.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::PathBuf;
@@ -26,11 +26,14 @@ pub(super) struct SegmentFile {
 }
 
 impl SegmentFile {
-    /// Creates the file, for its owner alone; one that exists is replaced.
-    pub(super) fn create(path: PathBuf) -> Self {
+    /// Creates the file, for its owner alone; one that exists is replaced. `spare` is a file that
+    /// nobody reads any more: it becomes this one, with whatever it holds, because its pages cost
+    /// half as much to write over as new ones to write.
+    pub(super) fn create(path: PathBuf, spare: Option<PathBuf>) -> Self {
         let (pieces, mut queue) = mpsc::channel::<(Bytes, u64)>(WRITES_AHEAD);
         let written = tokio::task::spawn_blocking(move || {
-            let file = File::options().create(true).truncate(true).write(true).mode(0o600).open(path)?;
+            let reused = spare.is_some_and(|spare| fs::rename(spare, &path).is_ok());
+            let file = File::options().create(true).truncate(!reused).write(true).mode(0o600).open(path)?;
             while let Some((piece, offset)) = queue.blocking_recv() {
                 file.write_all_at(&piece, offset)?;
             }
@@ -67,18 +70,29 @@ mod tests {
     async fn later_pieces_replace_earlier_ones() {
         let dir = tempfile::tempdir().expect("a folder");
         let path = dir.path().join("segments");
-        std::fs::write(&path, b"what was there before").expect("writable");
-        let file = SegmentFile::create(path.clone());
+        fs::write(&path, b"what was there before").expect("writable");
+        let file = SegmentFile::create(path.clone(), Some(dir.path().join("gone")));
         for (piece, offset) in [("abc", 0), ("xyz", 3), ("de", 2)] {
             file.write_at(Bytes::from_static(piece.as_bytes()), offset).await.expect("writable");
         }
         file.close().await.expect("writable");
-        assert_eq!(std::fs::read(&path).expect("readable"), b"abdeyz");
+        assert_eq!(fs::read(&path).expect("readable"), b"abdeyz");
+    }
+
+    #[tokio::test]
+    async fn a_spare_file_is_written_over() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (spare, path) = (dir.path().join("spare"), dir.path().join("segments"));
+        fs::write(&spare, b"older and longer").expect("writable");
+        let file = SegmentFile::create(path.clone(), Some(spare.clone()));
+        file.write_at(Bytes::from_static(b"newer"), 0).await.expect("writable");
+        file.close().await.expect("writable");
+        assert_eq!((fs::read(&path).expect("readable"), spare.exists()), (b"newer and longer".to_vec(), false));
     }
 
     #[tokio::test]
     async fn a_file_that_cannot_be_written_says_why() {
-        let file = SegmentFile::create("/dev/null/segments".into());
+        let file = SegmentFile::create("/dev/null/segments".into(), None);
         while file.write_at(Bytes::from_static(b"abc"), 0).await.is_ok() {}
         let error = file.close().await.expect_err("no such folder");
         assert_eq!(error.kind(), io::ErrorKind::NotADirectory);

@@ -42,6 +42,8 @@ pub(crate) struct FetchOrder {
     pub(crate) attempts: Vec<AttemptId>,
     /// The file to write; replaced if it exists.
     pub(crate) file: PathBuf,
+    /// A file that may become the one to write.
+    pub(crate) spare: Option<PathBuf>,
     pub(crate) progress_timeout: Duration,
 }
 
@@ -88,7 +90,7 @@ impl From<tonic::Status> for TryError {
 /// If the local file cannot be written. What the other worker does not give is no error here, but
 /// lost.
 pub(crate) async fn fetch(order: &FetchOrder) -> io::Result<Fetched> {
-    let file = SegmentFile::create(order.file.clone());
+    let file = SegmentFile::create(order.file.clone(), order.spare.clone());
     let pending = order.attempts.iter().copied().collect();
     let mut fetch = Fetch { order, file, written: 0, pending, done: Fetched::default() };
     let mut failures = 0;

@@ -50,6 +50,7 @@ fn order(address: &str, dir: &Path, attempts: &[&str]) -> FetchOrder {
         address: address.to_owned(),
         attempts: attempts.iter().map(|text| attempt(text)).collect(),
         file: scratch.fetch_file(JOB, attempt("r-1.0"), SessionId(3)),
+        spare: None,
         progress_timeout: Duration::from_secs(10),
     }
 }

@@ -16,6 +16,10 @@ use crate::agent::job::{Attempt, InSlot, Job, JobEnd};
 use crate::agent::report::Report;
 use crate::executor::message::{Run, ToExecutor, Work};
 
+/// Files of fetched segments that a job keeps to write over. Raised, more disk is held until the job
+/// ends; lowered, more segments go to new pages, at twice the cost.
+const SPARE_FILES: usize = 16;
+
 impl Desk {
     /// Begins an attempt, or answers again for one that is known: the master asks what became of it.
     pub(super) fn start(&mut self, id: JobAttempt, input: TaskInput) {
@@ -53,6 +57,7 @@ impl Desk {
         let Phase::Serving(session) = self.phase else { return };
         let Some(job) = self.jobs.get_mut(&id.job) else { return };
         job.gathering += 1;
+        let spares = job.spares.split(sources.len());
         let cancel = CancellationToken::new();
         self.attempts.insert(id, Attempt::Gathering { cancel: cancel.clone() });
         let gather = Gather {
@@ -62,6 +67,7 @@ impl Desk {
             scratch: self.launcher.scratch.clone(),
             machine: self.config.machine.clone(),
             limit: Arc::clone(&self.fetches),
+            spares,
         };
         let events = self.launcher.events.clone();
         self.launcher.tasks.spawn(async move {
@@ -130,7 +136,9 @@ impl Desk {
             other => return self.end_attempt(id, other),
         };
         self.admission.leave(id);
-        self.attempts.insert(id, Attempt::Forcing);
+        if let Some(Attempt::Running { files }) = self.attempts.insert(id, Attempt::Forcing) {
+            self.keep_spares(id, files);
+        }
         let events = self.launcher.events.clone();
         self.launcher.tasks.spawn(async move {
             let forced = tokio::task::spawn_blocking(move || force(&path).map(|()| report)).await;
@@ -139,6 +147,13 @@ impl Desk {
             // Without a desk the worker is ending.
             let _ = events.send(DeskEvent::Forced { id, result }).await;
         });
+    }
+
+    /// Keeps files that an attempt has read, for later fetches of its job.
+    fn keep_spares(&mut self, id: JobAttempt, files: FetchedFiles) {
+        if let Some(job) = self.jobs.get_mut(&id.job).filter(|job| job.end == JobEnd::Open) {
+            job.spares.take_from(files, SPARE_FILES);
+        }
     }
 
     /// Ends an attempt, wherever it is: reports it if it is still wanted, else throws its output
