@@ -266,4 +266,28 @@ mod tests {
             assert_eq!(failure.lost_outputs, [attempt("m-0.0"), attempt("m-1.0")]);
         }
     }
+
+    #[test]
+    fn files_are_handed_on_within_a_bound_and_removed_otherwise() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let files = |names: &[&str]| {
+            let paths = names.iter().map(|name| dir.path().join(name)).collect::<Vec<_>>();
+            paths.iter().for_each(|path| fs::write(path, b"segments").expect("writable"));
+            FetchedFiles(paths)
+        };
+        let left = || {
+            let mut names: Vec<_> =
+                fs::read_dir(dir.path()).expect("a folder").flatten().map(|e| e.file_name()).collect();
+            names.sort_unstable();
+            names
+        };
+        let mut spares = FetchedFiles::default();
+        spares.take_from(files(&["a", "b"]), 3);
+        spares.take_from(files(&["c", "d"]), 3);
+        assert_eq!(left(), ["a", "b", "c"]);
+        drop(spares.split(1));
+        assert_eq!(left(), ["a", "b"]);
+        drop(spares.split(5));
+        assert_eq!((left().len(), spares.split(1).0.len()), (0, 0));
+    }
 }
