@@ -5,7 +5,7 @@
 //! | [`engine`] | records in, records out | no: synchronous |
 //! | [`executor`] | the process that runs user code, and how the worker talks to it | no: threads |
 //! | [`agent`] | the worker process: the session with the master, slots, supervision | on tokio |
-//! | `serve`, `fetch` | segments between workers | on the network |
+//! | `serve`, `fetch`, `rpc` | segments between workers | on the network |
 //! | `scratch` | the worker's folder | no |
 //! | [`memory`] | how much attempts may take together | no |
 pub mod agent;
@@ -13,6 +13,7 @@ pub mod engine;
 pub mod executor;
 mod fetch;
 pub mod memory;
+mod rpc;
 mod scratch;
 mod serve;
 #[cfg(test)]

@@ -2,35 +2,42 @@
 //! reduce them. Takes ids only, never paths, and looks nowhere but into its own scratch; checks the
 //! index of each map output and leaves the blocks to whoever uses them.
 
+use std::convert::Infallible;
 use std::os::unix::fs::FileExt as _;
-use std::pin::Pin;
+use std::path::Path;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
-use bytes::Bytes;
-use futures::Stream;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use gristmill_common::ids::{AttemptId, JobId, MasterEpoch, Stage};
-use gristmill_common::wire::transport::SEGMENT_FRAME_BYTES;
+use gristmill_common::wire::transport::SENT_FRAME_BYTES;
 use gristmill_common::wire::v1;
-use gristmill_common::wire::v1::shuffle_server::Shuffle;
+use gristmill_common::wire::v1::shuffle_server::SERVICE_NAME;
 use tokio::sync::{Semaphore, mpsc, watch};
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Response, Status};
+use tonic::Status;
+use tonic::body::Body;
+use tonic::codegen::Service;
+use tonic::codegen::http::{Request, Response};
+use tonic::server::NamedService;
 
 use crate::engine::shuffle::MapOutput;
+use crate::rpc::{FETCH_PATH, FrameBuffers, Framed, framed, read_request, respond};
 use crate::scratch::Scratch;
 
 /// Frames read ahead of the network for one request: disk and network overlap, and a slow reader
-/// holds at most this many MiB.
+/// holds at most this many, and the few that the connection has taken.
 const FRAMES_AHEAD: usize = 4;
+
+/// Buffers kept for one request: the ones ahead, one being filled, and what the connection holds.
+const BUFFERS_KEPT: usize = 2 * FRAMES_AHEAD;
 
 /// Requests served at once; more wait. Raised, more threads read one disk at a time; lowered, one
 /// slow reader holds up others.
 const MAX_SERVED: usize = 64;
 
-type Frame = Result<v1::FetchFrame, Status>;
-
 /// The service.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct ShuffleService {
     scratch: Scratch,
     /// The epoch of the master this worker serves, once there is one.
@@ -42,14 +49,9 @@ impl ShuffleService {
     pub(crate) fn new(scratch: Scratch, epoch: watch::Receiver<Option<MasterEpoch>>) -> Self {
         Self { scratch, epoch, served: Arc::new(Semaphore::new(MAX_SERVED)) }
     }
-}
 
-#[tonic::async_trait]
-impl Shuffle for ShuffleService {
-    type FetchStream = Pin<Box<dyn Stream<Item = Frame> + Send>>;
-
-    async fn fetch(&self, request: Request<v1::FetchRequest>) -> Result<Response<Self::FetchStream>, Status> {
-        let request = request.into_inner();
+    /// Begins to answer a request; what comes of it comes through the channel.
+    async fn fetch(&self, request: v1::FetchRequest) -> Result<mpsc::Receiver<Framed>, Status> {
         let epoch = *self.epoch.borrow();
         if epoch.is_none_or(|epoch| request.epoch < epoch.0) {
             return Err(Status::failed_precondition("the request was made under an older master"));
@@ -66,60 +68,92 @@ impl Shuffle for ShuffleService {
         let scratch = self.scratch.clone();
         tokio::task::spawn_blocking(move || {
             let _permit = permit;
+            let sender = Sender { partition, frames, buffers: FrameBuffers::new(BUFFERS_KEPT) };
             for attempt in attempts {
-                let path = scratch.map_output(job, attempt);
-                if send_segment(&path, attempt, partition, &frames).is_err() {
+                if sender.send_segment(&scratch.map_output(job, attempt), attempt).is_err() {
                     // The reader went away; what it did not take it will ask for again.
                     return;
                 }
             }
         });
-        Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
+        Ok(stream)
+    }
+}
+
+impl NamedService for ShuffleService {
+    const NAME: &'static str = SERVICE_NAME;
+}
+
+impl Service<Request<Body>> for ShuffleService {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let service = self.clone();
+        async move {
+            if request.uri().path() != FETCH_PATH {
+                return Ok(Status::unimplemented("there is only Fetch").into_http());
+            }
+            let stream = async { service.fetch(read_request(request.into_body()).await?).await };
+            Ok(stream.await.map_or_else(Status::into_http, respond))
+        }
+        .boxed()
     }
 }
 
 /// The reader of a stream is gone.
 struct Gone;
 
-fn send_segment(
-    path: &std::path::Path,
-    attempt: AttemptId,
+/// Answers one request, on a thread that may wait for the disk.
+struct Sender {
     partition: u32,
-    frames: &mpsc::Sender<Frame>,
-) -> Result<(), Gone> {
-    let send = |frame| frames.blocking_send(frame).map_err(|_| Gone);
-    let opened = MapOutput::open(path).map_err(|error| error.to_string()).and_then(|output| {
-        let segment = output.segment(partition);
-        segment.map(|segment| (output, segment)).ok_or_else(|| format!("there is no partition {partition}"))
-    });
-    let (output, segment) = match opened {
-        Ok(opened) => opened,
-        Err(reason) => {
-            tracing::warn!(%attempt, partition, reason, "map output asked for cannot be served");
-            return send(Ok(header(attempt, 0, Some(reason))));
-        }
-    };
-    send(Ok(header(attempt, segment.bytes, None)))?;
-    let (mut offset, end) = (segment.offset, segment.offset + segment.bytes);
-    while offset < end {
-        let len = usize::try_from(end - offset).unwrap_or(usize::MAX).min(SEGMENT_FRAME_BYTES);
-        let mut data = vec![0; len];
-        if let Err(error) = output.file().read_exact_at(&mut data, offset) {
-            // Bytes were promised: only an error of the whole stream can take that back.
-            return send(Err(Status::data_loss(format!("cannot read {}: {error}", path.display()))));
-        }
-        send(Ok(v1::FetchFrame { body: Some(v1::fetch_frame::Body::Data(Bytes::from(data))) }))?;
-        offset += len as u64;
-    }
-    Ok(())
+    frames: mpsc::Sender<Framed>,
+    buffers: FrameBuffers,
 }
 
-fn header(attempt: AttemptId, bytes: u64, missing: Option<String>) -> v1::FetchFrame {
+impl Sender {
+    fn send(&self, frame: Framed) -> Result<(), Gone> {
+        self.frames.blocking_send(frame).map_err(|_| Gone)
+    }
+
+    fn send_segment(&self, path: &Path, attempt: AttemptId) -> Result<(), Gone> {
+        let partition = self.partition;
+        let opened = MapOutput::open(path).map_err(|error| error.to_string()).and_then(|output| {
+            let segment = output.segment(partition);
+            segment.map(|segment| (output, segment)).ok_or_else(|| format!("there is no partition {partition}"))
+        });
+        let (output, segment) = match opened {
+            Ok(opened) => opened,
+            Err(reason) => {
+                tracing::warn!(%attempt, partition, reason, "map output asked for cannot be served");
+                return self.send(Ok(header(attempt, 0, Some(reason))));
+            }
+        };
+        self.send(Ok(header(attempt, segment.bytes, None)))?;
+        let (mut offset, end) = (segment.offset, segment.offset + segment.bytes);
+        while offset < end {
+            let len = usize::try_from(end - offset).unwrap_or(usize::MAX).min(SENT_FRAME_BYTES);
+            let frame = self.buffers.data(len, |data| output.file().read_exact_at(data, offset));
+            // Bytes were promised: only an error of the whole stream can take that back.
+            let failed = |error| Status::data_loss(format!("cannot read {}: {error}", path.display()));
+            self.send(frame.map_err(failed))?;
+            offset += len as u64;
+        }
+        Ok(())
+    }
+}
+
+fn header(attempt: AttemptId, bytes: u64, missing: Option<String>) -> bytes::Bytes {
     let header = v1::SegmentHeader {
         attempt: Some((&attempt).into()),
         bytes,
         missing: missing.is_some(),
         reason: missing.unwrap_or_default(),
     };
-    v1::FetchFrame { body: Some(v1::fetch_frame::Body::Header(header)) }
+    framed(&v1::FetchFrame { body: Some(v1::fetch_frame::Body::Header(header)) })
 }

@@ -14,7 +14,7 @@ use gristmill_common::ids::Stage;
 use gristmill_common::naming::{Uri, staged_part_name};
 use gristmill_common::program::OptionError;
 use gristmill_common::spec::{JobShape, JobSpec};
-use gristmill_common::task::{AttemptOutput, AttemptReport, AttemptStats};
+use gristmill_common::task::{AttemptOutput, AttemptReport, AttemptStats, PartSummary};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::engine::{AnyJob, AttemptContext, EngineTask, JobSource, map_output_path};
@@ -76,6 +76,15 @@ impl AnyJob for FakeJob {
             _ => {}
         }
         match (task, attempt.task.stage) {
+            (EngineTask::Reduce { .. }, _) if self.name == "part" => {
+                let staged_name = staged_part_name(attempt.task.index, attempt);
+                // The first attempt of a task forgets its part.
+                if attempt.number > 0 {
+                    fs::write(context.staging.join(&staged_name), b"part").expect("a staged part");
+                }
+                let part = PartSummary { staged_name, bytes: 4, records: u64::from(context.spec.fsync), checksum: 0 };
+                return Ok(AttemptReport { output: AttemptOutput::Part(part), ..fake_report() });
+            }
             (EngineTask::Reduce { segments }, _) => {
                 // The part tells what the segments hold, so that a test sees what was fetched.
                 let mut part = Vec::new();

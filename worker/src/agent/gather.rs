@@ -34,6 +34,8 @@ pub(super) struct Gather {
     /// The name of this machine; `None` fetches everything.
     pub(super) machine: Option<String>,
     pub(super) limit: Arc<Semaphore>,
+    /// Files of fetched segments that nobody reads any more.
+    pub(super) spares: FetchedFiles,
 }
 
 /// The segments of an attempt, in map-task order.
@@ -47,6 +49,19 @@ pub(super) struct Gathered {
 /// Files of fetched segments, removed when this is dropped.
 #[derive(Debug, Default)]
 pub(super) struct FetchedFiles(Vec<PathBuf>);
+
+impl FetchedFiles {
+    /// Adds files of `others` until there are `most`; the rest are removed.
+    pub(super) fn take_from(&mut self, mut others: FetchedFiles, most: usize) {
+        let room = most.saturating_sub(self.0.len()).min(others.0.len());
+        self.0.extend(others.0.drain(..room));
+    }
+
+    /// Hands up to `most` files on.
+    pub(super) fn split(&mut self, most: usize) -> FetchedFiles {
+        FetchedFiles(self.0.split_off(self.0.len().saturating_sub(most)))
+    }
+}
 
 impl Drop for FetchedFiles {
     fn drop(&mut self) {
@@ -72,14 +87,17 @@ impl Gather {
     ///
     /// `MAP_OUTPUT_LOST` with every map attempt whose segment cannot be had, or `WRITE_FAILED` if
     /// this worker's scratch does not take what is fetched.
-    pub(super) async fn run(self) -> Result<Gathered, Failure> {
+    pub(super) async fn run(mut self) -> Result<Gathered, Failure> {
         let (here, remote) = self.read_local().await?;
-        // From here on every way out removes what was fetched, unless it is handed on.
-        let mut files = FetchedFiles::default();
+        // From here on every way out removes what was fetched, unless it is handed on. A spare file
+        // that was used has another name by then.
+        let mut files = std::mem::take(&mut self.spares);
+        let given = files.0.len();
+        let mut spares = files.0.clone().into_iter();
         let mut fetches = Vec::new();
         for source in remote.iter().filter(|source| !source.attempts.is_empty()) {
             files.0.push(self.scratch.fetch_file(self.id.job, self.id.attempt, source.session));
-            fetches.push(self.fetch_from(source));
+            fetches.push(self.fetch_from(source, spares.next()));
         }
         let fetched: Vec<io::Result<FromSource>> =
             stream::iter(fetches).buffer_unordered(PARALLEL_SOURCES).collect().await;
@@ -93,6 +111,8 @@ impl Gather {
             return Err(lost_outputs(lost));
         }
         segments.sort_unstable_by_key(|segment| segment.attempt.task.index);
+        // A spare file that was not needed goes; one that was is there under its new name only.
+        drop(FetchedFiles(files.0.drain(..given).collect()));
         Ok(Gathered { segments, files })
     }
 
@@ -117,7 +137,7 @@ impl Gather {
             .map_err(|error| Failure::new(FailureCode::ExecutorCrash, format!("cannot read map outputs: {error}")))
     }
 
-    async fn fetch_from(&self, source: &SegmentSource) -> io::Result<FromSource> {
+    async fn fetch_from(&self, source: &SegmentSource, spare: Option<PathBuf>) -> io::Result<FromSource> {
         let _permit = self.limit.acquire().await.map_err(io::Error::other)?;
         let order = FetchOrder {
             epoch: self.epoch,
@@ -126,6 +146,7 @@ impl Gather {
             address: source.address.clone(),
             attempts: source.attempts.clone(),
             file: self.scratch.fetch_file(self.id.job, self.id.attempt, source.session),
+            spare,
             progress_timeout: FetchOrder::PROGRESS_TIMEOUT,
         };
         let fetched = fetch(&order).await?;
@@ -204,6 +225,7 @@ mod tests {
             scratch: scratch.clone(),
             machine: machine.map(ToOwned::to_owned),
             limit: Arc::new(Semaphore::new(MAX_FETCHES)),
+            spares: FetchedFiles::default(),
         };
         let gathered = within(gather.run()).await;
         let result = gathered.map(|gathered| gathered.segments);
@@ -243,5 +265,29 @@ mod tests {
             assert!(failure.message.ends_with(" (and 1 more)"), "{}", failure.message);
             assert_eq!(failure.lost_outputs, [attempt("m-0.0"), attempt("m-1.0")]);
         }
+    }
+
+    #[test]
+    fn files_are_handed_on_within_a_bound_and_removed_otherwise() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let files = |names: &[&str]| {
+            let paths = names.iter().map(|name| dir.path().join(name)).collect::<Vec<_>>();
+            paths.iter().for_each(|path| fs::write(path, b"segments").expect("writable"));
+            FetchedFiles(paths)
+        };
+        let left = || {
+            let mut names: Vec<_> =
+                fs::read_dir(dir.path()).expect("a folder").flatten().map(|e| e.file_name()).collect();
+            names.sort_unstable();
+            names
+        };
+        let mut spares = FetchedFiles::default();
+        spares.take_from(files(&["a", "b"]), 3);
+        spares.take_from(files(&["c", "d"]), 3);
+        assert_eq!(left(), ["a", "b", "c"]);
+        drop(spares.split(1));
+        assert_eq!(left(), ["a", "b"]);
+        drop(spares.split(5));
+        assert_eq!((left().len(), spares.split(1).0.len()), (0, 0));
     }
 }

@@ -30,6 +30,8 @@ pub(super) struct Job {
     pub(super) reports: BTreeMap<AttemptId, Report>,
     /// Segments being made local.
     pub(super) gathering: usize,
+    /// Files of fetched segments that are read no more, for the next ones.
+    pub(super) spares: FetchedFiles,
     pub(super) end: JobEnd,
 }
 
@@ -73,6 +75,8 @@ pub(super) enum Attempt {
     Ready { work: Work, files: FetchedFiles },
     /// It runs in an executor.
     Running { files: FetchedFiles },
+    /// It has run, and its part is being forced to disk.
+    Forcing,
     /// It runs, but nobody wants its result any more; the files stay until it has stopped.
     Cancelled { _files: FetchedFiles },
 }
@@ -87,6 +91,7 @@ impl Job {
             suspects: BTreeSet::new(),
             reports: BTreeMap::new(),
             gathering: 0,
+            spares: FetchedFiles::default(),
             end: JobEnd::Open,
         }
     }

@@ -34,7 +34,6 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use gristmill_common::ids::MasterEpoch;
-use gristmill_common::wire::v1::shuffle_server::ShuffleServer;
 use gristmill_common::wire::{WIRE_VERSION, transport, v1};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
@@ -228,7 +227,7 @@ impl Worker {
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), WorkerError> {
         let stop_serving = CancellationToken::new();
-        let service = ShuffleServer::new(ShuffleService::new(dir.scratch.clone(), self.epoch));
+        let service = ShuffleService::new(dir.scratch.clone(), self.epoch);
         let server = transport::server()
             .add_service(service)
             .serve_with_incoming_shutdown(transport::incoming(listener), stop_serving.clone().cancelled_owned());

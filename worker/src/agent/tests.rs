@@ -493,6 +493,29 @@ async fn segments_reach_a_reduce_attempt_from_disk_and_through_the_network() {
 }
 
 #[tokio::test]
+async fn parts_are_forced_to_disk_by_the_worker_before_they_are_reported() {
+    let mut stage = Stage::set(|_| {}).await;
+    let (mut session, _) = stage.register(1).await;
+    stage.open(&session, &JobSpec { fsync: true, ..fake_spec("part") }).await;
+    let input = TaskInput::Reduce { sources: vec![] };
+    session.start_with("r-0.0", &input).await;
+    session.started("r-0.0").await;
+    let failure = session.failed("r-0.0").await;
+    assert_eq!(failure.code, FailureCode::WriteFailed);
+    assert!(failure.message.starts_with("cannot force part "), "{}", failure.message);
+
+    session.start_with("r-0.1", &input).await;
+    session.started("r-0.1").await;
+    let heard = session.hear().await;
+    let Hear::Finished(finished) = heard else { panic!("{heard:?}") };
+    let Some(v1::attempt_report::Output::Part(part)) = finished.report.expect("a report").output else {
+        panic!("a reduce attempt without a part")
+    };
+    assert_eq!((part.bytes, part.records), (4, 0), "the executor itself forces nothing");
+    stage.stop(session).await;
+}
+
+#[tokio::test]
 async fn without_a_master_a_worker_gives_up() {
     let dir = tempfile::tempdir().expect("a folder");
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");

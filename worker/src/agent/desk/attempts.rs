@@ -1,10 +1,12 @@
 //! The desk's attempts: from the order to the report.
 
+use std::fs::File;
+use std::path::Path;
 use std::sync::Arc;
 
 use gristmill_common::failure::{Disposition, Failure, FailureCode};
 use gristmill_common::ids::JobAttempt;
-use gristmill_common::task::{AttemptReport, SegmentSource, TaskInput};
+use gristmill_common::task::{AttemptOutput, AttemptReport, SegmentSource, TaskInput};
 use tokio_util::sync::CancellationToken;
 
 use super::{Desk, DeskEvent, Phase};
@@ -13,6 +15,10 @@ use crate::agent::gather::{FetchedFiles, Gather, Gathered};
 use crate::agent::job::{Attempt, InSlot, Job, JobEnd};
 use crate::agent::report::Report;
 use crate::executor::message::{Run, ToExecutor, Work};
+
+/// Files of fetched segments that a job keeps to write over. Raised, more disk is held until the job
+/// ends; lowered, more segments go to new pages, at twice the cost.
+const SPARE_FILES: usize = 16;
 
 impl Desk {
     /// Begins an attempt, or answers again for one that is known: the master asks what became of it.
@@ -29,7 +35,7 @@ impl Desk {
             return self.report(report);
         }
         if let Some(attempt) = self.attempts.get(&id) {
-            if matches!(attempt, Attempt::Running { .. }) {
+            if matches!(attempt, Attempt::Running { .. } | Attempt::Forcing) {
                 self.report(Report::Started(id));
             }
             return;
@@ -51,6 +57,7 @@ impl Desk {
         let Phase::Serving(session) = self.phase else { return };
         let Some(job) = self.jobs.get_mut(&id.job) else { return };
         job.gathering += 1;
+        let spares = job.spares.split(sources.len());
         let cancel = CancellationToken::new();
         self.attempts.insert(id, Attempt::Gathering { cancel: cancel.clone() });
         let gather = Gather {
@@ -60,6 +67,7 @@ impl Desk {
             scratch: self.launcher.scratch.clone(),
             machine: self.config.machine.clone(),
             limit: Arc::clone(&self.fetches),
+            spares,
         };
         let events = self.launcher.events.clone();
         self.launcher.tasks.spawn(async move {
@@ -115,12 +123,45 @@ impl Desk {
         self.report(Report::Started(id));
     }
 
+    /// Takes what an attempt's executor says of its end. A part that has to be on disk before it
+    /// counts is forced there while the slot works on; how many wait for that is bounded by the
+    /// assignments that the master lets a worker hold.
+    pub(super) fn on_ended(&mut self, id: JobAttempt, result: Result<AttemptReport, Failure>) {
+        let wanted = matches!(self.attempts.get(&id), Some(Attempt::Running { .. }));
+        let Some(job) = self.jobs.get(&id.job).filter(|job| wanted && job.spec.fsync) else {
+            return self.end_attempt(id, result);
+        };
+        let (path, report) = match result {
+            Ok(report) if matches!(report.output, AttemptOutput::Part(_)) => (job.staged_part(id.attempt), report),
+            other => return self.end_attempt(id, other),
+        };
+        self.admission.leave(id);
+        if let Some(Attempt::Running { files }) = self.attempts.insert(id, Attempt::Forcing) {
+            self.keep_spares(id, files);
+        }
+        let events = self.launcher.events.clone();
+        self.launcher.tasks.spawn(async move {
+            let forced = tokio::task::spawn_blocking(move || force(&path).map(|()| report)).await;
+            // The task is not aborted; a panic in it is a bug that only this attempt has to bear.
+            let result = forced.unwrap_or_else(|error| Err(Failure::new(FailureCode::WriteFailed, error.to_string())));
+            // Without a desk the worker is ending.
+            let _ = events.send(DeskEvent::Forced { id, result }).await;
+        });
+    }
+
+    /// Keeps files that an attempt has read, for later fetches of its job.
+    fn keep_spares(&mut self, id: JobAttempt, files: FetchedFiles) {
+        if let Some(job) = self.jobs.get_mut(&id.job).filter(|job| job.end == JobEnd::Open) {
+            job.spares.take_from(files, SPARE_FILES);
+        }
+    }
+
     /// Ends an attempt, wherever it is: reports it if it is still wanted, else throws its output
     /// away.
     pub(super) fn end_attempt(&mut self, id: JobAttempt, result: Result<AttemptReport, Failure>) {
         self.admission.leave(id);
         match self.attempts.remove(&id) {
-            Some(Attempt::Gathering { .. } | Attempt::Ready { .. } | Attempt::Running { .. }) => {}
+            Some(Attempt::Gathering { .. } | Attempt::Ready { .. } | Attempt::Running { .. } | Attempt::Forcing) => {}
             // Nobody asks for it any more: cancelled, or of a job or session that is over.
             Some(Attempt::Cancelled { .. }) | None => return self.delete_outputs(id),
         }
@@ -136,7 +177,8 @@ impl Desk {
         let Some(job) = self.jobs.get_mut(&id.job) else { return };
         job.reports.remove(&id.attempt);
         match self.attempts.remove(&id) {
-            None => self.delete_outputs(id),
+            // What is still being forced to disk goes once more when that has ended.
+            None | Some(Attempt::Forcing) => self.delete_outputs(id),
             Some(Attempt::Gathering { cancel }) => cancel.cancel(),
             Some(Attempt::Ready { .. }) => self.admission.leave(id),
             Some(Attempt::Running { files }) => {
@@ -168,4 +210,13 @@ impl Desk {
             !dropped
         });
     }
+}
+
+/// Forces a file to disk.
+fn force(path: &Path) -> Result<(), Failure> {
+    let forced = File::open(path).and_then(|file| file.sync_all());
+    forced.map_err(|error| {
+        let message = format!("cannot force part {} to disk: {error}", path.display());
+        Failure::new(FailureCode::WriteFailed, message)
+    })
 }

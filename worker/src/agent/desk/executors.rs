@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use gristmill_common::failure::{Disposition, Failure, FailureCode};
 use gristmill_common::ids::{JobAttempt, JobId};
+use gristmill_common::spec::JobSpec;
 
 use super::Desk;
 use crate::agent::crash::{Death, judge};
@@ -22,7 +23,8 @@ impl Desk {
         let key = ExecutorKey(self.executors);
         let open = Open {
             job: id,
-            spec: job.spec.clone(),
+            // The desk forces parts to disk itself, while the slot works on.
+            spec: JobSpec { fsync: false, ..job.spec.clone() },
             slots: self.config.slots,
             scratch: self.launcher.scratch.job_dir(id),
             staging: job.staging.clone(),
@@ -53,7 +55,7 @@ impl Desk {
             }
             ExecutorEvent::Ended { id, result } => {
                 self.leave_executor(id);
-                self.end_attempt(id, result);
+                self.on_ended(id, result);
             }
             ExecutorEvent::Gone { cause } => self.on_executor_gone(id, cause),
         }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use gristmill_common::failure::{Disposition, Failure, FailureCode};
 use gristmill_common::ids::{JobAttempt, JobId};
 use gristmill_common::spec::JobSpec;
+use gristmill_common::task::AttemptReport;
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::agent::admission::Admission;
@@ -34,6 +35,8 @@ pub(in crate::agent) enum DeskEvent {
     Executor { job: JobId, key: ExecutorKey, event: ExecutorEvent },
     /// The segments of an attempt are local, or cannot be.
     Gathered { id: JobAttempt, result: Result<Gathered, Failure> },
+    /// The part of an attempt is on disk, or cannot be forced there.
+    Forced { id: JobAttempt, result: Result<AttemptReport, Failure> },
     /// A cancelled attempt had its time to stop.
     GraceOver { id: JobAttempt, key: ExecutorKey },
     /// A released job's scratch is gone.
@@ -136,6 +139,7 @@ impl Desk {
             DeskEvent::Order(order) => self.carry_out(order),
             DeskEvent::Executor { job, key, event } => self.on_executor(job, key, event),
             DeskEvent::Gathered { id, result } => self.on_gathered(id, result),
+            DeskEvent::Forced { id, result } => self.end_attempt(id, result),
             DeskEvent::GraceOver { id, key } => self.on_grace_over(id, key),
             DeskEvent::Removed(job) => {
                 self.jobs.remove(&job);

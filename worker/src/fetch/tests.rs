@@ -1,0 +1,214 @@
+//! Fetching from real and from misbehaving services.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::path::Path;
+use std::sync::Mutex;
+
+use futures::StreamExt as _;
+use gristmill_common::ids::SessionId;
+use gristmill_common::wire::v1::shuffle_client::ShuffleClient;
+use gristmill_common::wire::v1::shuffle_server::{Shuffle, ShuffleServer};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tonic::body::Body;
+use tonic::codegen::{Service, http};
+use tonic::server::NamedService;
+use tonic::{Request, Response, Status};
+
+use super::*;
+use crate::scratch::Scratch;
+use crate::serve::ShuffleService;
+use crate::testing::{hand_made_output, within};
+
+const JOB: JobId = JobId(7);
+
+fn attempt(text: &str) -> AttemptId {
+    text.parse().expect("an attempt")
+}
+
+async fn serve<S>(service: S) -> String
+where
+    S: Service<http::Request<Body>, Response = http::Response<Body>, Error = Infallible>,
+    S: NamedService + Clone + Send + Sync + 'static,
+    S::Future: Send + 'static,
+{
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = format!("http://{}", listener.local_addr().expect("bound"));
+    let server = transport::server().add_service(service);
+    tokio::spawn(server.serve_with_incoming(transport::incoming(listener)));
+    address
+}
+
+fn order(address: &str, dir: &Path, attempts: &[&str]) -> FetchOrder {
+    let scratch = Scratch::at(dir);
+    scratch.open_job(JOB).expect("folders");
+    FetchOrder {
+        epoch: MasterEpoch(1),
+        job: JOB,
+        partition: 1,
+        address: address.to_owned(),
+        attempts: attempts.iter().map(|text| attempt(text)).collect(),
+        file: scratch.fetch_file(JOB, attempt("r-1.0"), SessionId(3)),
+        spare: None,
+        progress_timeout: Duration::from_secs(10),
+    }
+}
+
+/// The attempts and bytes of what was fetched.
+fn contents(fetched: &Fetched) -> BTreeMap<String, Vec<u8>> {
+    let read = |segment: &LocalSegment| {
+        let bytes = std::fs::read(&segment.path).expect("fetched");
+        let start = segment.offset as usize;
+        (segment.attempt.to_string(), bytes[start..start + segment.bytes as usize].to_vec())
+    };
+    fetched.segments.iter().map(read).collect()
+}
+
+fn service(scratch: &Scratch) -> ShuffleService {
+    let (_sender, epoch) = watch::channel(Some(MasterEpoch(1)));
+    ShuffleService::new(scratch.clone(), epoch)
+}
+
+#[tokio::test]
+async fn segments_come_as_they_lie_in_the_map_outputs() {
+    let (there, here) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let scratch = Scratch::at(there.path());
+    scratch.open_job(JOB).expect("folders");
+    let large: Vec<u8> = (0..3_000_000_u32).map(|n| n as u8).collect();
+    let outputs: [(&str, [&[u8]; 2]); 3] =
+        [("m-0.0", [b"other", b"zero"]), ("m-1.0", [b"other", b""]), ("m-2.1", [b"", &large])];
+    for (name, segments) in &outputs {
+        hand_made_output(&scratch.map_output(JOB, attempt(name)), segments);
+    }
+    let damaged = scratch.map_output(JOB, attempt("m-3.0"));
+    hand_made_output(&damaged, &[b"a", b"b"]);
+    std::fs::write(&damaged, &std::fs::read(&damaged).expect("just written")[..40]).expect("writable");
+
+    let address = serve(service(&scratch)).await;
+    let order = order(&address, here.path(), &["m-0.0", "m-1.0", "m-9.0", "m-3.0", "m-2.1"]);
+    let fetched = within(fetch(&order)).await.expect("writable");
+    let expect = BTreeMap::from([("m-0.0".to_owned(), b"zero".to_vec()), ("m-2.1".to_owned(), large)]);
+    assert_eq!(contents(&fetched), expect);
+    let lost: Vec<AttemptId> = fetched.lost.iter().map(|(attempt, _)| *attempt).collect();
+    assert_eq!(lost, [attempt("m-9.0"), attempt("m-3.0")], "{:?}", fetched.lost);
+}
+
+#[tokio::test]
+async fn a_worker_that_is_not_there_loses_everything() {
+    let here = tempfile::tempdir().expect("a folder");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = format!("http://{}", listener.local_addr().expect("bound"));
+    drop(listener);
+    let fetched = within(fetch(&order(&address, here.path(), &["m-0.0", "m-1.0"]))).await.expect("writable");
+    let lost: Vec<AttemptId> = fetched.lost.iter().map(|(attempt, _)| *attempt).collect();
+    assert_eq!((lost, fetched.segments), (vec![attempt("m-0.0"), attempt("m-1.0")], vec![]));
+    assert!(fetched.lost[0].1.starts_with("cannot connect: "), "{:?}", fetched.lost);
+}
+
+#[tokio::test]
+async fn requests_under_an_older_master_and_strange_ids_are_refused() {
+    let there = tempfile::tempdir().expect("a folder");
+    let (_sender, epoch) = watch::channel(Some(MasterEpoch(5)));
+    let address = serve(ShuffleService::new(Scratch::at(there.path()), epoch)).await;
+    // The generated client, so that the protocol is the one that everyone speaks.
+    let channel = transport::endpoint(&address).expect("a URL").connect().await.expect("served");
+    let code = async |epoch, name: &str| {
+        let attempts = vec![v1::AttemptId::from(&attempt(name))];
+        let request = v1::FetchRequest { epoch, job: 1, partition: 0, attempts };
+        let answer = ShuffleClient::new(channel.clone()).fetch(request).await;
+        answer.err().map(|status| status.code())
+    };
+    assert_eq!(code(4, "m-0.0").await, Some(tonic::Code::FailedPrecondition));
+    assert_eq!(code(5, "r-0.0").await, Some(tonic::Code::InvalidArgument));
+    assert_eq!(code(5, "m-0.0").await, None);
+}
+
+#[tokio::test]
+async fn generated_clients_understand_the_service() {
+    let there = tempfile::tempdir().expect("a folder");
+    let scratch = Scratch::at(there.path());
+    scratch.open_job(JOB).expect("folders");
+    let large: Vec<u8> = (0..600_000_u32).map(|n| n as u8).collect();
+    hand_made_output(&scratch.map_output(JOB, attempt("m-0.0")), &[&large]);
+    let address = serve(service(&scratch)).await;
+    let channel = transport::endpoint(&address).expect("a URL").connect().await.expect("served");
+    let attempts = vec![v1::AttemptId::from(&attempt("m-0.0"))];
+    let request = v1::FetchRequest { epoch: 1, job: JOB.0, partition: 0, attempts };
+    let mut stream = ShuffleClient::new(channel).fetch(request).await.expect("accepted").into_inner();
+    assert_eq!(stream.message().await.expect("whole"), Some(header("m-0.0", 600_000)));
+    let mut seen = Vec::new();
+    while let Some(frame) = stream.message().await.expect("an orderly end") {
+        let Some(v1::fetch_frame::Body::Data(data)) = frame.body else { panic!("a second header") };
+        seen.extend_from_slice(&data);
+    }
+    assert_eq!(seen, large);
+}
+
+/// Answers each request with the next script; the last one repeats.
+struct Scripted(Mutex<Vec<Vec<v1::FetchFrame>>>);
+
+type Frames = futures::stream::BoxStream<'static, Result<v1::FetchFrame, Status>>;
+
+#[tonic::async_trait]
+impl Shuffle for Scripted {
+    type FetchStream = Frames;
+
+    async fn fetch(&self, _: Request<v1::FetchRequest>) -> Result<Response<Frames>, Status> {
+        let mut scripts = self.0.lock().expect("no panic");
+        let script = if scripts.len() > 1 { scripts.remove(0) } else { scripts[0].clone() };
+        // A script without an end is a worker that falls silent.
+        let silent = script.last().is_some_and(|frame| frame.body.is_none());
+        let frames = futures::stream::iter(script.into_iter().filter(|frame| frame.body.is_some()).map(Ok));
+        let rest = if silent { futures::stream::pending().boxed() } else { futures::stream::empty().boxed() };
+        Ok(Response::new(frames.chain(rest).boxed()))
+    }
+}
+
+fn header(name: &str, bytes: u64) -> v1::FetchFrame {
+    let header = v1::SegmentHeader { attempt: Some((&attempt(name)).into()), bytes, ..Default::default() };
+    v1::FetchFrame { body: Some(v1::fetch_frame::Body::Header(header)) }
+}
+
+fn data(bytes: &'static [u8]) -> v1::FetchFrame {
+    v1::FetchFrame { body: Some(v1::fetch_frame::Body::Data(Bytes::from_static(bytes))) }
+}
+
+async fn scripted(scripts: Vec<Vec<v1::FetchFrame>>) -> Fetched {
+    let here = tempfile::tempdir().expect("a folder");
+    let address = serve(ShuffleServer::new(Scripted(Mutex::new(scripts)))).await;
+    let mut order = order(&address, here.path(), &["m-0.0", "m-1.0"]);
+    order.progress_timeout = Duration::from_millis(300);
+    let fetched = within(fetch(&order)).await.expect("writable");
+    let expect = [("m-0.0", b"zero".to_vec()), ("m-1.0", b"one".to_vec())];
+    let expect = expect.into_iter().filter(|(name, _)| fetched.segments.iter().any(|s| s.attempt == attempt(name)));
+    assert_eq!(contents(&fetched), expect.map(|(name, bytes)| (name.to_owned(), bytes)).collect());
+    fetched
+}
+
+#[tokio::test]
+async fn a_broken_stream_is_taken_up_where_it_broke() {
+    let zero = || vec![header("m-0.0", 4), data(b"ze"), data(b"ro")];
+    let one = || vec![header("m-1.0", 3), data(b"one")];
+    for broken in [vec![], vec![header("m-1.0", 3)], vec![header("m-1.0", 3), data(b"o")]] {
+        let fetched = scripted(vec![[zero(), broken].concat(), one()]).await;
+        assert_eq!((fetched.segments.len(), fetched.lost.len()), (2, 0), "{fetched:?}");
+    }
+    let silent = vec![header("m-1.0", 3), v1::FetchFrame { body: None }];
+    let fetched = scripted(vec![[zero(), silent].concat(), one()]).await;
+    assert_eq!((fetched.segments.len(), fetched.lost.len()), (2, 0), "{fetched:?}");
+}
+
+#[tokio::test]
+async fn streams_that_break_their_promise_are_not_believed() {
+    let check = async |script: Vec<v1::FetchFrame>, what: &str| {
+        let fetched = scripted(vec![script]).await;
+        let reason = format!("the stream is not as promised: {what}");
+        assert_eq!(fetched.lost.last(), Some(&(attempt("m-1.0"), reason)));
+    };
+    check(vec![header("m-1.0", 3)], "segments out of order").await;
+    check(vec![data(b"x")], "bytes without a header").await;
+    check(vec![header("m-0.0", 1), data(b"xy")], "a segment longer than its header says").await;
+    check(vec![header("m-0.0", 1), data(b"")], "a frame of a size that cannot be").await;
+    check(vec![header("m-0.0", 1), header("m-1.0", 1)], "a header inside a segment").await;
+}
