@@ -11,14 +11,14 @@ use gristmill_common::datum::{Datum, Value};
 use gristmill_common::failure::Failure;
 use gristmill_common::job::{Emit, JobError, MapReduce, Result as JobResult};
 use gristmill_common::key::{Key, key_prefix};
-use gristmill_common::task::{AttemptStats, SegmentSummary};
+use gristmill_common::task::{AttemptStats, MapOutputSummary};
 
 use super::partitioner::Partitioner;
 use super::sort_buffer::SortBuffer;
 use super::spills::Spills;
 use super::table::{CombineTable, Entry, Probe};
 use crate::engine::runs::{merge_segment, narrow};
-use crate::engine::shuffle::{BLOCK_BYTES, RecordRef, SegmentRange, SegmentWriter};
+use crate::engine::shuffle::{self, BLOCK_BYTES, RecordRef, SegmentRange, SegmentWriter};
 use crate::engine::{AttemptContext, failures, map_output_path};
 
 /// Short keys whose slots are loaded at once. More hide memory latency better, until their slots no
@@ -261,7 +261,7 @@ impl<'a, J: MapReduce> Emitter<'a, J> {
     }
 
     /// Writes the map output: what is in memory, merged with the spills if there are any.
-    pub(super) fn finish(mut self, stats: &mut AttemptStats) -> Result<Vec<SegmentSummary>, Failure> {
+    pub(super) fn finish(mut self, stats: &mut AttemptStats) -> Result<MapOutputSummary, Failure> {
         let path = map_output_path(self.context.scratch, self.context.id.attempt);
         let written = self.write_output(&path, stats);
         if written.is_err() {
@@ -271,7 +271,7 @@ impl<'a, J: MapReduce> Emitter<'a, J> {
         stats.output_records = self.emitted;
         let (segments, bytes) = written?;
         stats.output_bytes = bytes;
-        Ok(segments.iter().map(SegmentRange::summary).collect())
+        Ok(shuffle::summary(&segments))
     }
 
     fn write_output(

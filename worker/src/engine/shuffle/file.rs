@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use gristmill_common::codec::VALUE_FORMAT;
-use gristmill_common::task::SegmentSummary;
+use gristmill_common::task::MapOutputSummary;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::block::{BlockPacker, RecordRef};
@@ -41,11 +41,18 @@ pub struct SegmentRange {
     pub largest: u64,
 }
 
-impl SegmentRange {
-    /// What reports say of it.
-    pub(in super::super) fn summary(&self) -> SegmentSummary {
-        SegmentSummary { bytes: self.bytes, records: self.records, content_hash: self.content_hash }
+/// What reports say of a map output with these segments.
+pub(in super::super) fn summary(segments: &[SegmentRange]) -> MapOutputSummary {
+    MapOutputSummary {
+        partitions: segments.len() as u32,
+        bytes: segments.iter().map(|segment| segment.bytes).sum(),
+        content_hash: segments.iter().fold(0, |hash, segment| mix(mix(hash, segment.records), segment.content_hash)),
     }
+}
+
+/// A hash of a sequence of hashes, so far `hash`, that goes on with `next`.
+fn mix(hash: u64, next: u64) -> u64 {
+    (hash.rotate_left(23) ^ next).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 /// Writes the segments of a file, partition by partition, in order.
@@ -123,8 +130,7 @@ impl SegmentWriter {
         segment.records += closed.records;
         segment.raw += closed.raw;
         segment.largest = segment.largest.max(closed.raw);
-        segment.content_hash =
-            (segment.content_hash.rotate_left(23) ^ closed.raw_hash).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        segment.content_hash = mix(segment.content_hash, closed.raw_hash);
         if self.pending.len() >= WRITE_BYTES {
             self.write_pending()?;
         }

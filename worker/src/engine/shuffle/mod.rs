@@ -23,7 +23,7 @@ mod varint;
 
 pub(super) use block::RecordRef;
 pub use file::{MapOutput, SegmentRange};
-pub(super) use file::{SegmentWriter, frame};
+pub(super) use file::{SegmentWriter, frame, summary};
 pub(super) use reader::{SegmentCursor, largest_block};
 pub(super) use varint::{push_varint, read_varint};
 
