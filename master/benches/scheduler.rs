@@ -186,7 +186,12 @@ fn resident_bytes() -> u64 {
 }
 
 /// Prints what `work` cost for each event.
-fn timed(cluster: &mut Cluster, out: &mut impl io::Write, what: &str, work: impl FnOnce(&mut Cluster)) -> io::Result<f64> {
+fn timed(
+    cluster: &mut Cluster,
+    out: &mut impl io::Write,
+    what: &str,
+    work: impl FnOnce(&mut Cluster),
+) -> io::Result<f64> {
     let (clock, events) = (Clock::start(), cluster.events);
     work(cluster);
     let seconds = clock.now().since(Timestamp::ZERO).as_secs_f64();
@@ -227,5 +232,9 @@ fn main() -> io::Result<()> {
     writeln!(out, "events/s            {:>12.0}", events as f64 / seconds)?;
     writeln!(out, "bytes/waiting task  {:>12}", each(waiting))?;
     writeln!(out, "bytes/finished task {:>12}", each(done))?;
-    writeln!(out, "heartbeats          {beat:>12.3} us each, {:.2} % of a core at 1 Hz", beat * f64::from(workers) / 1e4)
+    writeln!(
+        out,
+        "heartbeats          {beat:>12.3} us each, {:.2} % of a core at 1 Hz",
+        beat * f64::from(workers) / 1e4
+    )
 }

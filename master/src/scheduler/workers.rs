@@ -126,10 +126,7 @@ impl Session {
     /// Where it stands among the others.
     fn place(&self, config: &SchedulerConfig) -> Place {
         let most = Self::full(config.queue_per_slot.max(config.max_queue_per_slot));
-        Place {
-            load: Some(self.load()).filter(|load| self.is_live() && *load < most),
-            deadline: self.deadline(config),
-        }
+        Place { load: Some(self.load()).filter(|load| self.is_live() && *load < most), deadline: self.deadline(config) }
     }
 
     fn deadline(&self, config: &SchedulerConfig) -> Option<Timestamp> {
