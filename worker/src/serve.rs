@@ -16,7 +16,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
-use crate::engine::shuffle::MapOutput;
+use crate::engine::shuffle::MapOutputs;
 use crate::scratch::Scratch;
 
 /// Frames read ahead of the network for one request: disk and network overlap, and a slow reader
@@ -66,9 +66,9 @@ impl Shuffle for ShuffleService {
         let scratch = self.scratch.clone();
         tokio::task::spawn_blocking(move || {
             let _permit = permit;
+            let mut outputs = MapOutputs::new(&scratch.job_dir(job));
             for attempt in attempts {
-                let path = scratch.map_output(job, attempt);
-                if send_segment(&path, attempt, partition, &frames).is_err() {
+                if send_segment(&mut outputs, attempt, partition, &frames).is_err() {
                     // The reader went away; what it did not take it will ask for again.
                     return;
                 }
@@ -82,13 +82,13 @@ impl Shuffle for ShuffleService {
 struct Gone;
 
 fn send_segment(
-    path: &std::path::Path,
+    outputs: &mut MapOutputs,
     attempt: AttemptId,
     partition: u32,
     frames: &mpsc::Sender<Frame>,
 ) -> Result<(), Gone> {
     let send = |frame| frames.blocking_send(frame).map_err(|_| Gone);
-    let opened = MapOutput::open(path).map_err(|error| error.to_string()).and_then(|output| {
+    let opened = outputs.open(attempt).map_err(|error| error.to_string()).and_then(|output| {
         let segment = output.segment(partition);
         segment.map(|segment| (output, segment)).ok_or_else(|| format!("there is no partition {partition}"))
     });
@@ -106,7 +106,7 @@ fn send_segment(
         let mut data = vec![0; len];
         if let Err(error) = output.file().read_exact_at(&mut data, offset) {
             // Bytes were promised: only an error of the whole stream can take that back.
-            return send(Err(Status::data_loss(format!("cannot read {}: {error}", path.display()))));
+            return send(Err(Status::data_loss(format!("cannot read {}: {error}", output.path().display()))));
         }
         send(Ok(v1::FetchFrame { body: Some(v1::fetch_frame::Body::Data(Bytes::from(data))) }))?;
         offset += len as u64;

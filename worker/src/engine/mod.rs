@@ -38,6 +38,8 @@ use gristmill_common::spec::{JobShape, JobSpec};
 use gristmill_common::task::{AttemptReport, JobPlan, Split};
 use gristmill_sys::positions::RecordPosition;
 
+use self::shuffle::MapOutputPack;
+
 pub use self::panics::install_panic_hook;
 pub use self::sample::range_partitioning;
 pub use self::typed::IntoAnyJob;
@@ -132,6 +134,8 @@ pub struct AttemptContext<'a> {
     pub scratch: &'a Path,
     /// The folder for staged parts; exists.
     pub staging: &'a Path,
+    /// Takes the small map outputs of this process.
+    pub pack: &'a MapOutputPack,
     /// How map outputs are stored.
     pub compression: Compression,
     /// Set when the attempt is to stop; looked at about once a block.
@@ -140,7 +144,8 @@ pub struct AttemptContext<'a> {
     pub position: &'a RecordPosition,
 }
 
-/// The file of a map attempt's output inside the job's scratch folder.
+/// The file of a map attempt's output inside the job's scratch folder, if it is not in a pack:
+/// [`MapOutputs`](shuffle::MapOutputs) finds either.
 pub fn map_output_path(scratch: &Path, attempt: AttemptId) -> PathBuf {
     scratch.join(format!("{attempt}.out"))
 }

@@ -12,7 +12,7 @@ use gristmill_common::key::{Key, KeyArena};
 use gristmill_common::task::{AttemptOutput, AttemptReport, AttemptStats};
 
 use super::output::{PartSink, PartWriter};
-use super::runs::{Run, RunMerge, fold_group, narrow, shown};
+use super::runs::{self, Run, RunMerge, fold_group, narrow, shown};
 use super::{AttemptContext, LocalSegment, failures};
 
 /// Groups between two looks at the cancel flag.
@@ -26,7 +26,7 @@ pub(super) fn run<J: MapReduce>(
 ) -> Result<AttemptReport, Failure> {
     let mut stats = AttemptStats::default();
     let mut counters = Counters::default();
-    let mut runs = segments.iter().filter(|s| s.bytes > 0).map(Run::fetched).collect::<Result<Vec<_>, _>>()?;
+    let mut runs = runs::fetched(segments)?;
     stats.input_bytes = runs.iter().map(Run::bytes).sum();
     narrow::<J>(&mut runs, context, &mut stats)?;
     let mut part = PartWriter::create(context.staging, context.id.attempt)?;

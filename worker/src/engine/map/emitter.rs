@@ -1,9 +1,6 @@
 //! What `map` emits into: the combiner table where the job folds, the sort buffer where it does not.
 //! Either is spilled, sorted, when it is full, and all spills are merged at the end.
 
-use std::fs::File;
-use std::sync::Arc;
-
 use gristmill_common::codec::EncodeError;
 use gristmill_common::combine::Combine;
 use gristmill_common::counters::Counters;
@@ -290,8 +287,7 @@ impl<'a, J: MapReduce> Emitter<'a, J> {
             narrow::<J>(&mut runs, self.context, stats)?;
             stats.merge_passes += 1;
         }
-        let file = Arc::new(File::create(path).map_err(failed)?);
-        let mut writer = SegmentWriter::new(file, 0, self.partitions, self.context.compression);
+        let mut writer = SegmentWriter::map_output(path.to_owned(), self.partitions, self.context.compression);
         if runs.is_empty() {
             self.write_sorted(&mut writer)?;
         } else {
@@ -299,7 +295,7 @@ impl<'a, J: MapReduce> Emitter<'a, J> {
                 merge_segment::<J>(&runs, partition, &mut writer, self.context)?;
             }
         }
-        writer.finish().map_err(failed)
+        writer.finish_output(self.context.pack, self.context.id.attempt).map_err(failed)
     }
 
     fn interrupt(&mut self, result: Result<(), Failure>) -> JobResult<()> {

@@ -8,8 +8,8 @@ use std::num::NonZeroU32;
 use gristmill_sys::memory;
 use xxhash_rust::xxh3::xxh3_64;
 
-/// Slots of a new table.
-const FIRST_SLOTS: usize = 1 << 12;
+/// Slots of a new table. More cost a small task more than its records, fewer grow once more.
+const FIRST_SLOTS: usize = 1 << 8;
 
 /// Keys up to this length lie inside their slot.
 const INLINE_BYTES: usize = 16;

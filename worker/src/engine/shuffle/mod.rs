@@ -18,12 +18,14 @@
 
 mod block;
 mod file;
+mod pack;
 mod reader;
 mod varint;
 
 pub(super) use block::RecordRef;
 pub use file::{MapOutput, SegmentRange};
 pub(super) use file::{SegmentWriter, frame, summary};
+pub use pack::{MapOutputPack, MapOutputs};
 pub(super) use reader::{SegmentCursor, largest_block};
 pub(super) use varint::{push_varint, read_varint};
 
