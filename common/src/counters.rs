@@ -7,27 +7,35 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 /// Named sums, in name order. Names of the engine's own counters begin with `gristmill.`.
+///
+/// A master keeps those of every task, so they take little memory: few names, one allocation.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Counters(BTreeMap<Cow<'static, str>, u64>);
+#[serde(from = "BTreeMap<Cow<'static, str>, u64>", into = "BTreeMap<Cow<'static, str>, u64>")]
+pub struct Counters(Vec<(Cow<'static, str>, u64)>);
 
 impl Counters {
     /// Adds `by` to the counter `name`; saturates at the largest number.
     pub fn add(&mut self, name: impl Into<Cow<'static, str>>, by: u64) {
-        let sum = self.0.entry(name.into()).or_default();
-        *sum = sum.saturating_add(by);
+        let name = name.into();
+        match self.place(&name) {
+            Ok(place) => self.0[place].1 = self.0[place].1.saturating_add(by),
+            Err(place) => self.0.insert(place, (name, by)),
+        }
     }
 
     /// Adds every counter of `other`.
     pub fn merge(&mut self, other: &Counters) {
         for (name, by) in &other.0 {
-            self.add(name.clone(), *by);
+            match self.place(name) {
+                Ok(place) => self.0[place].1 = self.0[place].1.saturating_add(*by),
+                Err(place) => self.0.insert(place, (name.clone(), *by)),
+            }
         }
     }
 
     /// The value of `name`; 0 if it was never counted.
     pub fn get(&self, name: &str) -> u64 {
-        self.0.get(name).copied().unwrap_or(0)
+        self.place(name).map_or(0, |place| self.0[place].1)
     }
 
     /// All counters in name order.
@@ -39,6 +47,11 @@ impl Counters {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+
+    /// Where the counter is, or would be.
+    fn place(&self, name: &str) -> Result<usize, usize> {
+        self.0.binary_search_by(|(other, _)| other.as_ref().cmp(name))
+    }
 }
 
 impl<N: Into<Cow<'static, str>>> FromIterator<(N, u64)> for Counters {
@@ -47,7 +60,20 @@ impl<N: Into<Cow<'static, str>>> FromIterator<(N, u64)> for Counters {
         for (name, value) in pairs {
             counters.add(name, value);
         }
+        counters.0.shrink_to_fit();
         counters
+    }
+}
+
+impl From<BTreeMap<Cow<'static, str>, u64>> for Counters {
+    fn from(counters: BTreeMap<Cow<'static, str>, u64>) -> Self {
+        Self(counters.into_iter().collect())
+    }
+}
+
+impl From<Counters> for BTreeMap<Cow<'static, str>, u64> {
+    fn from(counters: Counters) -> Self {
+        counters.0.into_iter().collect()
     }
 }
 

@@ -65,14 +65,16 @@ pub struct JobPlan {
     pub warnings: Vec<String>,
 }
 
-/// One partition's share of a finished map attempt.
+/// The map output of a finished attempt. It does not list the segments: a master that knew the size
+/// of each would hold one number for every pair of a map and a reduce task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-pub struct SegmentSummary {
-    /// Bytes as stored.
+pub struct MapOutputSummary {
+    /// Segments: one per reduce task, empty ones included.
+    pub partitions: u32,
+    /// Bytes of all segments as stored.
     pub bytes: u64,
-    /// Records.
-    pub records: u64,
-    /// Hash of the records in order: equal for equal content, however it was spilled.
+    /// Hash of the records of all segments in order: equal for equal content, however it was
+    /// spilled.
     pub content_hash: u64,
 }
 
@@ -94,7 +96,7 @@ pub struct PartSummary {
 #[serde(rename_all = "snake_case")]
 pub enum AttemptOutput {
     /// A map output in the worker's scratch: one segment per reduce task.
-    MapOutput(Vec<SegmentSummary>),
+    MapOutput(MapOutputSummary),
     /// A part in the job's staging folder.
     Part(PartSummary),
 }
@@ -177,6 +179,6 @@ pub enum TaskInput {
     /// A reduce task's segments; the partition is the task's index.
     Reduce {
         /// Every committed map output, grouped by holder.
-        sources: Vec<SegmentSource>,
+        sources: Arc<[SegmentSource]>,
     },
 }

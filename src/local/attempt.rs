@@ -9,8 +9,8 @@ use gristmill_common::spec::JobSpec;
 use gristmill_common::task::{AttemptReport, JobPlan, SegmentSource};
 use gristmill_master::scheduler::AttemptWork;
 use gristmill_sys::positions::RecordPosition;
-use gristmill_worker::engine::shuffle::{MapOutput, SegmentError};
-use gristmill_worker::engine::{AnyJob, AttemptContext, Compression, EngineTask, LocalSegment, map_output_path};
+use gristmill_worker::engine::shuffle::{MapOutputPack, MapOutputs, SegmentError};
+use gristmill_worker::engine::{AnyJob, AttemptContext, Compression, EngineTask, LocalSegment};
 use gristmill_worker::executor::run_in_hand;
 
 /// A planned job and where it works.
@@ -26,6 +26,8 @@ pub(super) struct Embedded<'a> {
     pub(super) job: &'a dyn AnyJob,
     /// Its folder in scratch.
     pub(super) scratch: &'a Path,
+    /// Takes the small map outputs.
+    pub(super) pack: &'a MapOutputPack,
     /// Where its parts are staged.
     pub(super) staging: &'a Path,
 }
@@ -45,6 +47,7 @@ impl Embedded<'_> {
             spec: self.spec,
             scratch: self.scratch,
             staging: self.staging,
+            pack: self.pack,
             // Segments stay on this disk: compressing them costs more than it saves.
             compression: Compression::None,
             cancelled,
@@ -68,24 +71,23 @@ impl Embedded<'_> {
 
     /// A partition's segments, one for each map task, in their order.
     fn segments(&self, partition: u32, sources: &[SegmentSource]) -> Result<Vec<LocalSegment>, Failure> {
+        let mut outputs = MapOutputs::new(self.scratch);
         let attempts = sources.iter().flat_map(|source| &source.attempts);
         let mut segments: Vec<LocalSegment> =
-            attempts.map(|&attempt| self.segment(attempt, partition)).collect::<Result<_, _>>()?;
+            attempts.map(|&attempt| segment(&mut outputs, attempt, partition)).collect::<Result<_, _>>()?;
         segments.sort_by_key(|segment| segment.attempt.task.index);
         Ok(segments)
     }
+}
 
-    fn segment(&self, attempt: AttemptId, partition: u32) -> Result<LocalSegment, Failure> {
-        let path = map_output_path(self.scratch, attempt);
-        let lost = |reason: String| {
-            let mut failure = Failure::new(FailureCode::MapOutputLost, reason);
-            failure.lost_outputs.push(attempt);
-            failure
-        };
-        let output = MapOutput::open(&path).map_err(|error: SegmentError| lost(error.to_string()))?;
-        let range = output
-            .segment(partition)
-            .ok_or_else(|| lost(format!("map output {attempt} has no partition {partition}")))?;
-        Ok(LocalSegment { attempt, path, offset: range.offset, bytes: range.bytes })
-    }
+fn segment(outputs: &mut MapOutputs, attempt: AttemptId, partition: u32) -> Result<LocalSegment, Failure> {
+    let lost = |reason: String| {
+        let mut failure = Failure::new(FailureCode::MapOutputLost, reason);
+        failure.lost_outputs.push(attempt);
+        failure
+    };
+    let output = outputs.open(attempt).map_err(|error: SegmentError| lost(error.to_string()))?;
+    let range =
+        output.segment(partition).ok_or_else(|| lost(format!("map output {attempt} has no partition {partition}")))?;
+    Ok(LocalSegment { attempt, path: output.path().to_owned(), offset: range.offset, bytes: range.bytes })
 }

@@ -28,6 +28,7 @@ use gristmill_master::runtime::{JobStatus, PreparedJob};
 use gristmill_master::scheduler::{JobResult, JobState, JobView};
 use gristmill_sys::positions::RecordPosition;
 use gristmill_worker::engine::AnyJob;
+use gristmill_worker::engine::shuffle::MapOutputPack;
 
 use attempt::Embedded;
 use driver::{Hooks, Slots};
@@ -118,7 +119,9 @@ pub(crate) fn run(
             Manifest::new(id, &spec, &plan, times).with_result(&result.parts, result.counters.clone(), stats);
         claim.publish(&result.parts, &manifest).map_err(|error| error.to_failure())
     };
-    let embedded = Embedded { id, spec: &spec, plan: &plan, job, scratch: &job_scratch, staging: &staging };
+    let pack = MapOutputPack::new(&job_scratch);
+    let embedded =
+        Embedded { id, spec: &spec, plan: &plan, job, scratch: &job_scratch, pack: &pack, staging: &staging };
     let mut hooks = Hooks { clock: options.clock, is_interrupted: interrupted, progress, publish: &mut publish };
     let view = driver::drive(&embedded, &Slots { pool: &pool, positions: &positions }, &mut hooks);
     // This removes what is staged of a job that did not succeed, and nothing of an output.

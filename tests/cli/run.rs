@@ -155,8 +155,8 @@ fn started(sandbox: &Sandbox) -> Child {
     let mut command = sandbox.command("run word-count -i in -o out --threads 1 --split-size 16KiB");
     let mut child = command.stderr(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the binary starts");
     let clock = Clock::start();
-    // A map output in scratch: the first task is done, thousands are left.
-    while !sandbox.scratch_now().iter().any(|name| name.ends_with(".out")) {
+    // A pack of map outputs in scratch: the first task is done, thousands are left.
+    while !sandbox.scratch_now().iter().any(|name| name.ends_with(".idx")) {
         assert!(clock.now().since(gristmill_common::time::Timestamp::ZERO) < PATIENCE, "no task finished");
         assert!(child.try_wait().expect("a child").is_none(), "the run ended too early");
         std::thread::yield_now();

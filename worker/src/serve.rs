@@ -4,7 +4,6 @@
 
 use std::convert::Infallible;
 use std::os::unix::fs::FileExt as _;
-use std::path::Path;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -21,7 +20,7 @@ use tonic::codegen::Service;
 use tonic::codegen::http::{Request, Response};
 use tonic::server::NamedService;
 
-use crate::engine::shuffle::MapOutput;
+use crate::engine::shuffle::MapOutputs;
 use crate::rpc::{FETCH_PATH, FrameBuffers, Framed, framed, read_request, respond};
 use crate::scratch::Scratch;
 
@@ -68,9 +67,10 @@ impl ShuffleService {
         let scratch = self.scratch.clone();
         tokio::task::spawn_blocking(move || {
             let _permit = permit;
+            let mut outputs = MapOutputs::new(&scratch.job_dir(job));
             let sender = Sender { partition, frames, buffers: FrameBuffers::new(BUFFERS_KEPT) };
             for attempt in attempts {
-                if sender.send_segment(&scratch.map_output(job, attempt), attempt).is_err() {
+                if sender.send_segment(&mut outputs, attempt).is_err() {
                     // The reader went away; what it did not take it will ask for again.
                     return;
                 }
@@ -121,9 +121,9 @@ impl Sender {
         self.frames.blocking_send(frame).map_err(|_| Gone)
     }
 
-    fn send_segment(&self, path: &Path, attempt: AttemptId) -> Result<(), Gone> {
+    fn send_segment(&self, outputs: &mut MapOutputs, attempt: AttemptId) -> Result<(), Gone> {
         let partition = self.partition;
-        let opened = MapOutput::open(path).map_err(|error| error.to_string()).and_then(|output| {
+        let opened = outputs.open(attempt).map_err(|error| error.to_string()).and_then(|output| {
             let segment = output.segment(partition);
             segment.map(|segment| (output, segment)).ok_or_else(|| format!("there is no partition {partition}"))
         });
@@ -140,7 +140,7 @@ impl Sender {
             let len = usize::try_from(end - offset).unwrap_or(usize::MAX).min(SENT_FRAME_BYTES);
             let frame = self.buffers.data(len, |data| output.file().read_exact_at(data, offset));
             // Bytes were promised: only an error of the whole stream can take that back.
-            let failed = |error| Status::data_loss(format!("cannot read {}: {error}", path.display()));
+            let failed = |error| Status::data_loss(format!("cannot read {}: {error}", output.path().display()));
             self.send(frame.map_err(failed))?;
             offset += len as u64;
         }

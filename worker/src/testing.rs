@@ -14,7 +14,7 @@ use gristmill_common::ids::Stage;
 use gristmill_common::naming::{Uri, staged_part_name};
 use gristmill_common::program::OptionError;
 use gristmill_common::spec::{JobShape, JobSpec};
-use gristmill_common::task::{AttemptOutput, AttemptReport, AttemptStats, PartSummary};
+use gristmill_common::task::{AttemptOutput, AttemptReport, AttemptStats, MapOutputSummary, PartSummary};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::engine::{AnyJob, AttemptContext, EngineTask, JobSource, map_output_path};
@@ -35,7 +35,7 @@ pub(crate) fn fake_spec(job: &str) -> JobSpec {
 /// What every fake attempt that finishes reports.
 pub(crate) fn fake_report() -> AttemptReport {
     AttemptReport {
-        output: AttemptOutput::MapOutput(Vec::new()),
+        output: AttemptOutput::MapOutput(MapOutputSummary::default()),
         counters: Counters::default(),
         stats: AttemptStats::default(),
     }

@@ -7,7 +7,7 @@ use serde::de::value::{Error as NameError, StrDeserializer};
 use super::{WireError, required, v1};
 use crate::counters::Counters;
 use crate::failure::{Disposition, Failure, FailureCode, InputPosition};
-use crate::task::{AttemptOutput, AttemptReport, AttemptStats, PartSummary, SegmentSummary};
+use crate::task::{AttemptOutput, AttemptReport, AttemptStats, MapOutputSummary, PartSummary};
 
 /// The wire form of counters, in name order.
 pub fn counters_to_wire(counters: &Counters) -> Vec<v1::Counter> {
@@ -19,15 +19,15 @@ pub fn counters_from_wire(wire: Vec<v1::Counter>) -> Counters {
     wire.into_iter().map(|counter| (counter.name, counter.value)).collect()
 }
 
-impl From<&SegmentSummary> for v1::SegmentSummary {
-    fn from(segment: &SegmentSummary) -> Self {
-        Self { bytes: segment.bytes, records: segment.records, content_hash: segment.content_hash }
+impl From<&MapOutputSummary> for v1::MapOutput {
+    fn from(output: &MapOutputSummary) -> Self {
+        Self { partitions: output.partitions, bytes: output.bytes, content_hash: output.content_hash }
     }
 }
 
-impl From<v1::SegmentSummary> for SegmentSummary {
-    fn from(wire: v1::SegmentSummary) -> Self {
-        Self { bytes: wire.bytes, records: wire.records, content_hash: wire.content_hash }
+impl From<v1::MapOutput> for MapOutputSummary {
+    fn from(wire: v1::MapOutput) -> Self {
+        Self { partitions: wire.partitions, bytes: wire.bytes, content_hash: wire.content_hash }
     }
 }
 
@@ -92,9 +92,7 @@ impl From<&AttemptReport> for v1::AttemptReport {
     fn from(report: &AttemptReport) -> Self {
         use v1::attempt_report::Output;
         let output = match &report.output {
-            AttemptOutput::MapOutput(segments) => {
-                Output::MapOutput(v1::MapOutput { segments: segments.iter().map(Into::into).collect() })
-            }
+            AttemptOutput::MapOutput(made) => Output::MapOutput(made.into()),
             AttemptOutput::Part(part) => Output::Part(part.into()),
         };
         Self { output: Some(output), counters: counters_to_wire(&report.counters), stats: Some((&report.stats).into()) }
@@ -107,9 +105,7 @@ impl TryFrom<v1::AttemptReport> for AttemptReport {
     fn try_from(wire: v1::AttemptReport) -> Result<Self, WireError> {
         use v1::attempt_report::Output;
         let output = match required("AttemptReport.output", wire.output)? {
-            Output::MapOutput(output) => {
-                AttemptOutput::MapOutput(output.segments.into_iter().map(Into::into).collect())
-            }
+            Output::MapOutput(made) => AttemptOutput::MapOutput(made.into()),
             Output::Part(part) => AttemptOutput::Part(part.try_into()?),
         };
         let stats = required("AttemptReport.stats", wire.stats)?.into();
@@ -218,11 +214,11 @@ mod tests {
             wall_micros: 9,
         };
         let counters: Counters = [("b", 2), ("a", u64::MAX)].into_iter().collect();
-        let segment = SegmentSummary { bytes: 1, records: 2, content_hash: u64::MAX };
+        let made = MapOutputSummary { partitions: 1, bytes: 2, content_hash: u64::MAX };
         let part = PartSummary { staged_name: "part-00000.r-0.0".into(), bytes: 3, records: 4, checksum: 5 };
         let outputs = [
-            AttemptOutput::MapOutput(vec![]),
-            AttemptOutput::MapOutput(vec![segment, SegmentSummary::default()]),
+            AttemptOutput::MapOutput(MapOutputSummary::default()),
+            AttemptOutput::MapOutput(made),
             AttemptOutput::Part(part),
         ];
         for output in outputs {

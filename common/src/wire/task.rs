@@ -158,8 +158,8 @@ mod tests {
             scratch: "/scratch".into(),
             attempts: vec!["m-0.1".parse().expect("valid"), "m-4.0".parse().expect("valid")],
         };
-        round_trip::<v1::TaskInput, _>(&TaskInput::Reduce { sources: vec![source] });
-        round_trip::<v1::TaskInput, _>(&TaskInput::Reduce { sources: vec![] });
+        round_trip::<v1::TaskInput, _>(&TaskInput::Reduce { sources: [source].into() });
+        round_trip::<v1::TaskInput, _>(&TaskInput::Reduce { sources: [].into() });
     }
 
     #[test]

@@ -9,7 +9,7 @@ use gristmill_common::failure::{Failure, FailureCode};
 use gristmill_common::ids::{JobAttempt, JobId};
 use gristmill_common::naming::{Uri, staged_part_name};
 use gristmill_common::spec::{JobShape, JobSpec};
-use gristmill_common::task::{AttemptOutput, AttemptReport, AttemptStats, PartSummary, SegmentSummary, TaskInput};
+use gristmill_common::task::{AttemptOutput, AttemptReport, AttemptStats, MapOutputSummary, PartSummary, TaskInput};
 use gristmill_common::wire::v1::control_client::ControlClient;
 use gristmill_common::wire::v1::master_message::Body as ToWorker;
 use gristmill_common::wire::v1::worker_message::Body as FromWorker;
@@ -174,7 +174,7 @@ fn registration() -> v1::Register {
 }
 
 fn map_output() -> AttemptOutput {
-    AttemptOutput::MapOutput(vec![SegmentSummary { bytes: 10, records: 2, content_hash: 3 }])
+    AttemptOutput::MapOutput(MapOutputSummary { partitions: 1, bytes: 10, content_hash: 3 })
 }
 
 fn stage_part(staging: &Path, id: JobAttempt, text: &str) -> AttemptOutput {
@@ -259,7 +259,7 @@ async fn a_cancelled_job_leaves_nothing() {
     assert_eq!(cluster.names(), ["in", "state"]);
     assert!(matches!(worker.order().await, ToWorker::Cancel(cancel) if cancel.id == Some((&map).into())));
     assert!(matches!(worker.order().await, ToWorker::Release(_)));
-    worker.finish(map, AttemptOutput::MapOutput(vec![])).await;
+    worker.finish(map, AttemptOutput::MapOutput(MapOutputSummary::default())).await;
     assert!(matches!(worker.order().await, ToWorker::Discard(discard) if discard.id == Some((&map).into())));
     cluster.stop().await;
 }

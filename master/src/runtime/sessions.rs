@@ -10,8 +10,9 @@ use tokio::sync::mpsc::error::TrySendError;
 use super::order::Order;
 
 /// Orders that may wait for one worker to read them. A worker that is further behind is taken as
-/// one whose stream broke: the driver waits for nobody.
-pub(crate) const MAX_WAITING_ORDERS: usize = 4096;
+/// one whose stream broke: the driver waits for nobody. Short attempts of a worker with many slots
+/// are sent ahead in one go, and must fit.
+pub(crate) const MAX_WAITING_ORDERS: usize = 1 << 16;
 
 /// Names one stream of one session: a session that resumes has a new one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,6 +1,8 @@
 //! Everything the scheduler wants done, in the imperative. The runtime carries commands out in
 //! order and decides nothing.
 
+use std::sync::Arc;
+
 use gristmill_common::counters::Counters;
 use gristmill_common::failure::Failure;
 use gristmill_common::ids::{JobAttempt, JobId, SessionId};
@@ -74,7 +76,7 @@ pub enum AttemptWork {
     /// These segments of the partition with the attempt's index.
     Reduce {
         /// Every committed map output, grouped by holder in session order.
-        sources: Vec<SegmentSource>,
+        sources: Arc<[SegmentSource]>,
     },
 }
 

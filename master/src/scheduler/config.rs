@@ -17,9 +17,16 @@ pub struct SchedulerConfig {
     /// How long a session whose stream broke may take to resume. Raised, a killed worker is noticed
     /// later; lowered, a dropped connection costs the work in the worker's hands.
     pub resume_grace: Duration,
-    /// Assignments sent ahead for each slot. Raised, a slot never waits for the master but work sits
-    /// behind slow attempts while other workers are idle; at 0 each attempt waits for a round trip.
+    /// Assignments always sent ahead for each slot. Raised, a slot never waits for the master but work
+    /// sits behind slow attempts while other workers are idle; at 0 each attempt waits for a round
+    /// trip.
     pub queue_per_slot: u32,
+    /// How much work is sent ahead for each slot, by the mean time of the stage's attempts so far.
+    /// Raised, short attempts ride out a busy master, but what waits behind one slow attempt is as
+    /// much.
+    pub queue_ahead: Duration,
+    /// The most assignments sent ahead for each slot, however short. Costs memory on both sides.
+    pub max_queue_per_slot: u32,
     /// How long a task rests after its first hand-back; doubles with each further one.
     pub hand_back_delay: Duration,
     /// The longest rest. Raised, a task whose cause of hand-back is gone starts later; lowered, a
@@ -40,6 +47,8 @@ impl Default for SchedulerConfig {
             lease: Duration::from_secs(5),
             resume_grace: Duration::from_millis(500),
             queue_per_slot: 1,
+            queue_ahead: Duration::from_millis(20),
+            max_queue_per_slot: 64,
             hand_back_delay: Duration::from_millis(10),
             hand_back_delay_cap: Duration::from_millis(250),
             ended_jobs_kept: 1000,
@@ -53,6 +62,6 @@ impl SchedulerConfig {
     /// For an embedded run: one worker in the same process, which cannot be lost and to which an
     /// assignment costs nothing, so that none is sent ahead.
     pub fn embedded() -> Self {
-        Self { lease: Duration::MAX, queue_per_slot: 0, ..Self::default() }
+        Self { lease: Duration::MAX, queue_per_slot: 0, max_queue_per_slot: 0, ..Self::default() }
     }
 }

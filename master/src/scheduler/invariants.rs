@@ -33,7 +33,8 @@ impl Scheduler {
         for (id, session) in self.sessions.iter() {
             let by_tasks = attempts.remove(&id).unwrap_or_default();
             ensure(by_tasks == session.active, || format!("{id} holds {:?}, tasks say {by_tasks:?}", session.active))?;
-            let room = u64::from(session.profile.slots) * (1 + u64::from(self.config.queue_per_slot));
+            let queued = self.config.queue_per_slot.max(self.config.max_queue_per_slot);
+            let room = u64::from(session.profile.slots) * (1 + u64::from(queued));
             ensure(session.active.len() as u64 <= room, || format!("{id} holds more than its {room} places"))?;
         }
         ensure(attempts.is_empty(), || format!("attempts in force on unknown sessions: {attempts:?}"))?;
@@ -64,6 +65,8 @@ impl Scheduler {
             ensure(holders == job.holders, || format!("{id}: holders are {holders:?}, not {:?}", job.holders))?;
             let gone = holders.keys().find(|session| self.sessions.open(**session).is_none());
             ensure(gone.is_none() || !job.needs_map_outputs(), || format!("{id} counts on outputs of {gone:?}"))?;
+            let known = job.sources.as_ref().filter(|_| job.needs_map_outputs());
+            ensure(known.is_none_or(|known| *known == self.list_sources(job)), || format!("{id}: stale sources"))?;
         }
         Ok(())
     }
@@ -90,7 +93,7 @@ impl Scheduler {
 fn check_job(job: &Job) -> Result<(), String> {
     check_stage(&job.map)?;
     check_stage(&job.reduce)?;
-    let pending = !job.map.ready.is_empty() || !job.reduce.ready.is_empty();
+    let pending = job.map.has_ready() || job.reduce.has_ready();
     let rests = job.map.resting().next().is_some() || job.reduce.resting().next().is_some();
     match job.state {
         JobState::Queued => ensure(job.active() == 0, || "a queued job has attempts".to_owned()),
@@ -125,7 +128,7 @@ fn check_stage(stage: &StageTasks) -> Result<(), String> {
         check_task(stage.id(index), task)?;
     }
     let name = stage.stage;
-    ensure(ready == stage.ready, || format!("ready {name} tasks are {ready:?}, not {:?}", stage.ready))?;
+    ensure(ready == stage.ready(), || format!("ready {name} tasks are {ready:?}, not {:?}", stage.ready()))?;
     ensure((done, active) == (stage.done, stage.active), || format!("{name} tasks are miscounted"))?;
     ensure(done_bytes == stage.done_bytes, || format!("bytes of done {name} tasks are {done_bytes}"))?;
     ensure(counters == stage.counters && stats == stage.stats, || format!("sums of {name} tasks are wrong"))

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use gristmill_common::counters::Counters;
 use gristmill_common::failure::Failure;
 use gristmill_common::ids::{AttemptId, JobAttempt, JobId, SessionId, Stage, TaskId};
-use gristmill_common::task::{AttemptOutput, AttemptReport, PartSummary};
+use gristmill_common::task::{AttemptOutput, AttemptReport, PartSummary, SegmentSource};
 
 use super::attempt::AttemptStep;
 use super::command::{AttemptFailure, JobResult};
@@ -68,8 +68,10 @@ pub(super) struct Job {
     pub(super) holders: BTreeMap<SessionId, BTreeSet<u32>>,
     /// Bytes of all splits.
     pub(super) input_bytes: u64,
-    /// Bytes of the known segments of each partition.
-    pub(super) partition_bytes: Vec<u64>,
+    /// Bytes of the map outputs committed last.
+    pub(super) output_bytes: u64,
+    /// Every map output in force, grouped by holder, if somebody asked since they changed last.
+    pub(super) sources: Option<Arc<[SegmentSource]>>,
     /// The newest failures, oldest first.
     pub(super) failures: Vec<AttemptFailure>,
 }
@@ -97,7 +99,8 @@ impl Job {
             reduce: StageTasks::new(Stage::Reduce, request.reducers),
             holders: BTreeMap::new(),
             input_bytes: request.split_bytes.iter().sum(),
-            partition_bytes: vec![0; request.reducers as usize],
+            output_bytes: 0,
+            sources: None,
             failures: Vec::new(),
             request,
         }
@@ -155,9 +158,9 @@ impl Job {
             JobState::Queued | JobState::Running => {}
             JobState::Committing | JobState::Succeeded | JobState::Failed | JobState::Cancelled => return None,
         }
-        if !self.map.ready.is_empty() {
+        if self.map.has_ready() {
             Some(Stage::Map)
-        } else if self.map.is_done() && !self.reduce.ready.is_empty() {
+        } else if self.map.is_done() && self.reduce.has_ready() {
             Some(Stage::Reduce)
         } else {
             None
@@ -171,11 +174,11 @@ impl Job {
 
     /// Whether the report is of the kind that the task makes; the text says what is wrong.
     pub(super) fn check_output(&self, task: TaskId, output: &AttemptOutput) -> Result<(), String> {
-        let segments = self.request.reducers as usize;
+        let segments = self.request.reducers;
         match (output, task.stage, self.is_map_only()) {
-            (AttemptOutput::MapOutput(made), Stage::Map, false) if made.len() == segments => Ok(()),
+            (AttemptOutput::MapOutput(made), Stage::Map, false) if made.partitions == segments => Ok(()),
             (AttemptOutput::MapOutput(made), Stage::Map, false) => {
-                Err(format!("the worker reported {} segments of {task} instead of {segments}", made.len()))
+                Err(format!("the worker reported {} segments of {task} instead of {segments}", made.partitions))
             }
             (AttemptOutput::MapOutput(_), Stage::Map, true) | (AttemptOutput::MapOutput(_), Stage::Reduce, _) => {
                 Err(format!("the worker reported a map output of {task}, which makes a part"))
@@ -191,22 +194,19 @@ impl Job {
     pub(super) fn commit(&mut self, task: TaskId, session: SessionId, report: AttemptReport) {
         let index = task.index as usize;
         let bytes = match &report.output {
-            AttemptOutput::MapOutput(segments) => {
+            AttemptOutput::MapOutput(made) => {
                 let earlier = self.map.tasks[index].committed.as_ref().map(|report| &report.output);
                 if let Some(AttemptOutput::MapOutput(earlier)) = earlier {
-                    for (sum, segment) in self.partition_bytes.iter_mut().zip(earlier) {
-                        *sum -= segment.bytes;
-                    }
+                    self.output_bytes -= earlier.bytes;
                 }
-                for (sum, segment) in self.partition_bytes.iter_mut().zip(segments) {
-                    *sum += segment.bytes;
-                }
+                self.output_bytes += made.bytes;
+                self.sources = None;
                 self.holders.entry(session).or_default().insert(task.index);
                 self.request.split_bytes[index]
             }
             AttemptOutput::Part(_) => match task.stage {
                 Stage::Map => self.request.split_bytes[index],
-                Stage::Reduce => self.partition_bytes[index],
+                Stage::Reduce => report.stats.input_bytes,
             },
         };
         self.stage_mut(task.stage).commit(task.index, report, bytes);
@@ -215,6 +215,7 @@ impl Job {
     /// Makes a done map task pending because its output is gone.
     pub(super) fn revoke_map(&mut self, index: u32) -> Commit {
         let commit = self.map.revoke(index);
+        self.sources = None;
         if let Some(held) = self.holders.get_mut(&commit.session) {
             held.remove(&index);
             if held.is_empty() {
@@ -272,7 +273,7 @@ impl Job {
             job,
             state: self.state,
             map: self.map.view(self.input_bytes),
-            reduce: self.reduce.view(self.partition_bytes.iter().sum()),
+            reduce: self.reduce.view(self.output_bytes),
             counters: self.counters(),
             map_stats: self.map.stats,
             reduce_stats: self.reduce.stats,

@@ -34,7 +34,7 @@ mod workers;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use gristmill_common::ids::{JobId, MasterEpoch, TaskId};
+use gristmill_common::ids::{JobId, MasterEpoch, SessionId, TaskId, WorkerId};
 use gristmill_common::time::Timestamp;
 
 pub use command::{AttemptFailure, AttemptWork, CloseReason, Command, JobResult, StaleReason};
@@ -145,6 +145,13 @@ impl Scheduler {
         }
     }
 
+    /// The state of such a job. Unlike [`job`](Self::job) it costs the same however large job and
+    /// cluster are.
+    pub fn job_state(&self, job: JobId) -> Option<JobState> {
+        let open = self.jobs.get(&job).map(|open| open.state);
+        open.or_else(|| self.ended.get(&job).map(|ended| ended.view.state))
+    }
+
     /// All remembered jobs, in the order of their ids, which is roughly that of submission.
     pub fn jobs(&self) -> Vec<JobView> {
         let ids: BTreeSet<JobId> = self.jobs.keys().chain(self.ended.keys()).copied().collect();
@@ -162,6 +169,11 @@ impl Scheduler {
     /// All open sessions and the ones that ended lately, in session order.
     pub fn workers(&self) -> Vec<WorkerView> {
         self.sessions.views()
+    }
+
+    /// The worker of a session that is open.
+    pub fn worker_of_open(&self, session: SessionId) -> Option<WorkerId> {
+        self.sessions.open(session).map(|open| open.profile.worker)
     }
 
     /// How many reports were refused, and why.

@@ -1,6 +1,7 @@
 //! Which attempt goes where: jobs by turns, tasks in order, workers by load.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use gristmill_common::ids::{AttemptId, JobAttempt, JobId, SessionId, Stage, TaskId};
 use gristmill_common::task::SegmentSource;
@@ -8,9 +9,14 @@ use gristmill_common::task::SegmentSource;
 use super::Scheduler;
 use super::command::{AttemptWork, Command};
 use super::job::{Job, JobStep};
+use super::stage::StageTasks;
 use super::task::Task;
 use super::view::JobState;
 use super::workers::Session;
+
+/// Equally loaded sessions that are compared by the segments they hold. Of so many, none holds a
+/// notable share; comparing more would cost every reduce task as much as there are workers.
+const MAX_COMPARED: usize = 64;
 
 impl Scheduler {
     /// Grants attempts until no worker has room or no task is ready.
@@ -34,43 +40,46 @@ impl Scheduler {
     }
 
     /// What an attempt of the task works on now.
-    pub(super) fn work_of(&self, job: &Job, task: TaskId) -> AttemptWork {
+    pub(super) fn work_of(&mut self, job: JobId, task: TaskId) -> AttemptWork {
         match task.stage {
             Stage::Map => AttemptWork::Map,
             Stage::Reduce => AttemptWork::Reduce { sources: self.sources(job) },
         }
     }
 
+    /// Sessions that may be given an attempt of the stage now, the least loaded first, with their
+    /// load.
+    pub(super) fn with_room_for(&self, stage: &StageTasks) -> impl Iterator<Item = (u64, SessionId, &Session)> {
+        let full = Session::full(stage.queue_depth(&self.config));
+        self.sessions.with_room().take_while(move |(load, _, _)| *load < full)
+    }
+
     /// The first ready task for which a worker has room now.
     pub(super) fn place_one(&self, job: &Job, stage: Stage) -> Option<(u32, SessionId)> {
-        let tasks = job.stage(stage);
-        // A task passed over here waits for a worker that has no room now, so this ends at the
-        // first task that had no trouble.
-        tasks.ready.iter().find_map(|index| {
-            let session = self.best_session(job, stage, &tasks.tasks[*index as usize])?;
-            Some((*index, session))
-        })
+        job.stage(stage).place_first(|task| self.best_session(job, stage, task))
     }
 
     /// The least loaded session on whose worker the task had the least trouble; for a reduce task
-    /// the one among equals that holds most segments.
+    /// the one among equals that holds most segments, as far as they are compared.
     fn best_session(&self, job: &Job, stage: Stage, task: &Task) -> Option<SessionId> {
         let trouble = |session: &Session| if task.had_trouble() { task.trouble_on(session.profile.worker) } else { 0 };
+        let with_room = || self.with_room_for(job.stage(stage));
         let least_trouble = if !task.had_trouble() {
             0
         } else if task.waits_for_better() {
-            self.sessions.iter().filter(|(_, session)| session.is_live()).map(|(_, session)| trouble(session)).min()?
+            let live = self.sessions.iter().filter(|(_, session)| session.is_live());
+            least(live.map(|(_, session)| trouble(session)))?
         } else {
-            self.sessions.with_room().map(|(_, _, session)| trouble(session)).min()?
+            least(with_room().map(|(_, _, session)| trouble(session)))?
         };
-        let mut fit = self.sessions.with_room().filter(|(_, _, session)| trouble(session) == least_trouble);
+        let mut fit = with_room().filter(|(_, _, session)| trouble(session) == least_trouble);
         let (least_load, first, _) = fit.next()?;
         if stage == Stage::Map || job.is_map_only() {
             return Some(first);
         }
         let equals = fit.take_while(|(load, _, _)| *load == least_load).map(|(_, id, _)| id);
         let rank = |best: SessionId, id: SessionId| if job.held_by(id) > job.held_by(best) { id } else { best };
-        Some(equals.fold(first, rank))
+        Some(equals.take(MAX_COMPARED).fold(first, rank))
     }
 
     fn assign(&mut self, id: JobId, task: TaskId, session: SessionId) {
@@ -85,12 +94,22 @@ impl Scheduler {
             session.active.insert(attempt);
             session.jobs.insert(id);
         });
-        let work = self.work_of(&self.jobs[&id], task);
+        let work = self.work_of(id, task);
         self.commands.push(Command::StartAttempt { session, id: attempt, work });
     }
 
+    /// Every map output in force, grouped by holder; made once for all attempts that see the same.
+    fn sources(&mut self, id: JobId) -> Arc<[SegmentSource]> {
+        if let Some(known) = &self.jobs[&id].sources {
+            return Arc::clone(known);
+        }
+        let sources = self.list_sources(&self.jobs[&id]);
+        self.jobs.get_mut(&id).expect("it was there before").sources = Some(Arc::clone(&sources));
+        sources
+    }
+
     /// Every map output in force, grouped by holder.
-    fn sources(&self, job: &Job) -> Vec<SegmentSource> {
+    pub(super) fn list_sources(&self, job: &Job) -> Arc<[SegmentSource]> {
         let source = |(session, held): (&SessionId, &BTreeSet<u32>)| {
             let profile = &self.sessions.open(*session).expect("the outputs of ended sessions are revoked").profile;
             let attempt = |index: &u32| {
@@ -107,4 +126,17 @@ impl Scheduler {
         };
         job.holders.iter().map(source).collect()
     }
+}
+
+/// The least of `troubles`, which is looked for no further than to the first 0: only few workers ever
+/// gave a task trouble.
+fn least(troubles: impl Iterator<Item = usize>) -> Option<usize> {
+    let mut least = None;
+    for trouble in troubles {
+        least = Some(least.map_or(trouble, |least: usize| least.min(trouble)));
+        if trouble == 0 {
+            break;
+        }
+    }
+    least
 }

@@ -1,6 +1,6 @@
 //! Why a job makes no progress, in words for people.
 
-use gristmill_common::ids::{JobId, SessionId, TaskId, WorkerId};
+use gristmill_common::ids::{JobId, SessionId, Stage, TaskId, WorkerId};
 
 use super::Scheduler;
 use super::job::Job;
@@ -36,7 +36,8 @@ impl Scheduler {
         if !open.iter().any(|(_, session)| session.is_live()) {
             return Some("no connected worker has a slot".to_owned());
         }
-        if self.sessions.with_room().next().is_none() {
+        let stage = job.assignable().unwrap_or(Stage::Map);
+        if self.with_room_for(job.stage(stage)).next().is_none() {
             return Some(match live[..] {
                 [worker] => format!("worker {worker} is busy with other jobs"),
                 _ => format!("all {} workers are busy with other jobs", live.len()),
@@ -47,11 +48,11 @@ impl Scheduler {
 
     fn task_reason(&self, id: JobId, job: &Job) -> Option<String> {
         if let Some(stage) = job.assignable() {
-            let index = *job.stage(stage).ready.first()?;
+            let index = job.stage(stage).first_ready()?;
             return Some(format!("task {} waits for a worker on which it did not fail", TaskId { stage, index }));
         }
         let (_, _, task) = self.resting.iter().find(|(_, of, _)| *of == id)?;
-        let resting = job.get(*task)?;
+        let resting = job.get(*task)?.trouble();
         let times = if resting.hand_backs == 1 { "once".to_owned() } else { format!("{} times", resting.hand_backs) };
         Some(format!("task {task} was handed back {times} and rests: {}", resting.hand_back_message))
     }

@@ -143,9 +143,9 @@ impl Scheduler {
         let job = self.jobs.get_mut(&id.job).expect("its attempt is in force");
         let allowed = job.request.max_attempts as usize;
         let stage = job.stage_mut(task.stage);
-        stage.give_up(task.index, AttemptStep::Fail, None);
         let certain = stage.task(task.index).count_failure(worker, &failure);
-        let failed = stage.task(task.index).failures.len();
+        stage.give_up(task.index, AttemptStep::Fail, None);
+        let failed = stage.task(task.index).trouble().failures.len();
         if certain || failed >= allowed {
             let message = match failed {
                 1 => format!("task {task} failed 1 attempt, on {worker}: {}", failure.message),
@@ -160,13 +160,14 @@ impl Scheduler {
     fn hand_back(&mut self, id: JobAttempt, failure: Failure) {
         let task = id.attempt.task;
         let job = self.jobs.get_mut(&id.job).expect("its attempt is in force");
-        let times = job.stage_mut(task.stage).task(task.index).hand_backs.saturating_add(1);
+        let trouble = job.stage_mut(task.stage).task(task.index).trouble_mut();
+        trouble.hand_backs = trouble.hand_backs.saturating_add(1);
+        trouble.hand_back_message = failure.message;
+        let times = trouble.hand_backs;
         let rests_until = self.rest_after_hand_back(times);
         let job = self.jobs.get_mut(&id.job).expect("its attempt is in force");
         let stage = job.stage_mut(task.stage);
         stage.give_up(task.index, AttemptStep::Lose, Some(rests_until));
-        stage.task(task.index).hand_backs = times;
-        stage.task(task.index).hand_back_message = failure.message;
         self.resting.insert((rests_until, id.job, task));
     }
 
@@ -179,12 +180,13 @@ impl Scheduler {
         }
         for lost in &failure.lost_outputs {
             let AttemptId { task, number } = *lost;
-            let commit = job.get(task).and_then(|task| task.commit());
-            if task.stage == Stage::Map && commit.is_some_and(|commit| commit.number == number) {
-                let commit = job.revoke_map(task.index);
+            let commit = job.get(task).and_then(|task| task.commit().copied());
+            if let Some(commit) = commit.filter(|commit| task.stage == Stage::Map && commit.number == number) {
                 if let Some(holder) = self.sessions.get(commit.session) {
-                    *job.map.task(task.index).lost_on.entry(holder.profile.worker).or_default() += 1;
+                    let trouble = job.map.task(task.index).trouble_mut();
+                    *trouble.lost_on.entry(holder.profile.worker).or_default() += 1;
                 }
+                job.revoke_map(task.index);
             }
         }
     }

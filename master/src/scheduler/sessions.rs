@@ -95,7 +95,7 @@ impl Scheduler {
             job.reduce.give_up(task.index, AttemptStep::Lose, None);
             self.notify.insert(id.job);
         } else {
-            let work = self.work_of(job, task);
+            let work = self.work_of(id.job, task);
             self.commands.push(Command::StartAttempt { session, id, work });
         }
     }

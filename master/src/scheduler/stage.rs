@@ -9,8 +9,13 @@ use gristmill_common::task::{AttemptReport, AttemptStats};
 use gristmill_common::time::Timestamp;
 
 use super::attempt::AttemptStep;
+use super::config::SchedulerConfig;
 use super::task::{Commit, Task, TaskState, TaskStep};
 use super::view::StageView;
+
+/// Tasks with trouble that are asked for a place in one go. Raised, many that wait for a better
+/// worker cost every event more; lowered, one behind them that a worker could run waits with them.
+const MAX_PASSED_OVER: usize = 64;
 
 /// One stage.
 #[derive(Debug, Clone)]
@@ -19,8 +24,10 @@ pub(super) struct StageTasks {
     pub(super) stage: Stage,
     /// The tasks by index.
     pub(super) tasks: Vec<Task>,
-    /// Pending tasks that do not rest.
-    pub(super) ready: BTreeSet<u32>,
+    /// Pending tasks that do not rest and had no trouble: any worker with room will do.
+    fresh: BTreeSet<u32>,
+    /// Pending tasks that do not rest and had trouble: some workers fit better than others.
+    troubled: BTreeSet<u32>,
     /// Tasks with a committed output in force.
     pub(super) done: u32,
     /// Tasks with an attempt in force.
@@ -43,7 +50,8 @@ impl StageTasks {
         Self {
             stage,
             tasks: (0..tasks).map(|_| Task::new()).collect(),
-            ready: (0..tasks).collect(),
+            fresh: (0..tasks).collect(),
+            troubled: BTreeSet::new(),
             done: 0,
             active: 0,
             done_bytes: 0,
@@ -79,13 +87,51 @@ impl StageTasks {
         &mut self.tasks[index as usize]
     }
 
+    /// The first pending task that does not rest.
+    pub(super) fn first_ready(&self) -> Option<u32> {
+        self.fresh.first().into_iter().chain(self.troubled.first()).min().copied()
+    }
+
+    /// Whether a task is pending and does not rest.
+    pub(super) fn has_ready(&self) -> bool {
+        !self.fresh.is_empty() || !self.troubled.is_empty()
+    }
+
+    /// All pending tasks that do not rest.
+    pub(super) fn ready(&self) -> BTreeSet<u32> {
+        &self.fresh | &self.troubled
+    }
+
+    /// The first ready task that `place` finds a place for, and the place. If the first task without
+    /// trouble has none, no other of them has. A task with trouble that is passed over waits for a
+    /// worker that has no room now; not all of them are asked.
+    pub(super) fn place_first<P>(&self, place: impl Fn(&Task) -> Option<P>) -> Option<(u32, P)> {
+        let try_place = |index: u32| Some((index, place(&self.tasks[index as usize])?));
+        let fresh = self.fresh.first().copied().and_then(try_place);
+        let troubled = self.troubled.iter().copied().take(MAX_PASSED_OVER).find_map(try_place);
+        match (fresh, troubled) {
+            (Some(fresh), Some(troubled)) => Some(if fresh.0 < troubled.0 { fresh } else { troubled }),
+            (fresh, troubled) => fresh.or(troubled),
+        }
+    }
+
+    /// Assignments sent ahead for each slot: what keeps a slot busy for `queue_ahead` by the mean
+    /// time of the attempts so far, within the bounds.
+    pub(super) fn queue_depth(&self, config: &SchedulerConfig) -> u32 {
+        let (least, most) = (config.queue_per_slot, config.max_queue_per_slot.max(config.queue_per_slot));
+        let ahead = u64::try_from(config.queue_ahead.as_micros()).unwrap_or(u64::MAX);
+        let fitting = ahead.saturating_mul(u64::from(self.done)).checked_div(self.stats.wall_micros);
+        // Without a time, nothing is known of the next attempt's.
+        fitting.map_or(least, |depth| u32::try_from(depth).unwrap_or(most).clamp(least, most))
+    }
+
     /// Grants a new attempt of a ready task; returns its number.
     pub(super) fn assign(&mut self, index: u32, session: SessionId) -> u32 {
         let task = self.task(index);
         let number = task.next_number;
         task.next_number += 1;
         task.step(TaskStep::Assign { number, session });
-        assert!(self.ready.remove(&index), "only a ready task is assigned");
+        assert!(self.fresh.remove(&index) || self.troubled.remove(&index), "only a ready task is assigned");
         self.active += 1;
         number
     }
@@ -113,12 +159,12 @@ impl StageTasks {
         }
     }
 
-    /// Ends the attempt in force without a result.
+    /// Ends the attempt in force without a result. What went wrong must be with the task by now.
     pub(super) fn give_up(&mut self, index: u32, how: AttemptStep, rests_until: Option<Timestamp>) {
         self.task(index).step(TaskStep::GiveUp { how, rests_until });
         self.active -= 1;
         if rests_until.is_none() {
-            self.ready.insert(index);
+            self.make_ready(index);
         }
         match how {
             AttemptStep::Fail => self.failed_attempts += 1,
@@ -130,17 +176,18 @@ impl StageTasks {
     /// Ends the rest of a task.
     pub(super) fn wake(&mut self, index: u32) {
         self.task(index).step(TaskStep::Wake);
-        self.ready.insert(index);
+        self.make_ready(index);
     }
 
-    /// Makes a task whose committed output is gone pending again; returns what was committed.
+    /// Makes a task whose committed output is gone pending again; returns what was committed. What
+    /// went wrong must be with the task by now.
     pub(super) fn revoke(&mut self, index: u32) -> Commit {
         let task = self.task(index);
         let commit = *task.commit().expect("only a done task is revoked");
         task.step(TaskStep::Revoke);
         self.done -= 1;
         self.done_bytes -= commit.bytes;
-        self.ready.insert(index);
+        self.make_ready(index);
         commit
     }
 
@@ -163,6 +210,11 @@ impl StageTasks {
             input_bytes,
             done_bytes: self.done_bytes,
         }
+    }
+
+    fn make_ready(&mut self, index: u32) {
+        let queue = if self.task(index).had_trouble() { &mut self.troubled } else { &mut self.fresh };
+        queue.insert(index);
     }
 
     fn sum_up(&mut self) {

@@ -108,6 +108,16 @@ pub(super) struct Task {
     pub(super) state: TaskState,
     /// The number of its next attempt.
     pub(super) next_number: u32,
+    /// What went wrong with it; absent for nearly every task, and there may be very many.
+    trouble: Option<Box<Trouble>>,
+    /// The report of the attempt committed last. It stays when a map output is lost: the reducers
+    /// may have fetched all of it, and then the job's counters include it.
+    pub(super) committed: Option<Box<AttemptReport>>,
+}
+
+/// What went wrong with a task.
+#[derive(Debug, Clone)]
+pub(super) struct Trouble {
     /// How often a worker handed an attempt of it back.
     pub(super) hand_backs: u32,
     /// The text of the last hand-back.
@@ -116,9 +126,15 @@ pub(super) struct Task {
     pub(super) failures: Vec<CountedFailure>,
     /// How often its output was lost on a worker that lives.
     pub(super) lost_on: BTreeMap<WorkerId, usize>,
-    /// The report of the attempt committed last. It stays when a map output is lost: the reducers
-    /// may have fetched all of it, and then the job's counters include it.
-    pub(super) committed: Option<Box<AttemptReport>>,
+}
+
+/// What went wrong with a task of which nothing is known.
+static NO_TROUBLE: Trouble = Trouble::none();
+
+impl Trouble {
+    const fn none() -> Self {
+        Self { hand_backs: 0, hand_back_message: String::new(), failures: Vec::new(), lost_on: BTreeMap::new() }
+    }
 }
 
 /// A failure that counts against a task, as far as later ones are compared with it.
@@ -131,15 +147,17 @@ pub(super) struct CountedFailure {
 impl Task {
     /// A task without attempts.
     pub(super) fn new() -> Self {
-        Self {
-            state: TaskState::Pending { rests_until: None },
-            next_number: 0,
-            hand_backs: 0,
-            hand_back_message: String::new(),
-            failures: Vec::new(),
-            lost_on: BTreeMap::new(),
-            committed: None,
-        }
+        Self { state: TaskState::Pending { rests_until: None }, next_number: 0, trouble: None, committed: None }
+    }
+
+    /// What went wrong with it.
+    pub(super) fn trouble(&self) -> &Trouble {
+        self.trouble.as_deref().unwrap_or(&NO_TROUBLE)
+    }
+
+    /// What went wrong with it, to add to.
+    pub(super) fn trouble_mut(&mut self) -> &mut Trouble {
+        self.trouble.get_or_insert_with(|| Box::new(Trouble::none()))
     }
 
     /// Takes a step of its life.
@@ -169,26 +187,30 @@ impl Task {
 
     /// How often the task failed on, or was lost by, `worker`.
     pub(super) fn trouble_on(&self, worker: WorkerId) -> usize {
-        let failed = self.failures.iter().filter(|counted| counted.worker == worker).count();
-        failed + self.lost_on.get(&worker).copied().unwrap_or(0)
+        let trouble = self.trouble();
+        let failed = trouble.failures.iter().filter(|counted| counted.worker == worker).count();
+        failed + trouble.lost_on.get(&worker).copied().unwrap_or(0)
     }
 
     /// Whether some workers are less fit for this task than others.
     pub(super) fn had_trouble(&self) -> bool {
-        !self.failures.is_empty() || !self.lost_on.is_empty()
+        let trouble = self.trouble();
+        !trouble.failures.is_empty() || !trouble.lost_on.is_empty()
     }
 
     /// Whether it is worth waiting for a worker without trouble, because the trouble is likely the
     /// worker's own.
     pub(super) fn waits_for_better(&self) -> bool {
         let elsewhere = |counted: &CountedFailure| counted.failure.disposition == Disposition::RetryElsewhere;
-        !self.lost_on.is_empty() || self.failures.iter().any(elsewhere)
+        let trouble = self.trouble();
+        !trouble.lost_on.is_empty() || trouble.failures.iter().any(elsewhere)
     }
 
     /// Counts a failure. Returns whether the user's code fails the same way wherever it runs: twice
     /// with the same message, either on two workers or at the same record.
     pub(super) fn count_failure(&mut self, worker: WorkerId, failure: &Failure) -> bool {
-        let certain = self.failures.iter().any(|earlier| {
+        let failures = &mut self.trouble_mut().failures;
+        let certain = failures.iter().any(|earlier| {
             let same = earlier.failure.code == failure.code && earlier.failure.message == failure.message;
             let same_record = failure.position.is_some() && earlier.failure.position == failure.position;
             same && match failure.code {
@@ -207,7 +229,7 @@ impl Task {
                 | FailureCode::NoWorkers => false,
             }
         });
-        self.failures.push(CountedFailure { worker, failure: failure.clone() });
+        failures.push(CountedFailure { worker, failure: failure.clone() });
         certain
     }
 }

@@ -112,9 +112,21 @@ impl Session {
         self.life.state() == SessionState::Live && self.profile.slots > 0
     }
 
+    /// The load at which a session has no room for more, if so many assignments are sent ahead for
+    /// each slot.
+    pub(super) fn full(queue_per_slot: u32) -> u64 {
+        (1 + u64::from(queue_per_slot)) << LOAD_SHIFT
+    }
+
     /// Attempts for each slot, in units fine enough to compare workers of different sizes.
     fn load(&self) -> u64 {
-        ((self.active.len() as u64) << 20) / u64::from(self.profile.slots.max(1))
+        ((self.active.len() as u64) << LOAD_SHIFT) / u64::from(self.profile.slots.max(1))
+    }
+
+    /// Where it stands among the others.
+    fn place(&self, config: &SchedulerConfig) -> Place {
+        let most = Self::full(config.queue_per_slot.max(config.max_queue_per_slot));
+        Place { load: Some(self.load()).filter(|load| self.is_live() && *load < most), deadline: self.deadline(config) }
     }
 
     fn deadline(&self, config: &SchedulerConfig) -> Option<Timestamp> {
@@ -126,6 +138,17 @@ impl Session {
         // The end of time is never reached.
         Some(deadline).filter(|deadline| *deadline != Timestamp::from_micros(u64::MAX))
     }
+}
+
+/// Bits after the point of a load.
+const LOAD_SHIFT: u32 = 20;
+
+/// Where a session stands in the indexes over all of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Place {
+    /// Its load, if it may be given work.
+    load: Option<u64>,
+    deadline: Option<Timestamp>,
 }
 
 /// All sessions that are open, and those that ended lately.
@@ -151,8 +174,10 @@ impl Sessions {
         assert!(earlier.is_none(), "the earlier session of {} must have ended", profile.worker);
         let life = SessionLife::Live { heard: now };
         let (active, jobs) = (BTreeSet::new(), BTreeSet::new());
-        self.all.insert(id, Session { profile, life, active, jobs, committed: 0, failed: 0 });
-        self.index(id, config);
+        let session = Session { profile, life, active, jobs, committed: 0, failed: 0 };
+        let place = session.place(config);
+        self.all.insert(id, session);
+        self.move_to(id, Place::default(), place);
     }
 
     /// The session, if it is remembered.
@@ -188,12 +213,10 @@ impl Sessions {
     /// Changes an open session, and its place among the others accordingly.
     pub(super) fn update(&mut self, id: SessionId, config: &SchedulerConfig, change: impl FnOnce(&mut Session)) {
         let session = self.all.get_mut(&id).expect("the caller knows the session");
-        self.with_room.remove(&(session.load(), id));
-        if let Some(deadline) = session.deadline(config) {
-            self.deadlines.remove(&(deadline, id));
-        }
+        let before = session.place(config);
         change(session);
-        self.index(id, config);
+        let after = session.place(config);
+        self.move_to(id, before, after);
     }
 
     /// Ends an open session and forgets the oldest ended ones; returns its attempts in force.
@@ -238,7 +261,7 @@ impl Sessions {
     pub(super) fn check(&self, config: &SchedulerConfig) -> Result<(), String> {
         let mut expected = Sessions { all: self.all.clone(), ended: self.ended.clone(), ..Sessions::default() };
         for (id, session) in self.iter().filter(|(_, session)| session.is_open()) {
-            expected.index(id, config);
+            expected.move_to(id, Place::default(), session.place(config));
             let worker = session.profile.worker;
             if expected.by_worker.insert(worker, id).is_some() {
                 return Err(format!("{worker} has two open sessions"));
@@ -257,15 +280,14 @@ impl Sessions {
         over.map_or(Ok(()), |(id, _)| Err(format!("session {id} is over and holds attempts")))
     }
 
-    fn index(&mut self, id: SessionId, config: &SchedulerConfig) {
-        let session = &self.all[&id];
-        if let Some(deadline) = session.deadline(config) {
-            self.deadlines.insert((deadline, id));
+    fn move_to(&mut self, id: SessionId, before: Place, after: Place) {
+        if before.load != after.load {
+            before.load.map(|load| self.with_room.remove(&(load, id)));
+            after.load.map(|load| self.with_room.insert((load, id)));
         }
-        let slots = session.profile.slots as usize;
-        let room = slots.saturating_mul(1 + config.queue_per_slot as usize);
-        if session.is_live() && session.active.len() < room {
-            self.with_room.insert((session.load(), id));
+        if before.deadline != after.deadline {
+            before.deadline.map(|deadline| self.deadlines.remove(&(deadline, id)));
+            after.deadline.map(|deadline| self.deadlines.insert((deadline, id)));
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use gristmill_common::failure::{Failure, FailureCode, InputPosition};
 use gristmill_common::ids::{AttemptId, JobAttempt, MasterEpoch, SessionId, Stage};
 use gristmill_common::naming::staged_part_name;
-use gristmill_common::task::{AttemptOutput, AttemptReport, AttemptStats, PartSummary, SegmentSummary};
+use gristmill_common::task::{AttemptOutput, AttemptReport, AttemptStats, MapOutputSummary, PartSummary};
 use gristmill_common::time::Timestamp;
 use gristmill_master::scheduler::{AttemptWork, WorkerReport};
 
@@ -253,16 +253,17 @@ impl Cluster<'_> {
             (Stage::Map, reduces) => {
                 let segments = data::segments(id.job, index, reduces);
                 self.workers[worker].outputs.insert(id, segments);
-                AttemptOutput::MapOutput(vec![
-                    SegmentSummary { bytes: 5, ..SegmentSummary::default() };
-                    reduces as usize
-                ])
+                let bytes = 5 * u64::from(reduces);
+                AttemptOutput::MapOutput(MapOutputSummary { partitions: reduces, bytes, content_hash: 0 })
             }
         };
         // Counts that tell attempts apart, so that a sum over the wrong ones shows.
         let unique = u64::from(id.attempt.number) << 32 | u64::from(index) << 8 | 1;
         let counters = [("attempts", 1), ("unique", unique)].into_iter().collect();
-        let report = AttemptReport { output, counters, stats: AttemptStats { input_records: 1, ..Default::default() } };
+        // Short and long ones, so that more or fewer assignments are sent ahead.
+        let wall_micros = 4_000 << (index % 4);
+        let stats = AttemptStats { input_records: 1, wall_micros, ..AttemptStats::default() };
+        let report = AttemptReport { output, counters, stats };
         self.workers[worker].attempts.insert(id, Local::Finished(report.clone()));
         self.report(worker, &WorkerReport::AttemptFinished { id, report });
         self.begin_attempts(worker);

@@ -102,6 +102,9 @@ pub fn simulate(options: &SimOptions) -> Result<Summary, String> {
     Ok(cluster.summary)
 }
 
+/// Assignments sent ahead for each slot of a stage whose attempts are short, beyond the usual.
+const MORE_QUEUED: u32 = 2;
+
 /// The id of the job at an index of the options.
 fn job_id(index: usize) -> JobId {
     JobId(index as u64 + 1)
@@ -111,6 +114,7 @@ impl<'a> Cluster<'a> {
     fn new(options: &'a SimOptions) -> Self {
         let epoch = EPOCH;
         let queue_per_slot = options.queue_per_slot;
+        let max_queue_per_slot = queue_per_slot + MORE_QUEUED;
         let mut random = Random::new(!options.seed);
         let mut calendar = Calendar::new();
         for (index, job) in options.jobs.iter().enumerate() {
@@ -140,8 +144,13 @@ impl<'a> Cluster<'a> {
             unstaged: BTreeSet::new(),
             failed: BTreeMap::new(),
             summary: Summary::default(),
-            scheduler: Scheduler::new(SchedulerConfig { epoch, queue_per_slot, ..SchedulerConfig::default() }),
-            oracle: Oracle::new(epoch, queue_per_slot),
+            scheduler: Scheduler::new(SchedulerConfig {
+                epoch,
+                queue_per_slot,
+                max_queue_per_slot,
+                ..SchedulerConfig::default()
+            }),
+            oracle: Oracle::new(epoch, max_queue_per_slot),
             results: BTreeMap::new(),
         }
     }

@@ -51,9 +51,9 @@ type Check = Result<(), String>;
 
 impl Oracle {
     /// The shadow of a new scheduler.
-    pub(super) fn new(epoch: MasterEpoch, queue_per_slot: u32) -> Self {
+    pub(super) fn new(epoch: MasterEpoch, max_queue_per_slot: u32) -> Self {
         let (sessions, jobs) = (BTreeMap::new(), BTreeMap::new());
-        Self { epoch, places_per_slot: 1 + queue_per_slot, sessions, jobs, outputs_lost: 0 }
+        Self { epoch, places_per_slot: 1 + max_queue_per_slot, sessions, jobs, outputs_lost: 0 }
     }
 
     /// Follows one step and checks it.

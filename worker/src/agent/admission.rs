@@ -48,9 +48,9 @@ impl Admission {
 
     /// Takes an attempt out of the queue, or ends its run.
     pub(super) fn leave(&mut self, id: JobAttempt) {
-        self.waiting.retain(|request| request.id != id);
-        if let Some(request) = self.running.remove(&id) {
-            self.memory.give_back(request.bytes);
+        match self.running.remove(&id) {
+            Some(request) => self.memory.give_back(request.bytes),
+            None => self.waiting.retain(|request| request.id != id),
         }
     }
 

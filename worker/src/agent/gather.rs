@@ -11,8 +11,8 @@ use gristmill_common::ids::{AttemptId, JobAttempt, MasterEpoch};
 use gristmill_common::task::SegmentSource;
 use tokio::sync::Semaphore;
 
-use crate::engine::shuffle::{MapOutput, SegmentError};
-use crate::engine::{LocalSegment, map_output_path};
+use crate::engine::LocalSegment;
+use crate::engine::shuffle::{MapOutputs, SegmentError};
 use crate::fetch::{FetchOrder, fetch};
 use crate::scratch::{self, Scratch};
 
@@ -126,7 +126,8 @@ impl Gather {
             for mut source in sources {
                 if machine.as_ref() == Some(&source.machine) {
                     let dir = gristmill_common::naming::scratch_job_dir(Path::new(&source.scratch), job);
-                    source.attempts.retain(|attempt| !read_segment(&dir, *attempt, partition, &mut here));
+                    let mut outputs = MapOutputs::new(&dir);
+                    source.attempts.retain(|attempt| !read_segment(&mut outputs, *attempt, partition, &mut here));
                 }
                 remote.push(source);
             }
@@ -162,15 +163,15 @@ impl Gather {
 
 /// Looks up one segment in a map output of this machine. False if it has to be fetched: the file is
 /// not readable by this process.
-fn read_segment(dir: &Path, attempt: AttemptId, partition: u32, here: &mut FromSource) -> bool {
-    let path = map_output_path(dir, attempt);
-    match MapOutput::open(&path) {
+fn read_segment(outputs: &mut MapOutputs, attempt: AttemptId, partition: u32, here: &mut FromSource) -> bool {
+    match outputs.open(attempt) {
         Ok(output) => match output.segment(partition) {
             Some(segment) if segment.bytes == 0 => {}
             Some(segment) => {
+                let path = output.path().to_owned();
                 here.segments.push(LocalSegment { attempt, path, offset: segment.offset, bytes: segment.bytes });
             }
-            None => here.lost.push((attempt, format!("{} has no partition {partition}", path.display()))),
+            None => here.lost.push((attempt, format!("{} has no partition {partition}", output.path().display()))),
         },
         Err(SegmentError::Read { source, .. }) if source.kind() != io::ErrorKind::NotFound => return false,
         Err(error) => here.lost.push((attempt, error.to_string())),

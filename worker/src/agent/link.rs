@@ -7,7 +7,6 @@
 //!      +---- desk has cleared <----+-------- CloseSession <-------+
 //! ```
 
-use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
@@ -24,7 +23,8 @@ use tonic::Streaming;
 
 use super::binary::random;
 use super::desk::{DeskEvent, ToLink};
-use super::report::{FromMaster, Report, Session};
+use super::report::{FromMaster, Session};
+use super::unsent::Unsent;
 
 /// The waits between tries to reach the master. The cap is below half of the time a broken stream
 /// may take to resume.
@@ -108,9 +108,7 @@ pub(super) struct Link {
     /// Set when the worker is to leave.
     pub(super) leave: CancellationToken,
     pub(super) session: Option<Session>,
-    /// Reports not yet handed to a stream. Those that a broken stream swallowed the master asks for
-    /// again.
-    pub(super) unsent: VecDeque<Report>,
+    pub(super) unsent: Unsent,
 }
 
 impl Link {
@@ -257,7 +255,7 @@ impl Link {
                 permit = outgoing.reserve(), if alive || !self.unsent.is_empty() => {
                     let Ok(permit) = permit else { return Ok(StreamEnd::Broken("it takes no messages".to_owned())) };
                     let heartbeat = v1::worker_message::Body::Heartbeat(v1::Heartbeat {});
-                    let report = if alive { None } else { self.unsent.pop_front() };
+                    let report = if alive { None } else { self.unsent.pop() };
                     alive = false;
                     permit.send(self.envelope(report.map_or(heartbeat, |report| report.to_wire())));
                 }
@@ -305,7 +303,7 @@ impl Link {
 
     fn take(&mut self, message: ToLink) {
         match message {
-            ToLink::Report { session, report } if self.session == Some(session) => self.unsent.push_back(report),
+            ToLink::Report { session, report } if self.session == Some(session) => self.unsent.push(report),
             // Of a session that is over meanwhile.
             ToLink::Report { .. } | ToLink::Cleared => {}
         }

@@ -8,6 +8,7 @@
 //! | `admission`, `crash` | pure: who may start, who is to blame |
 //! | `gather` | makes the segments of a reduce attempt local |
 //! | `process`, `spawner`, `log` | one executor process, the thread that starts it, what it prints |
+//! | `unsent` | reports that wait for a stream |
 //! | `binary` | what this process is, and on which machine |
 //!
 //! Link, desk, executors and fetches are tasks that only send each other messages.
@@ -26,8 +27,8 @@ mod report;
 mod spawner;
 #[cfg(test)]
 mod tests;
+mod unsent;
 
-use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::io;
 use std::net::SocketAddr;
@@ -49,6 +50,7 @@ use self::link::Link;
 pub use self::link::LinkError;
 use self::process::Launcher;
 use self::spawner::Spawner;
+use self::unsent::Unsent;
 use crate::executor::EXECUTOR_VERB;
 use crate::memory::MemoryPermits;
 use crate::scratch::{WorkerDir, WorkerDirError};
@@ -214,7 +216,7 @@ impl Worker {
             epoch,
             leave: leave.clone(),
             session: None,
-            unsent: VecDeque::new(),
+            unsent: Unsent::default(),
         };
         let desk = Desk::new(desk_config, launcher, admission);
         Self { desk, desk_events, desk_inbox, to_link, link, epoch: epoch_seen, leave, tasks }

@@ -13,7 +13,7 @@ use gristmill_common::ids::{JobAttempt, JobId};
 use gristmill_common::wire::v1;
 use gristmill_sys::positions::PositionBoard;
 use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
 use tokio::net::unix::OwnedReadHalf;
 use tokio::net::unix::pipe;
@@ -264,7 +264,7 @@ impl Supervisor {
 
 /// The messages of an executor, until it ends or says something without meaning.
 fn messages(read: OwnedReadHalf) -> impl Stream<Item = FromExecutor> {
-    stream::unfold(read, |mut read| async move {
+    stream::unfold(BufReader::new(read), |mut read| async move {
         let message = match frame::read_async::<v1::FromExecutor>(&mut read).await {
             Ok(message) => message.map(FromExecutor::try_from).transpose().map_err(io::Error::other),
             Err(error) => Err(error),

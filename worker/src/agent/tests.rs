@@ -474,7 +474,7 @@ async fn segments_reach_a_reduce_attempt_from_disk_and_through_the_network() {
             scratch: register.scratch.clone(),
             attempts: attempts.iter().map(|attempt| attempt.parse::<AttemptId>().expect("an attempt")).collect(),
         };
-        session.start_with("r-1.0", &TaskInput::Reduce { sources: vec![source(&["m-1.2", "m-0.0"])] }).await;
+        session.start_with("r-1.0", &TaskInput::Reduce { sources: [source(&["m-1.2", "m-0.0"])].into() }).await;
         session.started("r-1.0").await;
         session.finished("r-1.0").await;
         let part = |attempt: &str| stage.staging().join(staged_part_name(1, id(attempt).attempt));
@@ -482,7 +482,7 @@ async fn segments_reach_a_reduce_attempt_from_disk_and_through_the_network() {
         let fetched = stage.scratch().join(JOB.to_string()).join("fetch");
         until("fetched segments are gone", || fs::read_dir(&fetched).expect("a folder").count() == 0).await;
 
-        session.start_with("r-1.1", &TaskInput::Reduce { sources: vec![source(&["m-0.0", "m-7.0"])] }).await;
+        session.start_with("r-1.1", &TaskInput::Reduce { sources: [source(&["m-0.0", "m-7.0"])].into() }).await;
         let failure = session.failed("r-1.1").await;
         assert_eq!((failure.code, failure.disposition), (FailureCode::MapOutputLost, Disposition::RedoInput));
         assert_eq!(failure.lost_outputs, ["m-7.0".parse().expect("an attempt")]);

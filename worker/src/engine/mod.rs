@@ -43,6 +43,8 @@ use gristmill_common::spec::{JobShape, JobSpec};
 use gristmill_common::task::{AttemptReport, JobPlan, Split};
 use gristmill_sys::positions::RecordPosition;
 
+use self::shuffle::MapOutputPack;
+
 #[cfg(feature = "bench")]
 #[doc(hidden)]
 pub use self::map::bench;
@@ -140,6 +142,8 @@ pub struct AttemptContext<'a> {
     pub scratch: &'a Path,
     /// The folder for staged parts; exists.
     pub staging: &'a Path,
+    /// Takes the small map outputs of this process.
+    pub pack: &'a MapOutputPack,
     /// How map outputs are stored.
     pub compression: Compression,
     /// Set when the attempt is to stop; looked at about once a block.
@@ -148,7 +152,8 @@ pub struct AttemptContext<'a> {
     pub position: &'a RecordPosition,
 }
 
-/// The file of a map attempt's output inside the job's scratch folder.
+/// The file of a map attempt's output inside the job's scratch folder, if it is not in a pack:
+/// [`MapOutputs`](shuffle::MapOutputs) finds either.
 pub fn map_output_path(scratch: &Path, attempt: AttemptId) -> PathBuf {
     scratch.join(format!("{attempt}.out"))
 }

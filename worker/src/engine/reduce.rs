@@ -13,7 +13,7 @@ use gristmill_common::task::{AttemptOutput, AttemptReport, AttemptStats};
 
 use super::fold::{Acc, Folder, KeyRoom, OnePartition, Side, Tables};
 use super::output::{PartSink, PartWriter};
-use super::runs::{Run, RunMerge, fold_group, narrow, shown};
+use super::runs::{self, Run, RunMerge, fold_group, narrow, shown};
 use super::shuffle::RecordOrder;
 use super::{AttemptContext, LocalSegment, failures};
 
@@ -32,7 +32,7 @@ pub(super) fn run<J: MapReduce>(
 ) -> Result<AttemptReport, Failure> {
     let mut stats = AttemptStats::default();
     let mut counters = Counters::default();
-    let runs = segments.iter().filter(|s| s.bytes > 0).map(Run::fetched).collect::<Result<Vec<_>, _>>()?;
+    let runs = runs::fetched(segments)?;
     stats.input_bytes = runs.iter().map(Run::bytes).sum();
     let groups = Groups::<J>::gather(runs, tables, context, &mut stats)?;
     let mut part = PartWriter::create(context.staging, context.id.attempt)?;
@@ -52,7 +52,7 @@ pub(super) fn run<J: MapReduce>(
 /// The segments of a reduce attempt, ready to be read group by group in key order.
 enum Groups<'a, J: MapReduce> {
     /// All in memory, one state for each key.
-    Folded(Folder<'a, J>),
+    Folded(Box<Folder<'a, J>>),
     /// Sorted runs, few enough to be merged at once.
     Sorted(Vec<Run>),
 }
@@ -69,7 +69,7 @@ impl<'a, J: MapReduce> Groups<'a, J> {
             fold_runs(&runs, &mut folder, context)?;
             runs = folder.take_runs(&OnePartition, stats)?;
             if runs.is_empty() {
-                return Ok(Groups::Folded(folder));
+                return Ok(Groups::Folded(Box::new(folder)));
             }
         }
         // Merging needs the memory that tables were given.

@@ -1,6 +1,7 @@
 //! Sorted runs in files, and merging them: spills of a map attempt into its map output, segments of
 //! a reduce attempt into fewer ones. A fold that may run early runs here too.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,6 +21,10 @@ use super::{AttemptContext, LocalSegment, failures};
 /// Bytes a cursor needs besides its block.
 const CURSOR_BYTES: u64 = 512;
 
+/// Files with several map outputs that a reduce attempt holds open. Raised, a merge over very many
+/// small outputs opens fewer files; lowered, it leaves more descriptors to others.
+const MAX_HELD_FILES: usize = 64;
+
 /// Records between two looks at the cancel flag.
 const CANCEL_CHECK_RECORDS: u64 = 1 << 16;
 
@@ -36,15 +41,29 @@ pub(super) struct Run {
 enum Place {
     /// A spill or merge of this very attempt, in a file without a name.
     Own(Arc<File>),
-    /// Another attempt's map output, opened only while it is read: there may be more of them than a
-    /// process may hold open.
-    MapOutput { path: PathBuf, attempt: AttemptId },
+    /// Another attempt's map output. A file with several of them may be held open; any other is opened
+    /// only while it is read, since there may be more than a process may hold open.
+    MapOutput { path: PathBuf, held: Option<Arc<File>>, attempt: AttemptId },
+}
+
+/// Other attempts' segments, each as the only partition of a run; empty ones are left out.
+pub(super) fn fetched(segments: &[LocalSegment]) -> Result<Vec<Run>, Failure> {
+    let mut shared: BTreeMap<&Path, usize> = BTreeMap::new();
+    for segment in segments {
+        *shared.entry(&segment.path).or_default() += 1;
+    }
+    let several = shared.into_iter().filter(|(_, count)| *count > 1).take(MAX_HELD_FILES);
+    // One that cannot be opened is tried again for each of its segments, which are then lost.
+    let held: BTreeMap<&Path, Arc<File>> =
+        several.filter_map(|(path, _)| Some((path, Arc::new(File::open(path).ok()?)))).collect();
+    let run = |segment: &LocalSegment| Run::fetched(segment, held.get(segment.path.as_path()).cloned());
+    segments.iter().filter(|segment| segment.bytes > 0).map(run).collect()
 }
 
 impl Run {
     /// Another attempt's segment, as the only partition of a run.
-    pub(super) fn fetched(segment: &LocalSegment) -> Result<Self, Failure> {
-        let place = Place::MapOutput { path: segment.path.clone(), attempt: segment.attempt };
+    fn fetched(segment: &LocalSegment, held: Option<Arc<File>>) -> Result<Self, Failure> {
+        let place = Place::MapOutput { path: segment.path.clone(), held, attempt: segment.attempt };
         let mut run = Self { place, segments: Vec::new(), order: RecordOrder::ByKey };
         let survey = shuffle::survey(&*run.file()?, segment.offset, segment.bytes);
         run.order = survey.order;
@@ -75,7 +94,8 @@ impl Run {
     fn file(&self) -> Result<Arc<File>, Failure> {
         match &self.place {
             Place::Own(file) => Ok(Arc::clone(file)),
-            Place::MapOutput { path, attempt } => File::open(path)
+            Place::MapOutput { held: Some(file), .. } => Ok(Arc::clone(file)),
+            Place::MapOutput { path, held: None, attempt } => File::open(path)
                 .map(Arc::new)
                 .map_err(|error| failures::map_output_lost(*attempt, &format_args!("{}: {error}", path.display()))),
         }

@@ -21,6 +21,7 @@ use rustix::process::{Resource, Rlimit, Signal};
 use super::attempt::{install_panic_hook, run_in_hand};
 use super::frame;
 use super::message::{FromExecutor, Open, Run, ToExecutor, Work};
+use crate::engine::shuffle::MapOutputPack;
 use crate::engine::{AnyJob, AttemptContext, Compression, EngineTask, JobSource};
 
 /// Answers waiting to be written. A full queue makes attempts wait for the worker, which reads
@@ -194,6 +195,7 @@ struct Executor {
     job: Arc<dyn AnyJob>,
     open: Open,
     board: PositionBoard,
+    pack: MapOutputPack,
     compression: Compression,
 }
 
@@ -202,7 +204,8 @@ impl Executor {
         let slots = (open.slots as usize).min(MAX_SLOTS + 1);
         let board = PositionBoard::open(&open.positions, slots).map_err(|source| ChildError::Positions { source })?;
         let compression = if open.compress { Compression::Lz4 } else { Compression::None };
-        Ok(Self { job, open, board, compression })
+        let pack = MapOutputPack::new(&open.scratch);
+        Ok(Self { job, open, board, pack, compression })
     }
 
     fn run(&self, run: &Run, cancelled: &AtomicBool, replies: &SyncSender<FromExecutor>) {
@@ -215,6 +218,7 @@ impl Executor {
             spec: &self.open.spec,
             scratch: &self.open.scratch,
             staging: &self.open.staging,
+            pack: &self.pack,
             compression: self.compression,
             cancelled,
             position: self.board.slot(run.slot as usize % self.board.slots()),

@@ -37,6 +37,10 @@ use crate::scheduler::{AttemptWork, Command, Event, Scheduler, SchedulerConfig};
 /// How often watchers hear of progress. More often costs a message to every watcher each time.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 
+/// Requests taken between two looks at timers and finished work. More cost less each, and delay
+/// those looks.
+const MAX_TAKEN: usize = 64;
+
 /// Jobs that are planned at once. More only compete for the same disk.
 const MAX_PLANNING: usize = 8;
 
@@ -96,13 +100,16 @@ struct PlannedSubmission {
 impl Driver {
     async fn run(mut self, mut inbox: mpsc::Receiver<Request>) {
         info!(epoch = %self.scheduler.epoch(), "driver started");
+        let mut requests = Vec::with_capacity(MAX_TAKEN);
         loop {
             let wait = self.next_wake().map(|at| at.since(self.clock.now()));
             tokio::select! {
-                request = inbox.recv() => match request {
-                    Some(request) => self.on_request(request),
-                    None => break,
-                },
+                taken = inbox.recv_many(&mut requests, MAX_TAKEN) => {
+                    if taken == 0 {
+                        break;
+                    }
+                    requests.drain(..).for_each(|request| self.on_request(request));
+                }
                 Some(done) = self.tasks.join_next() => self.on_done(done.expect("beside-work catches panics")),
                 () = tokio::time::sleep(wait.unwrap_or_default()), if wait.is_some() => {
                     // What has arrived meanwhile may be what the deadline waits for.

@@ -10,7 +10,7 @@ use super::{Driver, answer};
 use crate::runtime::handle::{Hello, Welcome};
 use crate::runtime::order::Order;
 use crate::runtime::status::ClusterStatus;
-use crate::scheduler::{CloseReason, Event, SessionState, StaleReason, WorkerProfile, WorkerView};
+use crate::scheduler::{CloseReason, Event, StaleReason, WorkerProfile};
 
 impl Driver {
     pub(super) fn on_register(&mut self, hello: Hello, orders: mpsc::Sender<Order>, reply: oneshot::Sender<Welcome>) {
@@ -33,16 +33,15 @@ impl Driver {
     ) -> Result<Welcome, CloseReason> {
         let event = Event::StreamResumed { epoch, session };
         // A session of another epoch may bear the number of an open one, whose stream must stay.
-        let ours = |view: &WorkerView| view.session == session && epoch == self.scheduler.epoch();
-        let open = |view: &WorkerView| matches!(view.state, SessionState::Live | SessionState::Suspect);
-        let Some(worker) = self.scheduler.workers().into_iter().find(|view| ours(view) && open(view)) else {
+        let ours = epoch == self.scheduler.epoch();
+        let Some(worker) = self.scheduler.worker_of_open(session).filter(|_| ours) else {
             self.step(event);
             return Err(CloseReason::Unknown);
         };
         let stream = self.streams.open(session, orders);
         info!(%session, "stream resumed");
         self.step(event);
-        Ok(Welcome { session, worker: worker.worker, stream })
+        Ok(Welcome { session, worker, stream })
     }
 
     pub(super) fn cluster(&self) -> ClusterStatus {

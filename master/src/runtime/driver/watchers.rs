@@ -27,15 +27,17 @@ impl Driver {
 
     /// Tells watchers of a new state at once, of mere progress not too often.
     pub(super) fn on_notify(&mut self, job: JobId) {
-        let Some(view) = self.scheduler.job(job) else { return };
-        let wall = self.clock.wall();
+        let Some(state) = self.scheduler.job_state(job) else { return };
         let now = self.clock.now();
         let Some(record) = self.jobs.get(job) else { return };
         let (told, at) = record.told();
         let watched = record.is_watched();
-        let new_state = told.view.state != view.state;
-        if view.state.is_terminal() && self.jobs.open.contains(&job) {
-            self.on_ended(&view, wall);
+        let new_state = told.view.state != state;
+        if state.is_terminal()
+            && self.jobs.open.contains(&job)
+            && let Some(view) = self.scheduler.job(job)
+        {
+            self.on_ended(&view, self.clock.wall());
         }
         if new_state {
             self.tell_watchers(job);

@@ -23,9 +23,9 @@ fn a_job_runs_its_maps_then_its_reduces_then_publishes() {
           > start s-1 j1/r-0.0 s-1 has m-0.0 m-1.0
           > start s-1 j1/r-1.0 s-1 has m-0.0 m-1.0
           > notify j1
-        5 wrote s-1 j1/r-1.0
+        5 wrote s-1 j1/r-1.0 of 14
           > notify j1
-        6 wrote s-1 j1/r-0.0
+        6 wrote s-1 j1/r-0.0 of 14
           > publish j1 part-00000.r-0.0 part-00001.r-1.0, 60 words = 30 + 30
           > notify j1
         ? job j1

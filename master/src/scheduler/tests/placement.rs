@@ -1,6 +1,6 @@
 //! Where attempts go.
 
-use super::script::with_queue;
+use super::script::{with_queue, with_queue_ahead};
 use super::{check, check_with};
 
 #[test]
@@ -42,6 +42,37 @@ fn assignments_are_sent_ahead_only_when_no_slot_is_free() {
           > start s-2 j1/m-3.0 map
         3 wrote s-1 j1/m-0.0
           > start s-1 j1/m-4.0 map
+          > notify j1
+        ",
+    );
+}
+
+#[test]
+fn the_shorter_the_attempts_of_a_stage_the_more_are_sent_ahead() {
+    check_with(
+        with_queue_ahead(),
+        "
+        0 register s-1 w-1 slots 1
+        1 submit j1 maps 9 reduces 1
+          > start s-1 j1/m-0.0 map
+          > notify j1
+        2 made s-1 j1/m-0.0 1 took 10000
+          > start s-1 j1/m-1.0 map
+          > start s-1 j1/m-2.0 map
+          > start s-1 j1/m-3.0 map
+          > notify j1
+        3 made s-1 j1/m-1.0 1 took 2000
+          > start s-1 j1/m-4.0 map
+          > start s-1 j1/m-5.0 map
+          > notify j1
+        4 made s-1 j1/m-2.0 1 took 90000
+          > notify j1
+        5 made s-1 j1/m-3.0 1 took 90000
+          > notify j1
+        6 made s-1 j1/m-4.0 1 took 90000
+          > notify j1
+        7 made s-1 j1/m-5.0 1 took 90000
+          > start s-1 j1/m-6.0 map
           > notify j1
         ",
     );

@@ -14,12 +14,15 @@
 
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use gristmill_common::counters::Counters;
 use gristmill_common::failure::{Disposition, Failure, FailureCode, InputPosition};
 use gristmill_common::ids::{AttemptId, JobAttempt, JobId, MasterEpoch, Stage, WorkerId};
 use gristmill_common::naming::staged_part_name;
-use gristmill_common::task::{AttemptOutput, AttemptReport, AttemptStats, PartSummary, SegmentSource, SegmentSummary};
+use gristmill_common::task::{
+    AttemptOutput, AttemptReport, AttemptStats, MapOutputSummary, PartSummary, SegmentSource,
+};
 use gristmill_common::time::Timestamp;
 
 use crate::scheduler::{
@@ -98,8 +101,15 @@ fn parse_report(verb: &str, options: &[&str]) -> Option<WorkerReport> {
         "heartbeat" => WorkerReport::Heartbeat,
         "left" => WorkerReport::WorkerLeft,
         "started" => WorkerReport::AttemptStarted { id: id() },
-        "made" => WorkerReport::AttemptFinished { id: id(), report: map_report(id().attempt, parse(options[1])) },
-        "wrote" => WorkerReport::AttemptFinished { id: id(), report: part_report(id().attempt) },
+        "made" => {
+            let mut report = map_report(id().attempt, parse(options[1]));
+            report.stats.wall_micros = option(options, "took").unwrap_or_default().into();
+            WorkerReport::AttemptFinished { id: id(), report }
+        }
+        "wrote" => {
+            let read = option(options, "of").unwrap_or_default();
+            WorkerReport::AttemptFinished { id: id(), report: part_report(id().attempt, read) }
+        }
         "failed" => WorkerReport::AttemptFailed { id: id(), failure: parse_failure(&options[1..]) },
         _ => return None,
     })
@@ -189,12 +199,13 @@ fn counts(attempt: AttemptId) -> (Counters, AttemptStats) {
 
 fn map_report(attempt: AttemptId, segments: u32) -> AttemptReport {
     let (counters, stats) = counts(attempt);
-    let segments = (0..segments).map(|_| SegmentSummary { bytes: 7, ..SegmentSummary::default() }).collect();
-    AttemptReport { output: AttemptOutput::MapOutput(segments), counters, stats }
+    let made = MapOutputSummary { partitions: segments, bytes: 7 * u64::from(segments), content_hash: 0 };
+    AttemptReport { output: AttemptOutput::MapOutput(made), counters, stats }
 }
 
-fn part_report(attempt: AttemptId) -> AttemptReport {
-    let (counters, stats) = counts(attempt);
+fn part_report(attempt: AttemptId, read_bytes: u32) -> AttemptReport {
+    let (counters, mut stats) = counts(attempt);
+    stats.input_bytes = u64::from(read_bytes);
     let staged_name = staged_part_name(attempt.task.index, attempt);
     let part = PartSummary { staged_name, bytes: 1, records: 1, checksum: 1 };
     AttemptReport { output: AttemptOutput::Part(part), counters, stats }
@@ -301,6 +312,12 @@ fn show_job(job: &JobView) -> String {
         let _ = write!(text, " {}: {failure}", failure.code);
     }
     text
+}
+
+/// The scheduler's constants with up to three assignments sent ahead, as many as take 20 ms.
+pub(super) fn with_queue_ahead() -> SchedulerConfig {
+    let (queue_ahead, max_queue_per_slot) = (Duration::from_millis(20), 3);
+    SchedulerConfig { queue_per_slot: 0, queue_ahead, max_queue_per_slot, ..SchedulerConfig::default() }
 }
 
 /// The scheduler's constants with assignments sent ahead.

@@ -248,7 +248,7 @@ fn parts_of_a_lost_session_are_kept() {
         2 made s-1 j1/m-0.0 2
           > start s-1 j1/r-0.0 s-1 has m-0.0
           > notify j1
-        3 wrote s-1 j1/r-0.0
+        3 wrote s-1 j1/r-0.0 of 7
           > start s-1 j1/r-1.0 s-1 has m-0.0
           > notify j1
         4 register s-2 w-2 slots 1

@@ -49,7 +49,7 @@ impl Desk {
             TaskInput::Map { split, partitions } => {
                 self.enqueue(id, Work::Map { split, partitions }, FetchedFiles::default());
             }
-            TaskInput::Reduce { sources } => self.gather(id, sources),
+            TaskInput::Reduce { sources } => self.gather(id, sources.to_vec()),
         }
     }
 

@@ -263,6 +263,8 @@ impl Desk {
         }
     }
 
+    /// Removes what an attempt left. A small map output lies in a pack and stays until the job's release:
+    /// nobody asks for it by an id that is never used again.
     fn delete_outputs(&self, id: JobAttempt) {
         let Some(job) = self.jobs.get(&id.job) else { return };
         for path in [self.launcher.scratch.map_output(id.job, id.attempt), job.staged_part(id.attempt)] {

@@ -179,7 +179,7 @@ impl<'a, J: MapReduce> Folder<'a, J> {
         loop {
             let mut filled = 0;
             for (place, record) in waiting.iter_mut().zip(&mut records) {
-                let record = record.map_err(|error| failures::undecodable(error))?;
+                let record = record.map_err(failures::undecodable)?;
                 let probe = self.table.inline_probe(record.key);
                 if let Some(probe) = &probe {
                     self.table.prefetch(probe);

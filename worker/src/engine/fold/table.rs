@@ -9,8 +9,11 @@ use std::sync::{Mutex, PoisonError};
 use gristmill_sys::memory;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-/// Slots of a new table.
-const FIRST_SLOTS: usize = 1 << 12;
+/// Slots of a new table. More cost a small task more than its records, fewer grow once more.
+const FIRST_SLOTS: usize = 1 << 8;
+
+/// Slots that are worth keeping for the next table, and worth reserving room for all there may be.
+const WORTH_KEEPING: usize = 1 << 13;
 
 /// Keys up to this length lie inside their slot.
 const INLINE_BYTES: usize = 16;
@@ -236,7 +239,7 @@ impl<'a, A> CombineTable<'a, A> {
         if self.slots.capacity() < size {
             let most = self.room / size_of::<Option<Slot<A>>>();
             // Most tables stay as they begin.
-            self.replace_slots(if old == 0 { size } else { size.max(most) });
+            self.replace_slots(if size < WORTH_KEEPING { size } else { size.max(most) });
         }
         self.slots.resize_with(size, || None);
         self.touched = self.touched.max(size);
@@ -360,7 +363,7 @@ impl<'a, A> CombineTable<'a, A> {
 impl<A> Drop for CombineTable<'_, A> {
     /// Keeps the slots for the next table, unless making them anew costs nothing.
     fn drop(&mut self) {
-        if self.touched > FIRST_SLOTS {
+        if self.touched >= WORTH_KEEPING {
             self.tables.give(Slots { in_use: std::mem::take(&mut self.slots), touched: self.touched });
         }
     }

@@ -25,7 +25,7 @@ use super::sort_buffer::SortBuffer;
 use crate::engine::fold::Tables;
 use crate::engine::merge::Merge;
 use crate::engine::shuffle::{
-    RecordOrder, RecordRef, SegmentBlocks, SegmentCursor, SegmentError, SegmentRange, SegmentWriter,
+    MapOutputPack, RecordOrder, RecordRef, SegmentBlocks, SegmentCursor, SegmentError, SegmentRange, SegmentWriter,
 };
 use crate::engine::{AttemptContext, Compression};
 
@@ -93,6 +93,7 @@ pub fn count<'a>(keys: impl Iterator<Item = &'a [u8]>) {
         spec: &spec,
         scratch: nowhere,
         staging: nowhere,
+        pack: &MapOutputPack::new(nowhere),
         compression: Compression::None,
         cancelled: &AtomicBool::new(false),
         position: &RecordPosition::new(),

@@ -1,9 +1,7 @@
 //! What `map` emits into: a folder where the job combines, a sorter where it does not. What they
 //! spilled is merged at the end into one map output.
 
-use std::fs::File;
 use std::path::Path;
-use std::sync::Arc;
 
 use gristmill_common::codec::EncodeError;
 use gristmill_common::combine::Combine;
@@ -12,13 +10,13 @@ use gristmill_common::datum::{Datum, Value};
 use gristmill_common::failure::Failure;
 use gristmill_common::job::{Emit, JobError, MapReduce, Result as JobResult};
 use gristmill_common::key::Key;
-use gristmill_common::task::{AttemptStats, SegmentSummary};
+use gristmill_common::task::{AttemptStats, MapOutputSummary};
 
 use super::partitioner::Partitioner;
 use super::sorter::Sorter;
 use crate::engine::fold::{Acc, Folder, Placement, Side, Tables};
 use crate::engine::runs::{merge_segment, narrow};
-use crate::engine::shuffle::{RecordOrder, SegmentRange, SegmentWriter};
+use crate::engine::shuffle::{self, RecordOrder, SegmentRange, SegmentWriter};
 use crate::engine::{AttemptContext, failures, map_output_path};
 
 /// Takes the pairs of one map attempt.
@@ -71,7 +69,7 @@ impl<'a, J: MapReduce> Emitter<'a, J> {
     }
 
     /// Writes the map output: what is in memory, merged with the spills if there are any.
-    pub(super) fn finish(mut self, stats: &mut AttemptStats) -> Result<Vec<SegmentSummary>, Failure> {
+    pub(super) fn finish(mut self, stats: &mut AttemptStats) -> Result<MapOutputSummary, Failure> {
         let path = map_output_path(self.context.scratch, self.context.id.attempt);
         let written = self.write_output(&path, stats);
         if written.is_err() {
@@ -81,7 +79,7 @@ impl<'a, J: MapReduce> Emitter<'a, J> {
         stats.output_records = self.emitted;
         let (segments, bytes) = written?;
         stats.output_bytes = bytes;
-        Ok(segments.iter().map(SegmentRange::summary).collect())
+        Ok(shuffle::summary(&segments))
     }
 
     fn write_output(&mut self, path: &Path, stats: &mut AttemptStats) -> Result<(Vec<SegmentRange>, u64), Failure> {
@@ -94,20 +92,19 @@ impl<'a, J: MapReduce> Emitter<'a, J> {
             narrow::<J>(&mut runs, self.context, stats)?;
             stats.merge_passes += 1;
         }
-        let file = Arc::new(File::create(path).map_err(failed)?);
         let order = match J::Combine::ACTIVE && runs.is_empty() {
             true => Folder::<J>::WRITES,
             false => RecordOrder::ByKey,
         };
         let partitions = self.partitioner.partitions();
-        let mut writer = SegmentWriter::new(file, 0, partitions, self.context.compression, order);
+        let mut writer = SegmentWriter::map_output(path.to_owned(), partitions, self.context.compression, order);
         match (runs.is_empty(), J::Combine::ACTIVE) {
             (true, true) => self.folder.write(&mut writer, &self.partitioner)?,
             (true, false) => self.sorter.write(&mut writer, &self.partitioner)?,
             (false, _) => (0..partitions as usize)
                 .try_for_each(|partition| merge_segment::<J>(&runs, partition, &mut writer, self.context))?,
         }
-        writer.finish().map_err(failed)
+        writer.finish_output(self.context.pack, self.context.id.attempt).map_err(failed)
     }
 
     fn interrupt(&mut self, result: Result<(), Failure>) -> JobResult<()> {

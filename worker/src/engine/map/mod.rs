@@ -45,8 +45,8 @@ pub(super) fn run<J: MapReduce>(
         emitter.end_block(buffer_bytes)
     })?;
     let counters = emitter.take_counters();
-    let segments = emitter.finish(&mut stats)?;
-    Ok(AttemptReport { output: AttemptOutput::MapOutput(segments), counters, stats })
+    let made = emitter.finish(&mut stats)?;
+    Ok(AttemptReport { output: AttemptOutput::MapOutput(made), counters, stats })
 }
 
 /// Runs one attempt of a map-only job.

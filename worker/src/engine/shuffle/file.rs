@@ -7,10 +7,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use gristmill_common::codec::VALUE_FORMAT;
-use gristmill_common::task::SegmentSummary;
+use gristmill_common::ids::AttemptId;
+use gristmill_common::task::MapOutputSummary;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::block::{BlockPacker, RecordRef};
+use super::pack::{MapOutputPack, PACKED_BYTES};
 use super::{RecordOrder, SegmentError, push_varint};
 use crate::engine::Compression;
 
@@ -23,6 +25,12 @@ const TRAILER_BYTES: u64 = 32;
 
 /// Bytes collected before the file is written to: large enough that the calls cost nothing.
 const WRITE_BYTES: usize = 1 << 20;
+
+/// Room for what a small output takes.
+const FIRST_BYTES: usize = 2 << 10;
+
+/// Bytes at the end of an output that are read at once, in the hope that its whole index is there.
+const END_BYTES: u64 = 4 << 10;
 
 /// Where one partition's segment lies in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -41,17 +49,32 @@ pub struct SegmentRange {
     pub largest: u64,
 }
 
-impl SegmentRange {
-    /// What reports say of it.
-    pub(in super::super) fn summary(&self) -> SegmentSummary {
-        SegmentSummary { bytes: self.bytes, records: self.records, content_hash: self.content_hash }
+/// What reports say of a map output with these segments.
+pub(in super::super) fn summary(segments: &[SegmentRange]) -> MapOutputSummary {
+    MapOutputSummary {
+        partitions: segments.len() as u32,
+        bytes: segments.iter().map(|segment| segment.bytes).sum(),
+        content_hash: segments.iter().fold(0, |hash, segment| mix(mix(hash, segment.records), segment.content_hash)),
     }
+}
+
+/// A hash of a sequence of hashes, so far `hash`, that goes on with `next`.
+fn mix(hash: u64, next: u64) -> u64 {
+    (hash.rotate_left(23) ^ next).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+/// Where segments go.
+#[derive(Debug)]
+enum Target {
+    File(Arc<File>),
+    /// A file of this path, if there is more than a little to write.
+    NotYet(PathBuf),
 }
 
 /// Writes the segments of a file, partition by partition, in order.
 #[derive(Debug)]
 pub(in super::super) struct SegmentWriter {
-    file: Arc<File>,
+    target: Target,
     block: BlockPacker,
     pending: Vec<u8>,
     written: u64,
@@ -69,13 +92,28 @@ impl SegmentWriter {
         compression: Compression,
         order: RecordOrder,
     ) -> Self {
-        let mut pending = Vec::with_capacity(WRITE_BYTES + WRITE_BYTES / 4);
+        Self::to(Target::File(file), at, partitions, BlockPacker::new(compression, order))
+    }
+
+    /// Starts the segments of a map output, which [`finish_output`](Self::finish_output) ends. Its file
+    /// is made when there is more than a little to write. Records will be pushed in `order`.
+    pub(in super::super) fn map_output(
+        path: PathBuf,
+        partitions: u32,
+        compression: Compression,
+        order: RecordOrder,
+    ) -> Self {
+        Self::to(Target::NotYet(path), 0, partitions, BlockPacker::new(compression, order))
+    }
+
+    fn to(target: Target, at: u64, partitions: u32, block: BlockPacker) -> Self {
+        let mut pending = Vec::with_capacity(FIRST_BYTES);
         pending.extend_from_slice(MAGIC);
         pending.extend_from_slice(&VERSION.to_le_bytes());
         pending.extend_from_slice(&[VALUE_FORMAT, 0]);
         pending.extend_from_slice(&partitions.to_le_bytes());
         let index = Vec::with_capacity(partitions as usize);
-        Self { file, block: BlockPacker::new(compression, order), pending, written: at, index, partitions }
+        Self { target, block, pending, written: at, index, partitions }
     }
 
     /// Begins the next partition's segment.
@@ -129,16 +167,26 @@ impl SegmentWriter {
         segment.records += closed.records;
         segment.raw += closed.raw;
         segment.largest = segment.largest.max(closed.raw);
-        segment.content_hash =
-            (segment.content_hash.rotate_left(23) ^ closed.raw_hash).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        segment.content_hash = mix(segment.content_hash, closed.raw_hash);
         if self.pending.len() >= WRITE_BYTES {
             self.write_pending()?;
+        } else if self.pending.len() > PACKED_BYTES {
+            // No small output any more: it grows once for all.
+            self.pending.reserve_exact((WRITE_BYTES + WRITE_BYTES / 4).saturating_sub(self.pending.len()));
         }
         Ok(())
     }
 
     fn write_pending(&mut self) -> io::Result<()> {
-        (&*self.file).write_all(&self.pending)?;
+        let file = match &self.target {
+            Target::File(file) => Arc::clone(file),
+            Target::NotYet(path) => {
+                let file = Arc::new(File::create(path)?);
+                self.target = Target::File(Arc::clone(&file));
+                file
+            }
+        };
+        (&*file).write_all(&self.pending)?;
         self.written += self.pending.len() as u64;
         self.pending.clear();
         Ok(())
@@ -154,6 +202,35 @@ impl SegmentWriter {
     ///
     /// If not every partition's segment was begun.
     pub(in super::super) fn finish(mut self) -> io::Result<(Vec<SegmentRange>, u64)> {
+        self.push_index()?;
+        self.write_pending()?;
+        Ok((self.index, self.written))
+    }
+
+    /// As [`finish`](Self::finish), for the map output of `attempt`: a small one goes into `pack`.
+    ///
+    /// # Errors
+    ///
+    /// If neither its own file nor the pack can be written.
+    ///
+    /// # Panics
+    ///
+    /// As [`finish`](Self::finish).
+    pub(in super::super) fn finish_output(
+        mut self,
+        pack: &MapOutputPack,
+        attempt: AttemptId,
+    ) -> io::Result<(Vec<SegmentRange>, u64)> {
+        self.push_index()?;
+        if matches!(self.target, Target::NotYet(_)) && self.pending.len() <= PACKED_BYTES {
+            pack.append(attempt, &self.pending)?;
+            return Ok((self.index, self.pending.len() as u64));
+        }
+        self.write_pending()?;
+        Ok((self.index, self.written))
+    }
+
+    fn push_index(&mut self) -> io::Result<()> {
         self.close_block()?;
         assert_eq!(self.index.len(), self.partitions as usize, "every partition has a segment");
         let offset = self.written + self.pending.len() as u64;
@@ -171,8 +248,7 @@ impl SegmentWriter {
         self.pending.extend_from_slice(&[0; 4]);
         self.pending.extend_from_slice(&checksum.to_le_bytes());
         self.pending.extend_from_slice(END_MAGIC);
-        self.write_pending()?;
-        Ok((self.index, self.written))
+        Ok(())
     }
 }
 
@@ -194,33 +270,18 @@ impl MapOutput {
         let read = |source| SegmentError::Read { path: path.display().to_string(), source };
         let file = File::open(path).map_err(read)?;
         let len = file.metadata().map_err(read)?.len();
-        let damaged = |offset, reason| SegmentError::Damaged { path: path.display().to_string(), offset, reason };
-        if len < HEADER_BYTES + TRAILER_BYTES {
-            return Err(damaged(len, "the file is cut short"));
-        }
-        let mut header = [0; HEADER_BYTES as usize];
-        file.read_exact_at(&mut header, 0).map_err(read)?;
-        if !header.starts_with(MAGIC) || header[8..12] != [VERSION as u8, (VERSION >> 8) as u8, VALUE_FORMAT, 0] {
-            return Err(damaged(0, "the header is of another format or version"));
-        }
-        let mut trailer = [0; TRAILER_BYTES as usize];
-        file.read_exact_at(&mut trailer, len - TRAILER_BYTES).map_err(read)?;
-        let number = |range: std::ops::Range<usize>| {
-            trailer[range].iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte))
-        };
-        let (offset, partitions, checksum) = (number(0..8), number(8..16), number(16..24));
-        let index_bytes = partitions.saturating_mul(ENTRY_BYTES as u64);
-        let ends_at = offset.checked_add(index_bytes);
-        if &trailer[24..] != END_MAGIC || ends_at != Some(len - TRAILER_BYTES) || trailer[8..12] != header[12..] {
-            return Err(damaged(len - TRAILER_BYTES, "the trailer is damaged"));
-        }
-        let mut bytes = vec![0; index_bytes as usize];
-        file.read_exact_at(&mut bytes, offset).map_err(read)?;
-        if xxh3_64_with_seed(&bytes, offset) != checksum {
-            return Err(damaged(offset, "the index's checksum does not match"));
-        }
-        let index = bytes.chunks_exact(ENTRY_BYTES).map(parse_entry).collect();
+        let index = read_index(&file, path, 0, len)?;
         Ok(Self { file: Arc::new(file), path: path.to_owned(), index })
+    }
+
+    /// Opens the map output that is `bytes` at `base` of a file.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub(super) fn read(file: &Arc<File>, path: &Path, base: u64, bytes: u64) -> Result<Self, SegmentError> {
+        let index = read_index(file, path, base, bytes)?;
+        Ok(Self { file: Arc::clone(file), path: path.to_owned(), index })
     }
 
     /// Partitions in the file.
@@ -242,6 +303,47 @@ impl MapOutput {
     pub fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// Checks header and trailer of the output that is `len` bytes at `base` of a file, and gives its
+/// index, whose offsets count from the file's start.
+fn read_index(file: &File, path: &Path, base: u64, len: u64) -> Result<Vec<SegmentRange>, SegmentError> {
+    let read = |source| SegmentError::Read { path: path.display().to_string(), source };
+    let damaged = |at, reason| SegmentError::Damaged { path: path.display().to_string(), offset: base + at, reason };
+    if len < HEADER_BYTES + TRAILER_BYTES {
+        return Err(damaged(len, "the file is cut short"));
+    }
+    let end_at = len - len.min(END_BYTES);
+    let mut end = vec![0; (len - end_at) as usize];
+    file.read_exact_at(&mut end, base + end_at).map_err(read)?;
+    let mut header = [0; HEADER_BYTES as usize];
+    match end_at {
+        0 => header.copy_from_slice(&end[..HEADER_BYTES as usize]),
+        _ => file.read_exact_at(&mut header, base).map_err(read)?,
+    }
+    if !header.starts_with(MAGIC) || header[8..12] != [VERSION as u8, (VERSION >> 8) as u8, VALUE_FORMAT, 0] {
+        return Err(damaged(0, "the header is of another format or version"));
+    }
+    let trailer = &end[end.len() - TRAILER_BYTES as usize..];
+    let number = |range: std::ops::Range<usize>| {
+        trailer[range].iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte))
+    };
+    let (offset, partitions, checksum) = (number(0..8), number(8..16), number(16..24));
+    let index_bytes = partitions.saturating_mul(ENTRY_BYTES as u64);
+    let ends_at = offset.checked_add(index_bytes);
+    if &trailer[24..] != END_MAGIC || ends_at != Some(len - TRAILER_BYTES) || trailer[8..12] != header[12..] {
+        return Err(damaged(len - TRAILER_BYTES, "the trailer is damaged"));
+    }
+    let mut bytes = vec![0; index_bytes as usize];
+    match offset.checked_sub(end_at) {
+        Some(start) => bytes.copy_from_slice(&end[start as usize..][..index_bytes as usize]),
+        None => file.read_exact_at(&mut bytes, base + offset).map_err(read)?,
+    }
+    if xxh3_64_with_seed(&bytes, offset) != checksum {
+        return Err(damaged(offset, "the index's checksum does not match"));
+    }
+    let from_base = |segment: SegmentRange| SegmentRange { offset: base.saturating_add(segment.offset), ..segment };
+    Ok(bytes.chunks_exact(ENTRY_BYTES).map(parse_entry).map(from_base).collect())
 }
 
 fn parse_entry(entry: &[u8]) -> SegmentRange {

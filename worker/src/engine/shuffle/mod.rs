@@ -19,12 +19,14 @@
 
 mod block;
 mod file;
+mod pack;
 mod reader;
 mod varint;
 
 pub(super) use block::RecordRef;
 pub use file::{MapOutput, SegmentRange};
-pub(super) use file::{SegmentWriter, frame};
+pub(super) use file::{SegmentWriter, frame, summary};
+pub use pack::{MapOutputPack, MapOutputs};
 pub(super) use reader::{Block, SegmentBlocks, SegmentCursor, survey};
 pub(super) use varint::{push_varint, read_varint};
 
