@@ -497,7 +497,7 @@ async fn parts_are_forced_to_disk_by_the_worker_before_they_are_reported() {
     let mut stage = Stage::set(|_| {}).await;
     let (mut session, _) = stage.register(1).await;
     stage.open(&session, &JobSpec { fsync: true, ..fake_spec("part") }).await;
-    let input = TaskInput::Reduce { sources: vec![] };
+    let input = TaskInput::Reduce { sources: [].into() };
     session.start_with("r-0.0", &input).await;
     session.started("r-0.0").await;
     let failure = session.failed("r-0.0").await;
