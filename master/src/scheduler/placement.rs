@@ -49,8 +49,13 @@ impl Scheduler {
 
     /// Sessions that may be given an attempt of the stage now, the least loaded first, with their
     /// load.
+    ///
+    /// Short attempts are sent far ahead only while no other job has any to send: what is sent cannot
+    /// be shared any more, and a job that may send less would find every worker full.
     pub(super) fn with_room_for(&self, stage: &StageTasks) -> impl Iterator<Item = (u64, SessionId, &Session)> {
-        let full = Session::full(stage.queue_depth(&self.config));
+        let alone = self.jobs.values().filter(|job| job.assignable().is_some()).nth(1).is_none();
+        let depth = if alone { stage.queue_depth(&self.config) } else { self.config.queue_per_slot };
+        let full = Session::full(depth);
         self.sessions.with_room().take_while(move |(load, _, _)| *load < full)
     }
 

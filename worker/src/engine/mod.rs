@@ -68,6 +68,9 @@ pub trait AnyJob: Send + Sync {
     /// Why the attempt failed, with file and offset where a record was in hand.
     fn run(&self, task: &EngineTask<'_>, context: &AttemptContext<'_>) -> Result<AttemptReport, Failure>;
 
+    /// Gives memory back that is kept for attempts to come; called while none runs.
+    fn rest(&self) {}
+
     /// Whether the parts are to be in order; by default they are not.
     fn order(&self) -> PartOrder {
         PartOrder::ByHash

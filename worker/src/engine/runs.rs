@@ -65,7 +65,8 @@ impl Run {
     fn fetched(segment: &LocalSegment, held: Option<Arc<File>>) -> Result<Self, Failure> {
         let place = Place::MapOutput { path: segment.path.clone(), held, attempt: segment.attempt };
         let mut run = Self { place, segments: Vec::new(), order: RecordOrder::ByKey };
-        let survey = shuffle::survey(&*run.file()?, segment.offset, segment.bytes);
+        let survey =
+            shuffle::survey(&*run.file()?, segment.offset, segment.bytes).map_err(|error| run.failed(&error))?;
         run.order = survey.order;
         run.segments.push(SegmentRange {
             offset: segment.offset,

@@ -46,6 +46,10 @@ impl<J: MapReduce> AnyJob for Reducing<J> {
         })
     }
 
+    fn rest(&self) {
+        self.tables.clear();
+    }
+
     fn order(&self) -> PartOrder {
         J::ORDER
     }

@@ -16,6 +16,8 @@ use gristmill_common::ids::JobAttempt;
 use gristmill_common::wire::{WireError, v1};
 use gristmill_sys::fatal;
 use gristmill_sys::positions::{MAX_SLOTS, PositionBoard};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, Signal};
 
 use super::attempt::{install_panic_hook, run_in_hand};
@@ -27,6 +29,10 @@ use crate::engine::{AnyJob, AttemptContext, Compression, EngineTask, JobSource};
 /// Answers waiting to be written. A full queue makes attempts wait for the worker, which reads
 /// always, so this only bounds memory.
 const REPLY_QUEUE: usize = 64;
+
+/// How long an executor without attempts keeps memory for the next one: longer than attempts of a busy
+/// job are apart.
+const REST_AFTER: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
 
 /// How much more than its worker the executor invites the kernel's out-of-memory killer: user code
 /// is the likely eater, and the worker must live to report it.
@@ -128,6 +134,9 @@ fn serve(mut control: UnixStream, source: &dyn JobSource) -> Result<(), ChildErr
         .map_err(|error| ChildError::Pool { slots: 1, reason: error.to_string() })?;
     let mut running = Running::default();
     let result = loop {
+        if let Err(error) = wait(&reader, &running, executor.job.as_ref()) {
+            break Err(error);
+        }
         match next_message(&mut reader) {
             Ok(None) => break Ok(()),
             Ok(Some(ToExecutor::Run(run))) => {
@@ -142,6 +151,25 @@ fn serve(mut control: UnixStream, source: &dyn JobSource) -> Result<(), ChildErr
     };
     running.cancel_all();
     result
+}
+
+/// Waits until there is something to read. A job that has nothing to run meanwhile keeps no memory:
+/// its worker's budget is for the attempts of others then.
+fn wait(reader: &BufReader<UnixStream>, running: &Running, job: &dyn AnyJob) -> Result<(), ChildError> {
+    let mut sources = [PollFd::new(reader.get_ref(), PollFlags::IN)];
+    let mut timeout = Some(REST_AFTER);
+    while reader.buffer().is_empty() {
+        match poll(&mut sources, timeout.as_ref()) {
+            Ok(0) if running.is_idle() => {
+                job.rest();
+                timeout = None;
+            }
+            Ok(0) | Err(Errno::INTR) => {}
+            Ok(_) => break,
+            Err(error) => return Err(ChildError::Talk { source: error.into() }),
+        }
+    }
+    Ok(())
 }
 
 fn next_message(reader: &mut BufReader<UnixStream>) -> Result<Option<ToExecutor>, ChildError> {
@@ -173,6 +201,11 @@ fn write_replies(mut control: UnixStream, queue: &Receiver<FromExecutor>) {
 struct Running(BTreeMap<JobAttempt, Arc<AtomicBool>>);
 
 impl Running {
+    /// Whether every attempt begun has ended.
+    fn is_idle(&self) -> bool {
+        self.0.values().all(|flag| Arc::strong_count(flag) == 1)
+    }
+
     fn begin(&mut self, id: JobAttempt) -> Arc<AtomicBool> {
         // An attempt that ended has dropped its handle of the flag.
         self.0.retain(|_, flag| Arc::strong_count(flag) > 1);
@@ -305,6 +338,37 @@ mod tests {
         worker.start(id("m-1.0"), 1);
         assert_eq!(worker.hear(), FromExecutor::Ended { id: id("m-1.0"), result: Ok(fake_report()) });
         worker.close().expect("an orderly end");
+    }
+
+    #[test]
+    fn a_job_without_attempts_rests_until_there_is_something_to_read() {
+        struct Resting(std::sync::mpsc::Sender<()>);
+
+        impl AnyJob for Resting {
+            fn shape(&self) -> gristmill_common::spec::JobShape {
+                unreachable!("nobody asks")
+            }
+
+            fn run(
+                &self,
+                _: &EngineTask<'_>,
+                _: &AttemptContext<'_>,
+            ) -> Result<gristmill_common::task::AttemptReport, Failure> {
+                unreachable!("no attempt begins")
+            }
+
+            fn rest(&self) {
+                self.0.send(()).expect("the test waits");
+            }
+        }
+
+        let (mut control, other) = UnixStream::pair().expect("sockets");
+        let (rested, rests) = std::sync::mpsc::channel();
+        let waiting = thread::spawn(move || wait(&BufReader::new(other), &Running::default(), &Resting(rested)));
+        rests.recv_timeout(Duration::from_secs(20)).expect("the job rests");
+        control.write_all(b"x").expect("a buffer takes it");
+        waiting.join().expect("no panic").expect("there is something to read");
+        assert_eq!(rests.try_iter().count(), 0, "once is enough");
     }
 
     #[test]

@@ -48,6 +48,37 @@ fn assignments_are_sent_ahead_only_when_no_slot_is_free() {
 }
 
 #[test]
+fn short_attempts_are_sent_ahead_only_while_no_other_job_waits() {
+    check_with(
+        with_queue_ahead(),
+        "
+        0 register s-1 w-1 slots 2
+        1 submit j1 maps 12 reduces 1
+          > start s-1 j1/m-0.0 map
+          > start s-1 j1/m-1.0 map
+          > notify j1
+        2 made s-1 j1/m-0.0 1 took 15000
+          > start s-1 j1/m-2.0 map
+          > start s-1 j1/m-3.0 map
+          > start s-1 j1/m-4.0 map
+          > notify j1
+        3 submit j2 maps 1 reduces 1
+          > notify j2
+        4 made s-1 j1/m-1.0 1 took 15000
+          > notify j1
+        5 made s-1 j1/m-2.0 1 took 15000
+          > notify j1
+        6 made s-1 j1/m-3.0 1 took 15000
+          > start s-1 j2/m-0.0 map
+          > start s-1 j1/m-5.0 map
+          > start s-1 j1/m-6.0 map
+          > notify j1
+          > notify j2
+        ",
+    );
+}
+
+#[test]
 fn the_shorter_the_attempts_of_a_stage_the_more_are_sent_ahead() {
     check_with(
         with_queue_ahead(),

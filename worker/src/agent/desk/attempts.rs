@@ -156,6 +156,14 @@ impl Desk {
         }
     }
 
+    /// Ends an attempt whose part is on disk now, unless it was thrown away meanwhile.
+    pub(super) fn on_forced(&mut self, id: JobAttempt, result: Result<AttemptReport, Failure>) {
+        match self.attempts.get(&id) {
+            Some(Attempt::Forcing) => self.end_attempt(id, result),
+            _ => self.delete_outputs(id),
+        }
+    }
+
     /// Ends an attempt, wherever it is: reports it if it is still wanted, else throws its output
     /// away.
     pub(super) fn end_attempt(&mut self, id: JobAttempt, result: Result<AttemptReport, Failure>) {

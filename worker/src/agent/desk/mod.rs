@@ -139,7 +139,7 @@ impl Desk {
             DeskEvent::Order(order) => self.carry_out(order),
             DeskEvent::Executor { job, key, event } => self.on_executor(job, key, event),
             DeskEvent::Gathered { id, result } => self.on_gathered(id, result),
-            DeskEvent::Forced { id, result } => self.end_attempt(id, result),
+            DeskEvent::Forced { id, result } => self.on_forced(id, result),
             DeskEvent::GraceOver { id, key } => self.on_grace_over(id, key),
             DeskEvent::Removed(job) => {
                 self.jobs.remove(&job);

@@ -2,17 +2,19 @@
 //! costs many times what a small output does. Knows nothing of what is inside an output.
 //!
 //! ```text
-//! pack-N      := output*
-//! pack-N.idx  := "GMPACKI1" entry*
+//! pack-ID      := output*
+//! pack-ID.idx  := "GMPACKI1" entry*
 //! entry       := task:u32 number:u32 offset:u64 bytes:u64 checksum:u64                    32 bytes
 //! ```
 //!
 //! Integers are little endian; the checksum is XXH3-64 of the 24 bytes before it. An entry is written
 //! after its output, so that whoever sees the one has the other; what follows a damaged or cut entry
-//! is not there. An attempt's id is never used again, so nothing is ever taken out.
+//! is not there. An attempt's id is never used again, so nothing is ever taken out; nor is a pack's
+//! random ID, so that who remembers where an output lay never reads another one there.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -30,8 +32,9 @@ const ENTRY_BYTES: usize = 32;
 /// more than a file of its own would.
 pub(super) const PACKED_BYTES: usize = 64 << 10;
 
-/// The most packs of one job in one folder: one for each executor that it had there.
-const MAX_PACKS: u32 = 1 << 16;
+/// What the names of packs begin with, and what those of their indexes end with.
+const PREFIX: &str = "pack-";
+const INDEX: &str = ".idx";
 
 /// Takes the small map outputs that one process makes for one job.
 #[derive(Debug)]
@@ -70,19 +73,12 @@ impl MapOutputPack {
 
 impl Open {
     fn create(dir: &Path) -> io::Result<Self> {
-        for number in 0..MAX_PACKS {
-            let (data, index) = paths(dir, number);
-            match File::options().append(true).create_new(true).open(data) {
-                Ok(data) => {
-                    let mut index = File::options().append(true).create_new(true).open(index)?;
-                    index.write_all(MAGIC)?;
-                    return Ok(Self { data, index, bytes: 0 });
-                }
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Err(io::Error::other("there are too many packs of map outputs"))
+        // Two of 2^64 names hardly ever meet; if they do, this attempt fails and the next does not.
+        let path = dir.join(format!("{PREFIX}{:016x}", RandomState::new().build_hasher().finish()));
+        let data = File::options().append(true).create_new(true).open(&path)?;
+        let mut index = File::options().append(true).create_new(true).open(index_of(&path))?;
+        index.write_all(MAGIC)?;
+        Ok(Self { data, index, bytes: 0 })
     }
 
     fn append(&mut self, attempt: AttemptId, output: &[u8]) -> io::Result<()> {
@@ -146,18 +142,26 @@ impl MapOutputs {
 fn read_packs(dir: &Path) -> Result<BTreeMap<AttemptId, Packed>, Unreadable> {
     let unreadable = |path: &Path, error: io::Error| Unreadable { path: path.to_owned(), kind: error.kind() };
     let mut packed = BTreeMap::new();
-    for number in 0..MAX_PACKS {
-        let (path, index_path) = paths(dir, number);
-        let data = match File::open(&path) {
-            Ok(data) => data,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => break,
-            Err(error) => return Err(unreadable(&path, error)),
+    let folder = match fs::read_dir(dir) {
+        Ok(folder) => folder,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(packed),
+        Err(error) => return Err(unreadable(dir, error)),
+    };
+    for file in folder {
+        let name = file.map_err(|error| unreadable(dir, error))?.file_name();
+        // A pack without an index has no entries: its process ended, or is, between making the two.
+        let Some(pack) =
+            name.to_str().filter(|name| name.starts_with(PREFIX)).and_then(|name| name.strip_suffix(INDEX))
+        else {
+            continue;
         };
-        let index = match fs::read(&index_path) {
-            Ok(index) => index,
-            // Its process ended, or is, between making the two files.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-            Err(error) => return Err(unreadable(&index_path, error)),
+        let path = dir.join(pack);
+        let index_path = index_of(&path);
+        let (data, index) = match (File::open(&path), fs::read(&index_path)) {
+            (Ok(data), Ok(index)) => (data, index),
+            // The folder is being cleared.
+            (Err(error), _) | (_, Err(error)) if error.kind() == io::ErrorKind::NotFound => continue,
+            (Err(error), _) | (_, Err(error)) => return Err(unreadable(&path, error)),
         };
         let pack = Arc::new((path, Arc::new(data)));
         let entries = index.strip_prefix(MAGIC).unwrap_or_default().chunks_exact(ENTRY_BYTES);
@@ -169,8 +173,10 @@ fn read_packs(dir: &Path) -> Result<BTreeMap<AttemptId, Packed>, Unreadable> {
     Ok(packed)
 }
 
-fn paths(dir: &Path, number: u32) -> (PathBuf, PathBuf) {
-    (dir.join(format!("pack-{number}")), dir.join(format!("pack-{number}.idx")))
+fn index_of(pack: &Path) -> PathBuf {
+    let mut path = pack.as_os_str().to_owned();
+    path.push(INDEX);
+    path.into()
 }
 
 fn entry(attempt: AttemptId, offset: u64, bytes: u64) -> [u8; ENTRY_BYTES] {
@@ -241,13 +247,29 @@ mod tests {
     }
 
     #[test]
+    fn what_was_found_in_a_pack_is_never_another_output_later() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let pack = |name: &str| {
+            MapOutputPack::new(dir.path()).append(attempt(name), &output(dir.path(), b"same size")).expect("written");
+            MapOutputs::new(dir.path()).open(attempt(name)).expect("found").path().to_owned()
+        };
+        let before = pack("m-0.0");
+        for file in fs::read_dir(dir.path()).expect("a folder") {
+            fs::remove_file(file.expect("a file").path()).expect("removed, as a worker does that lost its session");
+        }
+        assert_ne!(pack("m-1.0"), before);
+        assert!(!before.exists(), "another output lies where the first one was found");
+    }
+
+    #[test]
     fn entries_that_are_cut_or_damaged_are_not_there() {
         let dir = tempfile::tempdir().expect("a folder");
         let pack = MapOutputPack::new(dir.path());
         for name in ["m-0.0", "m-1.0"] {
             pack.append(attempt(name), &output(dir.path(), b"x")).expect("written");
         }
-        let index = dir.path().join("pack-0.idx");
+        let index = fs::read_dir(dir.path()).expect("a folder").map(|file| file.expect("a file").path());
+        let index = index.into_iter().find(|path| path.extension().is_some()).expect("an index");
         let whole = fs::read(&index).expect("written");
         let check = |bytes: &[u8], expect: [bool; 2]| {
             fs::write(&index, bytes).expect("scratch");

@@ -1,6 +1,7 @@
 //! Reading one segment, block after block.
 
 use std::fs::File;
+use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
@@ -18,6 +19,8 @@ pub(in super::super) struct SegmentBlocks {
     next: u64,
     end: u64,
     payload: Vec<u8>,
+    /// How the records of the block read last follow each other.
+    order: RecordOrder,
 }
 
 /// The records of one block.
@@ -45,7 +48,7 @@ const MALFORMED: &str = "a record is malformed";
 impl SegmentBlocks {
     /// The blocks in `bytes` at `offset` of `file`, which errors call `name`.
     pub(in super::super) fn new(file: Arc<File>, name: Arc<str>, offset: u64, bytes: u64) -> Self {
-        Self { file, name, next: offset, end: offset + bytes, payload: Vec::new() }
+        Self { file, name, next: offset, end: offset + bytes, payload: Vec::new(), order: RecordOrder::ByKey }
     }
 
     /// Reads the next block into `raw`; `None` at the end.
@@ -80,6 +83,7 @@ impl SegmentBlocks {
         self.payload = payload;
         opened.map_err(|reason| self.damaged(reason))?;
         self.next = body + header.stored() as u64;
+        self.order = header.order();
         Ok(())
     }
 
@@ -155,6 +159,9 @@ impl SegmentCursor {
                 self.prefix = u64::MAX;
                 return Ok(());
             }
+            if self.blocks.order == RecordOrder::Unsorted {
+                return Err(self.blocks.damaged("unsorted records are among sorted ones"));
+            }
             self.value_end = 0;
         }
         let mut at = self.value_end as usize;
@@ -182,11 +189,16 @@ pub(in super::super) struct Survey {
 
 /// Looks at the block headers of a segment that lies in a file without an index. They are checked
 /// when the blocks are read: whatever is wrong with them is noticed then.
-pub(in super::super) fn survey(file: &File, offset: u64, bytes: u64) -> Survey {
+///
+/// # Errors
+///
+/// If a header cannot be read.
+pub(in super::super) fn survey(file: &File, offset: u64, bytes: u64) -> io::Result<Survey> {
     let (mut at, end) = (offset, offset + bytes);
     let mut survey = Survey { largest: 0, order: RecordOrder::ByKey };
     let mut header = [0; HEADER_BYTES];
-    while at < end && file.read_exact_at(&mut header, at).is_ok() {
+    while at < end {
+        file.read_exact_at(&mut header, at)?;
         let parsed = BlockHeader::parse(&header);
         survey.largest = survey.largest.max(parsed.raw() as u64);
         if parsed.order() == RecordOrder::Unsorted {
@@ -194,5 +206,5 @@ pub(in super::super) fn survey(file: &File, offset: u64, bytes: u64) -> Survey {
         }
         at += (HEADER_BYTES + parsed.stored()) as u64;
     }
-    survey
+    Ok(survey)
 }
