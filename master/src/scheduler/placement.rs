@@ -31,7 +31,13 @@ impl Scheduler {
             };
             let Some((_, _, id, stage)) = self.jobs.iter().filter_map(assignable).min() else { return };
             match self.place_one(&self.jobs[&id], stage) {
-                Some((index, session)) => self.assign(id, TaskId { stage, index }, session),
+                Some((index, session)) => {
+                    self.assign(id, TaskId { stage, index }, session);
+                    if self.jobs[&id].assignable().is_none() {
+                        // The last job that has tasks to send may send more of them ahead.
+                        unplaceable.clear();
+                    }
+                }
                 None => {
                     unplaceable.insert(id);
                 }

@@ -6,7 +6,7 @@
 //! | `input` | pinned objects, read ahead, blocks of whole records |
 //! | `map` | `map`, partition, sort buffer |
 //! | `fold` | folding by key in a table, on both sides of the shuffle |
-//! | `spills`, `room` | what does not fit into memory, and what does |
+//! | `spills`, `room`, `kept` | what does not fit into memory, what does, and what is used again |
 //! | [`shuffle`] | blocks, segments, the map output file and its index |
 //! | `runs`, `merge` | k-way merge in canonical order, in several passes when wide |
 //! | `reduce` | key groups, `reduce` |
@@ -17,6 +17,7 @@
 mod failures;
 mod fold;
 mod input;
+mod kept;
 mod map;
 mod merge;
 mod output;

@@ -11,7 +11,8 @@ use gristmill_common::job::{JobError, MapReduce, ValueSource, Values, ValuesFail
 use gristmill_common::key::{Key, KeyArena};
 use gristmill_common::task::{AttemptOutput, AttemptReport, AttemptStats};
 
-use super::fold::{Acc, Folder, KeyRoom, OnePartition, Side, Tables};
+use super::fold::{Folder, KeyRoom, OnePartition, Side};
+use super::kept::Kept;
 use super::output::{PartSink, PartWriter};
 use super::runs::{self, Run, RunMerge, fold_group, narrow, shown};
 use super::shuffle::RecordOrder;
@@ -26,7 +27,7 @@ const CANCEL_CHECK_BLOCKS: u64 = 8;
 /// Runs one reduce attempt.
 pub(super) fn run<J: MapReduce>(
     job: &J,
-    tables: &Tables<Acc<J>>,
+    kept: &Kept<J>,
     segments: &[LocalSegment],
     context: &AttemptContext<'_>,
 ) -> Result<AttemptReport, Failure> {
@@ -34,7 +35,7 @@ pub(super) fn run<J: MapReduce>(
     let mut counters = Counters::default();
     let runs = runs::fetched(segments)?;
     stats.input_bytes = runs.iter().map(Run::bytes).sum();
-    let groups = Groups::<J>::gather(runs, tables, context, &mut stats)?;
+    let groups = Groups::<J>::gather(runs, kept, context, &mut stats)?;
     let mut part = PartWriter::create(context.staging, context.id.attempt)?;
     part.begin(|bytes| job.begin_part(bytes));
     let mut sink = PartSink::<J::Output>::new(&mut part, &mut counters);
@@ -60,20 +61,20 @@ enum Groups<'a, J: MapReduce> {
 impl<'a, J: MapReduce> Groups<'a, J> {
     fn gather(
         mut runs: Vec<Run>,
-        tables: &'a Tables<Acc<J>>,
+        kept: &'a Kept<J>,
         context: &'a AttemptContext<'a>,
         stats: &mut AttemptStats,
     ) -> Result<Self, Failure> {
         if runs.iter().any(|run| run.order() == RecordOrder::Unsorted) {
-            let mut folder = Folder::new(Side::Reduce, tables, context);
+            let mut folder = Folder::new(Side::Reduce, &kept.tables, context);
             fold_runs(&runs, &mut folder, context)?;
             runs = folder.take_runs(&OnePartition, stats)?;
             if runs.is_empty() {
                 return Ok(Groups::Folded(Box::new(folder)));
             }
         }
-        // Merging needs the memory that tables were given.
-        tables.clear();
+        // Merging needs the memory that tables and buffers were given.
+        kept.clear();
         narrow::<J>(&mut runs, context, stats)?;
         Ok(Groups::Sorted(runs))
     }

@@ -10,7 +10,7 @@ use gristmill_common::spec::{JobShape, JobSpec};
 use gristmill_common::task::{AttemptReport, AttemptStats, JobPlan};
 use gristmill_common::time::Clock;
 
-use super::fold::{Acc, Tables};
+use super::kept::Kept;
 use super::{AnyJob, AttemptContext, EngineTask, map, panics, reduce, sample};
 
 /// Makes an [`AnyJob`] of the visited job.
@@ -21,7 +21,7 @@ impl JobVisitor for IntoAnyJob {
     type Output = Arc<dyn AnyJob>;
 
     fn map_reduce<J: MapReduce>(self, job: J) -> Arc<dyn AnyJob> {
-        Arc::new(Reducing { job, tables: Tables::new() })
+        Arc::new(Reducing { job, kept: Kept::new() })
     }
 
     fn map_only<J: MapOnly>(self, job: J) -> Arc<dyn AnyJob> {
@@ -31,7 +31,7 @@ impl JobVisitor for IntoAnyJob {
 
 struct Reducing<J: MapReduce> {
     job: J,
-    tables: Tables<Acc<J>>,
+    kept: Kept<J>,
 }
 
 impl<J: MapReduce> AnyJob for Reducing<J> {
@@ -41,13 +41,13 @@ impl<J: MapReduce> AnyJob for Reducing<J> {
 
     fn run(&self, task: &EngineTask<'_>, context: &AttemptContext<'_>) -> Result<AttemptReport, Failure> {
         guarded(task, context, || match *task {
-            EngineTask::Map { split, partitions } => map::run(&self.job, &self.tables, split, partitions, context),
-            EngineTask::Reduce { segments } => reduce::run(&self.job, &self.tables, segments, context),
+            EngineTask::Map { split, partitions } => map::run(&self.job, &self.kept, split, partitions, context),
+            EngineTask::Reduce { segments } => reduce::run(&self.job, &self.kept, segments, context),
         })
     }
 
     fn rest(&self) {
-        self.tables.clear();
+        self.kept.clear();
     }
 
     fn order(&self) -> PartOrder {

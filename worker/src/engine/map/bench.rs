@@ -22,7 +22,7 @@ use gristmill_sys::positions::RecordPosition;
 use super::emitter::Emitter;
 use super::partitioner::Partitioner;
 use super::sort_buffer::SortBuffer;
-use crate::engine::fold::Tables;
+use crate::engine::kept::Kept;
 use crate::engine::merge::Merge;
 use crate::engine::shuffle::{
     MapOutputPack, RecordOrder, RecordRef, SegmentBlocks, SegmentCursor, SegmentError, SegmentRange, SegmentWriter,
@@ -99,8 +99,8 @@ pub fn count<'a>(keys: impl Iterator<Item = &'a [u8]>) {
         position: &RecordPosition::new(),
     };
     let partitioner = Partitioner::new(&Counting, 1, &context).expect("the spec divides keys by hash, as the job does");
-    let tables = Tables::new();
-    let mut emitter = Emitter::new(partitioner, &tables, &context);
+    let kept = Kept::new();
+    let mut emitter = Emitter::new(partitioner, &kept, &context);
     for key in keys {
         emitter.emit(key, 1).expect("nothing is spilled");
     }

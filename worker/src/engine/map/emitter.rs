@@ -14,7 +14,8 @@ use gristmill_common::task::{AttemptStats, MapOutputSummary};
 
 use super::partitioner::Partitioner;
 use super::sorter::Sorter;
-use crate::engine::fold::{Acc, Folder, Placement, Side, Tables};
+use crate::engine::fold::{Folder, Placement, Side};
+use crate::engine::kept::Kept;
 use crate::engine::runs::{merge_segment, narrow};
 use crate::engine::shuffle::{self, RecordOrder, SegmentRange, SegmentWriter};
 use crate::engine::{AttemptContext, failures, map_output_path};
@@ -33,16 +34,12 @@ pub(super) struct Emitter<'a, J: MapReduce> {
 }
 
 impl<'a, J: MapReduce> Emitter<'a, J> {
-    pub(super) fn new(
-        partitioner: Partitioner<'a, J>,
-        tables: &'a Tables<Acc<J>>,
-        context: &'a AttemptContext<'a>,
-    ) -> Self {
+    pub(super) fn new(partitioner: Partitioner<'a, J>, kept: &'a Kept<J>, context: &'a AttemptContext<'a>) -> Self {
         Self {
             partitioner,
             context,
-            folder: Folder::new(Side::Map, tables, context),
-            sorter: Sorter::new(context),
+            folder: Folder::new(Side::Map, &kept.tables, context),
+            sorter: Sorter::new(&kept.buffers, context),
             key: Vec::new(),
             value: Vec::new(),
             emitted: 0,

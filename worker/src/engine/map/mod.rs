@@ -19,21 +19,22 @@ use gristmill_common::task::{AttemptOutput, AttemptReport, AttemptStats, Split};
 
 use self::emitter::Emitter;
 use self::partitioner::Partitioner;
-use super::fold::{Acc, Tables};
+pub(super) use self::sort_buffer::Buffers;
 use super::input::{PieceReader, ReadBuffer};
+use super::kept::Kept;
 use super::output::{PartSink, PartWriter};
 use super::{AttemptContext, failures};
 
 /// Runs one map attempt of a job with a reduce.
 pub(super) fn run<J: MapReduce>(
     job: &J,
-    tables: &Tables<Acc<J>>,
+    kept: &Kept<J>,
     split: &Split,
     partitions: u32,
     context: &AttemptContext<'_>,
 ) -> Result<AttemptReport, Failure> {
     let partitioner = Partitioner::new(job, partitions, context)?;
-    let mut emitter = Emitter::new(partitioner, tables, context);
+    let mut emitter = Emitter::new(partitioner, kept, context);
     let mut stats = AttemptStats::default();
     for_each_block::<J::Input>(split, context, &mut stats, |block, buffer_bytes| {
         let result = job.map_block(block, &mut emitter);

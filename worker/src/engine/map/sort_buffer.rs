@@ -1,6 +1,8 @@
 //! The sort buffer: records as they are emitted, framed as in a block, and an entry for each with
 //! its partition and key prefix. Sorting moves entries, never records.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use gristmill_common::key::key_prefix;
 use gristmill_sys::memory::{prefer_huge_pages, prefetch};
 
@@ -22,6 +24,9 @@ const PREFIX: usize = 8;
 /// The most bytes that keys may share before they are compared as a whole. More bytes help keys that
 /// share even longer beginnings, and cost a look at each key for every eight.
 const MOST_DEPTH: usize = 64;
+
+/// Bytes of a buffer that is worth keeping.
+const WORTH_KEEPING: usize = 256 << 10;
 
 /// Entries that are compared as a whole rather than given other prefixes first.
 const SMALL_GROUP: usize = 16;
@@ -45,6 +50,42 @@ fn offset(entry: Entry) -> usize {
 pub(super) struct SortBuffer {
     bytes: Vec<u8>,
     entries: Vec<Entry>,
+    /// The most bytes and entries there ever were: their memory is there.
+    touched: (usize, usize),
+}
+
+/// Sort buffers between the attempts of one job: fresh memory costs more than sorting in it.
+#[derive(Debug)]
+pub(in super::super) struct Buffers(Mutex<Vec<SortBuffer>>);
+
+impl Buffers {
+    /// None yet.
+    pub(in super::super) fn new() -> Self {
+        Self(Mutex::new(Vec::new()))
+    }
+
+    /// Gives all memory back to the system.
+    pub(in super::super) fn clear(&self) {
+        self.kept().clear();
+    }
+
+    /// An empty buffer.
+    pub(super) fn take(&self) -> SortBuffer {
+        self.kept().pop().unwrap_or_default()
+    }
+
+    /// Keeps a buffer for the next attempt, unless making it anew costs nothing.
+    pub(super) fn give(&self, mut buffer: SortBuffer) {
+        buffer.clear();
+        if buffer.memory() >= WORTH_KEEPING {
+            self.kept().push(buffer);
+        }
+    }
+
+    /// What is kept is empty, and whole whatever interrupted its last user.
+    fn kept(&self) -> MutexGuard<'_, Vec<SortBuffer>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// A record in the buffer.
@@ -79,8 +120,13 @@ impl SortBuffer {
         if self.bytes.capacity() == 0 {
             self.reserve(limit);
         }
-        let bytes = self.bytes.len() + record_bytes + 10;
-        bytes + (self.entries.len() + 1) * size_of::<Entry>() <= limit && bytes <= MOST_BYTES
+        let (bytes, entries) = (self.bytes.len() + record_bytes + 10, self.entries.len() + 1);
+        let fits = bytes + entries * size_of::<Entry>() <= limit && bytes <= MOST_BYTES;
+        let memory = bytes.max(self.touched.0) + entries.max(self.touched.1) * size_of::<Entry>();
+        if fits && memory > limit {
+            self.shed(limit);
+        }
+        fits
     }
 
     /// Takes a record in.
@@ -125,8 +171,25 @@ impl SortBuffer {
         }
     }
 
+    /// Gives back what earlier records touched and these do not need.
+    #[cold]
+    fn shed(&mut self, limit: usize) {
+        let full = std::mem::take(self);
+        self.reserve(limit);
+        self.bytes.extend_from_slice(&full.bytes);
+        self.entries.extend_from_slice(&full.entries);
+    }
+
+    /// Bytes of memory that the buffer has touched.
+    #[inline]
+    fn memory(&self) -> usize {
+        let (bytes, entries) = self.touched;
+        self.bytes.len().max(bytes) + self.entries.len().max(entries) * size_of::<Entry>()
+    }
+
     /// Empties the buffer and keeps its memory.
     pub(super) fn clear(&mut self) {
+        self.touched = (self.touched.0.max(self.bytes.len()), self.touched.1.max(self.entries.len()));
         self.bytes.clear();
         self.entries.clear();
     }
@@ -190,6 +253,31 @@ mod tests {
             let joined = |(partition, key, index): (u32, Vec<u8>, u32)| (partition, [&key[..], &index.to_be_bytes()].concat());
             prop_assert_eq!(seen, expect.into_iter().map(joined).collect::<Vec<_>>());
         }
+    }
+
+    #[test]
+    fn kept_memory_is_given_back_when_records_need_it_otherwise() {
+        let limit = 1 << 20;
+        let buffers = Buffers::new();
+        let fill = |buffer: &mut SortBuffer, value: &[u8]| {
+            let mut records = 0;
+            while buffer.fits(3 + value.len(), limit) {
+                buffer.push(0, b"key", value);
+                records += 1;
+                assert!(buffer.memory() <= limit);
+            }
+            records
+        };
+        let alone = |value: &[u8]| fill(&mut SortBuffer::new(), value);
+        for value in [&[7; 1000][..], b"", &[7; 1000], b"1"] {
+            let mut buffer = buffers.take();
+            assert_eq!(fill(&mut buffer, value), alone(value), "{} bytes a value", value.len());
+            assert_eq!(buffer.records().count(), alone(value));
+            buffers.give(buffer);
+        }
+        assert!(buffers.take().memory() > limit / 2, "the last buffer was kept");
+        buffers.clear();
+        assert_eq!(buffers.take().memory(), 0);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use gristmill_common::failure::Failure;
 use gristmill_common::job::MapReduce;
 use gristmill_common::task::AttemptStats;
 
-use super::sort_buffer::SortBuffer;
+use super::sort_buffer::{Buffers, SortBuffer};
 use crate::engine::fold::Placement;
 use crate::engine::room::Room;
 use crate::engine::runs::Run;
@@ -17,13 +17,15 @@ use crate::engine::{AttemptContext, failures};
 pub(super) struct Sorter<'a> {
     context: &'a AttemptContext<'a>,
     room: Room,
+    buffers: &'a Buffers,
     buffer: SortBuffer,
     spills: Spills,
 }
 
 impl<'a> Sorter<'a> {
-    pub(super) fn new(context: &'a AttemptContext<'a>) -> Self {
-        Self { context, room: Room::new(context), buffer: SortBuffer::new(), spills: Spills::new() }
+    /// A sorter for one attempt; its buffer's memory comes from `buffers` and returns there.
+    pub(super) fn new(buffers: &'a Buffers, context: &'a AttemptContext<'a>) -> Self {
+        Self { context, room: Room::new(context), buffers, buffer: buffers.take(), spills: Spills::new() }
     }
 
     /// Says that what is read lies in this many bytes.
@@ -86,5 +88,11 @@ impl<'a> Sorter<'a> {
         (begun..placement.partitions()).try_for_each(|_| writer.begin_segment().map_err(failed))?;
         self.buffer.clear();
         Ok(())
+    }
+}
+
+impl Drop for Sorter<'_> {
+    fn drop(&mut self) {
+        self.buffers.give(std::mem::take(&mut self.buffer));
     }
 }
