@@ -13,6 +13,7 @@ pub mod engine;
 pub mod executor;
 mod fetch;
 pub mod memory;
+mod random;
 mod rpc;
 mod scratch;
 mod serve;

@@ -70,14 +70,8 @@ pub(super) fn machine_name() -> String {
         // Containers on one machine share the boot but not the mounts.
         (Ok(boot), Ok(mounts)) => format!("{}/{}", boot.trim(), mounts.display()),
         // A name that no other process has: nothing is then read but through the network.
-        (Err(_), _) | (_, Err(_)) => format!("process-{}-{:016x}", std::process::id(), random()),
+        (Err(_), _) | (_, Err(_)) => format!("process-{}-{:016x}", std::process::id(), crate::random::random()),
     }
-}
-
-/// A random number, different in each call; good enough to spread waits, not for secrets.
-pub(super) fn random() -> u64 {
-    use std::hash::{BuildHasher as _, Hasher as _, RandomState};
-    RandomState::new().build_hasher().finish()
 }
 
 #[cfg(test)]

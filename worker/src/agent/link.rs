@@ -21,7 +21,6 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::Streaming;
 
-use super::binary::random;
 use super::desk::{DeskEvent, ToLink};
 use super::report::{FromMaster, Session};
 use super::unsent::Unsent;
@@ -157,7 +156,7 @@ impl Link {
                 if failures == 0 {
                     tracing::info!(url = self.url, reason, "master not reached, trying again");
                 }
-                let delay = BACKOFF.delay(failures, random());
+                let delay = BACKOFF.delay(failures, crate::random::random());
                 failures = failures.saturating_add(1);
                 self.wait(delay).await;
             }

@@ -4,7 +4,6 @@
 mod file;
 
 use std::collections::VecDeque;
-use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -107,7 +106,7 @@ pub(crate) async fn fetch(order: &FetchOrder) -> io::Result<Fetched> {
             fetch.done.lost.extend(fetch.pending.drain(..).map(|attempt| (attempt, reason.clone())));
             break;
         }
-        tokio::time::sleep(BACKOFF.delay(failures, RandomState::new().build_hasher().finish())).await;
+        tokio::time::sleep(BACKOFF.delay(failures, crate::random::random())).await;
     }
     fetch.file.close().await?;
     Ok(fetch.done)

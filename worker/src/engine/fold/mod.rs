@@ -4,7 +4,6 @@
 
 mod table;
 
-use gristmill_common::codec::EncodeError;
 use gristmill_common::combine::{Combine, FoldError};
 use gristmill_common::datum::{Datum, Value};
 use gristmill_common::failure::Failure;
@@ -376,7 +375,8 @@ impl<'a, J: MapReduce> Folder<'a, J> {
                 self.prefetch_ahead(order, index);
                 let at = order.positions[index];
                 self.value.clear();
-                J::Combine::encode(self.table.state(at), &mut self.value).map_err(|error| unencodable(&error))?;
+                J::Combine::encode(self.table.state(at), &mut self.value)
+                    .map_err(|error| failures::undecodable(error.to_string()))?;
                 let key = self.table.key(at, &mut room);
                 self.room.check(key.len() + self.value.len(), self.context)?;
                 writer.push(RecordRef { key, value: &self.value }).map_err(failed)?;
@@ -401,7 +401,7 @@ impl<'a, J: MapReduce> Folder<'a, J> {
         self.prefetch_ahead(order, index);
         let at = order.positions[index];
         value.clear();
-        J::Combine::encode(self.table.state(at), value).map_err(|error| unencodable(&error))?;
+        J::Combine::encode(self.table.state(at), value).map_err(|error| failures::undecodable(error.to_string()))?;
         Ok(self.table.key(at, room))
     }
 
@@ -452,8 +452,4 @@ fn merge<J: MapReduce>(state: &mut Acc<J>, value: impl Incoming<J>) -> Result<(u
     let before = J::Combine::heap_bytes(state);
     value.merge_into(state)?;
     Ok((before, J::Combine::heap_bytes(state)))
-}
-
-fn unencodable(error: &EncodeError) -> Failure {
-    failures::undecodable(error.to_string())
 }

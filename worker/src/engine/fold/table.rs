@@ -4,10 +4,11 @@
 //! what was added and on nothing else.
 
 use std::num::NonZeroU32;
-use std::sync::{Mutex, PoisonError};
 
 use gristmill_sys::memory;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use crate::engine::kept::Pool;
 
 /// Slots of a new table. More cost a small task more than its records, fewer grow once more.
 const FIRST_SLOTS: usize = 1 << 8;
@@ -39,41 +40,20 @@ pub(in super::super) struct Slot<A> {
 
 /// Memory of tables between the attempts of one job: memory that was touched before costs nothing,
 /// and fresh memory is slower than all that a table does with it.
-#[derive(Debug)]
-pub(in super::super) struct Tables<A>(Mutex<Vec<Slots<A>>>);
+pub(in super::super) type Tables<A> = Pool<Slots<A>>;
 
 /// The slots of a table. The capacity is for all there may ever be: the system gives memory only for
 /// what is touched, so nothing is copied or given back and forth as a table grows.
 #[derive(Debug)]
-struct Slots<A> {
+pub(in super::super) struct Slots<A> {
     in_use: Vec<Option<Slot<A>>>,
     /// Slots whose memory is there, in use or not.
     touched: usize,
 }
 
-impl<A> Tables<A> {
-    /// None yet.
-    pub(in super::super) fn new() -> Self {
-        Self(Mutex::new(Vec::new()))
-    }
-
-    /// Gives all memory back to the system.
-    pub(in super::super) fn clear(&self) {
-        self.kept().clear();
-    }
-
-    fn take(&self) -> Slots<A> {
-        self.kept().pop().unwrap_or(Slots { in_use: Vec::new(), touched: 0 })
-    }
-
-    fn give(&self, mut slots: Slots<A>) {
-        slots.in_use.clear();
-        self.kept().push(slots);
-    }
-
-    /// What is kept is empty memory, whole whatever interrupted its last user.
-    fn kept(&self) -> std::sync::MutexGuard<'_, Vec<Slots<A>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+impl<A> Default for Slots<A> {
+    fn default() -> Self {
+        Self { in_use: Vec::new(), touched: 0 }
     }
 }
 
@@ -364,6 +344,7 @@ impl<A> Drop for CombineTable<'_, A> {
     /// Keeps the slots for the next table, unless making them anew costs nothing.
     fn drop(&mut self) {
         if self.touched >= WORTH_KEEPING {
+            self.slots.clear();
             self.tables.give(Slots { in_use: std::mem::take(&mut self.slots), touched: self.touched });
         }
     }

@@ -3,7 +3,6 @@
 
 use std::path::Path;
 
-use gristmill_common::codec::EncodeError;
 use gristmill_common::combine::Combine;
 use gristmill_common::counters::Counters;
 use gristmill_common::datum::{Datum, Value};
@@ -134,7 +133,7 @@ impl<J: MapReduce> Emit<J::Key, J::Value> for Emitter<'_, J> {
             let mut value_bytes = std::mem::take(&mut self.value);
             value_bytes.clear();
             let result = <J::Value as Value>::encode(&value, &mut value_bytes)
-                .map_err(|error| unencodable(&error))
+                .map_err(|error| failures::undecodable(error.to_string()))
                 .and_then(|()| self.sorter.add::<J>(encoded, &value_bytes, &self.partitioner));
             self.value = value_bytes;
             result
@@ -146,8 +145,4 @@ impl<J: MapReduce> Emit<J::Key, J::Value> for Emitter<'_, J> {
     fn count(&mut self, name: &'static str, by: u64) {
         self.counters.add(name, by);
     }
-}
-
-fn unencodable(error: &EncodeError) -> Failure {
-    failures::undecodable(error.to_string())
 }

@@ -19,7 +19,7 @@ use gristmill_common::task::{AttemptOutput, AttemptReport, AttemptStats, Split};
 
 use self::emitter::Emitter;
 use self::partitioner::Partitioner;
-pub(super) use self::sort_buffer::Buffers;
+pub(super) use self::sort_buffer::SortBuffer;
 use super::input::{PieceReader, ReadBuffer};
 use super::kept::Kept;
 use super::output::{PartSink, PartWriter};

@@ -1,8 +1,6 @@
 //! The sort buffer: records as they are emitted, framed as in a block, and an entry for each with
 //! its partition and key prefix. Sorting moves entries, never records.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 use gristmill_common::key::key_prefix;
 use gristmill_sys::memory::{prefer_huge_pages, prefetch};
 
@@ -47,45 +45,11 @@ fn offset(entry: Entry) -> usize {
 
 /// Records of one map attempt until they are spilled.
 #[derive(Debug, Default)]
-pub(super) struct SortBuffer {
+pub(in super::super) struct SortBuffer {
     bytes: Vec<u8>,
     entries: Vec<Entry>,
     /// The most bytes and entries there ever were: their memory is there.
     touched: (usize, usize),
-}
-
-/// Sort buffers between the attempts of one job: fresh memory costs more than sorting in it.
-#[derive(Debug)]
-pub(in super::super) struct Buffers(Mutex<Vec<SortBuffer>>);
-
-impl Buffers {
-    /// None yet.
-    pub(in super::super) fn new() -> Self {
-        Self(Mutex::new(Vec::new()))
-    }
-
-    /// Gives all memory back to the system.
-    pub(in super::super) fn clear(&self) {
-        self.kept().clear();
-    }
-
-    /// An empty buffer.
-    pub(super) fn take(&self) -> SortBuffer {
-        self.kept().pop().unwrap_or_default()
-    }
-
-    /// Keeps a buffer for the next attempt, unless making it anew costs nothing.
-    pub(super) fn give(&self, mut buffer: SortBuffer) {
-        buffer.clear();
-        if buffer.memory() >= WORTH_KEEPING {
-            self.kept().push(buffer);
-        }
-    }
-
-    /// What is kept is empty, and whole whatever interrupted its last user.
-    fn kept(&self) -> MutexGuard<'_, Vec<SortBuffer>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// A record in the buffer.
@@ -180,6 +144,11 @@ impl SortBuffer {
         self.entries.extend_from_slice(&full.entries);
     }
 
+    /// Whether its memory is worth handing on: making a small one anew costs nothing.
+    pub(super) fn is_worth_keeping(&self) -> bool {
+        self.memory() >= WORTH_KEEPING
+    }
+
     /// Bytes of memory that the buffer has touched.
     #[inline]
     fn memory(&self) -> usize {
@@ -232,6 +201,7 @@ fn key_at(bytes: &[u8], start: usize) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::kept::Pool;
     use proptest::prelude::*;
 
     proptest! {
@@ -258,7 +228,7 @@ mod tests {
     #[test]
     fn kept_memory_is_given_back_when_records_need_it_otherwise() {
         let limit = 1 << 20;
-        let buffers = Buffers::new();
+        let buffers = Pool::<SortBuffer>::new();
         let fill = |buffer: &mut SortBuffer, value: &[u8]| {
             let mut records = 0;
             while buffer.fits(3 + value.len(), limit) {
@@ -273,6 +243,8 @@ mod tests {
             let mut buffer = buffers.take();
             assert_eq!(fill(&mut buffer, value), alone(value), "{} bytes a value", value.len());
             assert_eq!(buffer.records().count(), alone(value));
+            buffer.clear();
+            assert!(buffer.is_worth_keeping());
             buffers.give(buffer);
         }
         assert!(buffers.take().memory() > limit / 2, "the last buffer was kept");

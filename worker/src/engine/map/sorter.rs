@@ -5,8 +5,9 @@ use gristmill_common::failure::Failure;
 use gristmill_common::job::MapReduce;
 use gristmill_common::task::AttemptStats;
 
-use super::sort_buffer::{Buffers, SortBuffer};
+use super::sort_buffer::SortBuffer;
 use crate::engine::fold::Placement;
+use crate::engine::kept::Pool;
 use crate::engine::room::Room;
 use crate::engine::runs::Run;
 use crate::engine::shuffle::SegmentWriter;
@@ -17,14 +18,14 @@ use crate::engine::{AttemptContext, failures};
 pub(super) struct Sorter<'a> {
     context: &'a AttemptContext<'a>,
     room: Room,
-    buffers: &'a Buffers,
+    buffers: &'a Pool<SortBuffer>,
     buffer: SortBuffer,
     spills: Spills,
 }
 
 impl<'a> Sorter<'a> {
     /// A sorter for one attempt; its buffer's memory comes from `buffers` and returns there.
-    pub(super) fn new(buffers: &'a Buffers, context: &'a AttemptContext<'a>) -> Self {
+    pub(super) fn new(buffers: &'a Pool<SortBuffer>, context: &'a AttemptContext<'a>) -> Self {
         Self { context, room: Room::new(context), buffers, buffer: buffers.take(), spills: Spills::new() }
     }
 
@@ -93,6 +94,9 @@ impl<'a> Sorter<'a> {
 
 impl Drop for Sorter<'_> {
     fn drop(&mut self) {
-        self.buffers.give(std::mem::take(&mut self.buffer));
+        self.buffer.clear();
+        if self.buffer.is_worth_keeping() {
+            self.buffers.give(std::mem::take(&mut self.buffer));
+        }
     }
 }

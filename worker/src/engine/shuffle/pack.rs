@@ -14,7 +14,6 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,6 +23,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::{MapOutput, SegmentError};
 use crate::engine::map_output_path;
+use crate::random::random;
 
 const MAGIC: &[u8; 8] = b"GMPACKI1";
 const ENTRY_BYTES: usize = 32;
@@ -74,7 +74,7 @@ impl MapOutputPack {
 impl Open {
     fn create(dir: &Path) -> io::Result<Self> {
         // Two of 2^64 names hardly ever meet; if they do, this attempt fails and the next does not.
-        let path = dir.join(format!("{PREFIX}{:016x}", RandomState::new().build_hasher().finish()));
+        let path = dir.join(format!("{PREFIX}{:016x}", random()));
         let data = File::options().append(true).create_new(true).open(&path)?;
         let mut index = File::options().append(true).create_new(true).open(index_of(&path))?;
         index.write_all(MAGIC)?;
