@@ -35,6 +35,10 @@ pub enum FailureCode {
     UserPanic,
     /// The executor process died (abort, signal, out of memory).
     ExecutorCrash,
+    /// One record kept `map` or `reduce` busy for longer than the job allows.
+    RecordTimeout,
+    /// User code took more memory than the executor has.
+    OutOfMemory,
     /// A record is not what the input type says.
     BadRecord,
     /// A record or key is larger than a quarter of the attempt's memory.
@@ -45,6 +49,10 @@ pub enum FailureCode {
     InputChanged,
     /// A map output is missing or damaged.
     MapOutputLost,
+    /// The holder of a map output cannot be reached from here; the output may be well.
+    SourceUnreachable,
+    /// Attempts of one map task made different outputs, too often.
+    NondeterministicMap,
     /// Scratch or output cannot be written.
     WriteFailed,
     /// The job's binary is not what the job was submitted with.
@@ -63,15 +71,20 @@ impl FailureCode {
     /// The disposition of a failure of this kind, unless the reporter knows better.
     pub fn disposition(self) -> Disposition {
         match self {
-            FailureCode::UserError | FailureCode::UserPanic | FailureCode::ExecutorCrash => Disposition::Retry,
+            FailureCode::UserError
+            | FailureCode::UserPanic
+            | FailureCode::ExecutorCrash
+            | FailureCode::RecordTimeout
+            | FailureCode::OutOfMemory => Disposition::Retry,
             FailureCode::InputUnreadable | FailureCode::WriteFailed | FailureCode::WrongBinary => {
                 Disposition::RetryElsewhere
             }
-            FailureCode::MapOutputLost => Disposition::RedoInput,
+            FailureCode::MapOutputLost | FailureCode::SourceUnreachable => Disposition::RedoInput,
             FailureCode::WorkerLost | FailureCode::Cancelled => Disposition::NotCounted,
             FailureCode::BadRecord
             | FailureCode::RecordTooLarge
             | FailureCode::InputChanged
+            | FailureCode::NondeterministicMap
             | FailureCode::CommitFailed
             | FailureCode::NoWorkers => Disposition::Abort,
         }
@@ -84,11 +97,15 @@ impl fmt::Display for FailureCode {
             FailureCode::UserError => "USER_ERROR",
             FailureCode::UserPanic => "USER_PANIC",
             FailureCode::ExecutorCrash => "EXECUTOR_CRASH",
+            FailureCode::RecordTimeout => "RECORD_TIMEOUT",
+            FailureCode::OutOfMemory => "OUT_OF_MEMORY",
             FailureCode::BadRecord => "BAD_RECORD",
             FailureCode::RecordTooLarge => "RECORD_TOO_LARGE",
             FailureCode::InputUnreadable => "INPUT_UNREADABLE",
             FailureCode::InputChanged => "INPUT_CHANGED",
             FailureCode::MapOutputLost => "MAP_OUTPUT_LOST",
+            FailureCode::SourceUnreachable => "SOURCE_UNREACHABLE",
+            FailureCode::NondeterministicMap => "NONDETERMINISTIC_MAP",
             FailureCode::WriteFailed => "WRITE_FAILED",
             FailureCode::WrongBinary => "WRONG_BINARY",
             FailureCode::WorkerLost => "WORKER_LOST",
@@ -125,7 +142,8 @@ pub struct Failure {
     pub message: String,
     /// The record in hand, where there is one.
     pub position: Option<InputPosition>,
-    /// The map attempts whose outputs are lost, for [`FailureCode::MapOutputLost`].
+    /// The map attempts whose outputs are lost or cannot be had, for [`FailureCode::MapOutputLost`] and
+    /// [`FailureCode::SourceUnreachable`].
     pub lost_outputs: Vec<AttemptId>,
 }
 

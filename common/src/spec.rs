@@ -3,6 +3,7 @@
 //! slots or machines.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +26,13 @@ pub const DEFAULT_SPLIT_SIZE: ByteSize = ByteSize::mib(64);
 /// Attempts a task may fail before its job does.
 pub const DEFAULT_MAX_ATTEMPTS: u32 = 4;
 
+/// How long one record may keep user code busy before its attempt is ended. Raised, an endless loop
+/// holds a slot for longer; lowered, a slow record may be taken for one.
+pub const DEFAULT_RECORD_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// The most that a job's share may weigh.
+pub const MAX_WEIGHT: u32 = 1000;
+
 /// The most reduce tasks of a job: segments are counted as map tasks times this.
 pub const MAX_REDUCERS: u32 = 10_000;
 
@@ -36,6 +44,23 @@ pub enum JobShape {
     MapReduce,
     /// Map alone: each map task writes a part.
     MapOnly,
+}
+
+/// What a job may take of a cluster that it has not to itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Share {
+    /// Slots in proportion to other jobs of the same priority; 1 to [`MAX_WEIGHT`].
+    pub weight: u32,
+    /// Slots that the job gets before any weight counts.
+    pub min_slots: u32,
+    /// Jobs of a higher priority are served first, whatever their weight.
+    pub priority: i32,
+}
+
+impl Default for Share {
+    fn default() -> Self {
+        Self { weight: 1, min_slots: 0, priority: 0 }
+    }
 }
 
 /// An input that a job's own options name.
@@ -80,6 +105,18 @@ pub struct JobSpec {
     pub max_attempts: u32,
     /// Whether stragglers get a second attempt.
     pub speculation: bool,
+    /// Whether a map task whose attempts differ fails the job at once; if not, what was made of the
+    /// superseded attempt is made again, at most three times.
+    #[serde(default)]
+    pub require_deterministic: bool,
+    /// Records that user code may fail on before the job does; they are skipped, counted and kept.
+    #[serde(default)]
+    pub max_bad_records: u64,
+    /// How long one record may keep user code busy; zero means for ever.
+    pub record_timeout: Duration,
+    /// What the job may take of a shared cluster.
+    #[serde(default)]
+    pub share: Share,
     /// Whether parts are forced to disk before they count.
     pub fsync: bool,
     /// Which reduce task owns a key.
@@ -98,6 +135,12 @@ pub enum SpecError {
     /// Zero bytes per split.
     #[error("a split needs at least 1 byte")]
     SplitSize,
+    /// A share of nothing, or beyond [`MAX_WEIGHT`].
+    #[error("a job cannot have the weight {weight} (1 to {MAX_WEIGHT})")]
+    Weight {
+        /// What was asked for.
+        weight: u32,
+    },
     /// Zero attempts.
     #[error("a task needs at least 1 attempt")]
     MaxAttempts,
@@ -162,6 +205,10 @@ impl JobSpec {
             attempt_bytes: DEFAULT_ATTEMPT_BYTES,
             max_attempts: DEFAULT_MAX_ATTEMPTS,
             speculation: true,
+            require_deterministic: false,
+            max_bad_records: 0,
+            record_timeout: DEFAULT_RECORD_TIMEOUT,
+            share: Share::default(),
             fsync: false,
             partitioning: Partitioning::default(),
         }
@@ -202,6 +249,9 @@ impl JobSpec {
         }
         if self.max_attempts == 0 {
             return Err(SpecError::MaxAttempts);
+        }
+        if !(1..=MAX_WEIGHT).contains(&self.share.weight) {
+            return Err(SpecError::Weight { weight: self.share.weight });
         }
         if self.attempt_bytes < MIN_ATTEMPT_BYTES {
             return Err(SpecError::Memory { given: ByteSize(2 * self.attempt_bytes.bytes()) });

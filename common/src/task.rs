@@ -6,7 +6,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::counters::Counters;
-use crate::ids::{AttemptId, SessionId};
+use crate::failure::InputPosition;
+use crate::ids::{AttemptId, JobAttempt, SessionId};
 use crate::naming::Uri;
 
 /// An input object as it was when the job was planned. Reads of anything else fail.
@@ -91,6 +92,17 @@ pub struct PartSummary {
     pub checksum: u64,
 }
 
+/// The records that an attempt skipped, kept as a staged file of JSON lines.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct BadRecords {
+    /// The file's name in the staging folder.
+    pub staged_name: String,
+    /// How many were skipped.
+    pub records: u64,
+    /// The file's size.
+    pub bytes: u64,
+}
+
 /// What a finished attempt leaves behind.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -148,6 +160,19 @@ pub struct AttemptReport {
     pub counters: Counters,
     /// What it did.
     pub stats: AttemptStats,
+    /// What it skipped, if it skipped anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bad: Option<BadRecords>,
+}
+
+/// An attempt that a registering worker knows from an earlier session, or from before it was restarted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Offer {
+    /// The attempt.
+    pub id: JobAttempt,
+    /// [`MapOutputSummary::content_hash`] of a finished map output; `None` while the attempt waits or
+    /// runs, and for parts.
+    pub content_hash: Option<u64>,
 }
 
 /// The map outputs that one worker session holds for a reduce attempt.
@@ -175,6 +200,9 @@ pub enum TaskInput {
         split: Split,
         /// Reduce tasks of the job.
         partitions: u32,
+        /// Records to skip, because user code ended its process on them.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        skip: Vec<InputPosition>,
     },
     /// A reduce task's segments; the partition is the task's index.
     Reduce {

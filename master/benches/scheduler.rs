@@ -90,6 +90,7 @@ impl Cluster {
                 | Command::DiscardOutput { .. }
                 | Command::ReleaseJob { .. }
                 | Command::UndoJob { .. }
+                | Command::Record(_)
                 | Command::NotifyWatchers { .. } => {}
             }
         }
@@ -112,7 +113,7 @@ impl Cluster {
                 scratch: "/var/scratch".to_owned(),
             };
             let session = SessionId(u64::from(worker));
-            self.step(Event::WorkerRegistered { session, profile: Arc::new(profile) });
+            self.step(Event::WorkerRegistered { session, profile: Arc::new(profile), offers: Vec::new() });
         }
     }
 
@@ -160,7 +161,7 @@ impl Cluster {
         };
         let counters = [("lines".to_owned(), 1000)].into_iter().collect::<Counters>();
         let stats = AttemptStats { input_bytes: 64 << 20, wall_micros: 1_000_000, ..AttemptStats::default() };
-        AttemptReport { output, counters, stats }
+        AttemptReport { output, counters, stats, bad: None }
     }
 
     fn done(&self, stage: Stage) -> u32 {

@@ -101,7 +101,7 @@ impl<'env: 'scope, 'scope> Driver<'_, 'env, 'scope, '_> {
             machine: String::new(),
             scratch: String::new(),
         };
-        self.step(Event::WorkerRegistered { session: SESSION, profile: Arc::new(profile) });
+        self.step(Event::WorkerRegistered { session: SESSION, profile: Arc::new(profile), offers: Vec::new() });
         let request = JobRequest {
             split_bytes: self.embedded.plan.splits.iter().map(|split| split.bytes()).collect(),
             reducers: self.embedded.plan.reducers,
@@ -204,6 +204,7 @@ impl<'env: 'scope, 'scope> Driver<'_, 'env, 'scope, '_> {
             Command::DiscardOutput { .. }
             | Command::ReleaseJob { .. }
             | Command::UndoJob { .. }
+            | Command::Record(_)
             | Command::NotifyWatchers { .. } => {}
             Command::CloseSession { session, reason } => {
                 unreachable!("the embedded session {session} has no lease that could end ({reason:?})")

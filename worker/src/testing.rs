@@ -38,6 +38,7 @@ pub(crate) fn fake_report() -> AttemptReport {
         output: AttemptOutput::MapOutput(MapOutputSummary::default()),
         counters: Counters::default(),
         stats: AttemptStats::default(),
+        bad: None,
     }
 }
 

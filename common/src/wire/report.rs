@@ -7,7 +7,7 @@ use serde::de::value::{Error as NameError, StrDeserializer};
 use super::{WireError, required, v1};
 use crate::counters::Counters;
 use crate::failure::{Disposition, Failure, FailureCode, InputPosition};
-use crate::task::{AttemptOutput, AttemptReport, AttemptStats, MapOutputSummary, PartSummary};
+use crate::task::{AttemptOutput, AttemptReport, AttemptStats, BadRecords, MapOutputSummary, Offer, PartSummary};
 
 /// The wire form of counters, in name order.
 pub fn counters_to_wire(counters: &Counters) -> Vec<v1::Counter> {
@@ -47,13 +47,34 @@ impl TryFrom<v1::PartSummary> for PartSummary {
 
     /// Refuses names that would lead out of the staging folder.
     fn try_from(wire: v1::PartSummary) -> Result<Self, WireError> {
-        let name = &wire.staged_name;
-        if name.is_empty() || name.starts_with('.') || name.contains(['/', '\0']) {
-            let reason = format!("{name:?} is not the name of a staged file");
-            return Err(WireError::Invalid { field: "PartSummary.staged_name", reason });
-        }
-        Ok(Self { staged_name: wire.staged_name, bytes: wire.bytes, records: wire.records, checksum: wire.checksum })
+        let staged_name = staged_name("PartSummary.staged_name", wire.staged_name)?;
+        Ok(Self { staged_name, bytes: wire.bytes, records: wire.records, checksum: wire.checksum })
     }
+}
+
+impl From<&BadRecords> for v1::BadRecords {
+    fn from(bad: &BadRecords) -> Self {
+        Self { staged_name: bad.staged_name.clone(), records: bad.records, bytes: bad.bytes }
+    }
+}
+
+impl TryFrom<v1::BadRecords> for BadRecords {
+    type Error = WireError;
+
+    /// Refuses names that would lead out of the staging folder.
+    fn try_from(wire: v1::BadRecords) -> Result<Self, WireError> {
+        let staged_name = staged_name("BadRecords.staged_name", wire.staged_name)?;
+        Ok(Self { staged_name, records: wire.records, bytes: wire.bytes })
+    }
+}
+
+/// The name of a file in a staging folder: one that leads nowhere else.
+fn staged_name(field: &'static str, name: String) -> Result<String, WireError> {
+    if name.is_empty() || name.starts_with('.') || name.contains(['/', '\0']) {
+        let reason = format!("{name:?} is not the name of a staged file");
+        return Err(WireError::Invalid { field, reason });
+    }
+    Ok(name)
 }
 
 impl From<&AttemptStats> for v1::AttemptStats {
@@ -95,7 +116,12 @@ impl From<&AttemptReport> for v1::AttemptReport {
             AttemptOutput::MapOutput(made) => Output::MapOutput(made.into()),
             AttemptOutput::Part(part) => Output::Part(part.into()),
         };
-        Self { output: Some(output), counters: counters_to_wire(&report.counters), stats: Some((&report.stats).into()) }
+        Self {
+            output: Some(output),
+            counters: counters_to_wire(&report.counters),
+            stats: Some((&report.stats).into()),
+            bad: report.bad.as_ref().map(Into::into),
+        }
     }
 }
 
@@ -109,7 +135,8 @@ impl TryFrom<v1::AttemptReport> for AttemptReport {
             Output::Part(part) => AttemptOutput::Part(part.try_into()?),
         };
         let stats = required("AttemptReport.stats", wire.stats)?.into();
-        Ok(Self { output, counters: counters_from_wire(wire.counters), stats })
+        let bad = wire.bad.map(TryInto::try_into).transpose()?;
+        Ok(Self { output, counters: counters_from_wire(wire.counters), stats, bad })
     }
 }
 
@@ -120,7 +147,7 @@ impl From<&Failure> for v1::Failure {
             code: failure.code.to_string(),
             disposition: disposition_name(failure.disposition).to_owned(),
             message: failure.message.clone(),
-            position: position.map(|at| v1::InputPosition { object: at.object.clone(), offset: at.offset }),
+            position: position.map(Into::into),
             lost_outputs: failure.lost_outputs.iter().map(Into::into).collect(),
         }
     }
@@ -134,9 +161,35 @@ impl TryFrom<v1::Failure> for Failure {
             code: named::<FailureCode>("Failure.code", &wire.code)?,
             disposition: named::<Disposition>("Failure.disposition", &wire.disposition)?,
             message: wire.message,
-            position: wire.position.map(|at| InputPosition { object: at.object, offset: at.offset }),
+            position: wire.position.map(Into::into),
             lost_outputs: wire.lost_outputs.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
         })
+    }
+}
+
+impl From<&InputPosition> for v1::InputPosition {
+    fn from(position: &InputPosition) -> Self {
+        Self { object: position.object.clone(), offset: position.offset }
+    }
+}
+
+impl From<v1::InputPosition> for InputPosition {
+    fn from(wire: v1::InputPosition) -> Self {
+        Self { object: wire.object, offset: wire.offset }
+    }
+}
+
+impl From<&Offer> for v1::Offer {
+    fn from(offer: &Offer) -> Self {
+        Self { id: Some((&offer.id).into()), content_hash: offer.content_hash }
+    }
+}
+
+impl TryFrom<v1::Offer> for Offer {
+    type Error = WireError;
+
+    fn try_from(wire: v1::Offer) -> Result<Self, WireError> {
+        Ok(Self { id: required("Offer.id", wire.id)?.try_into()?, content_hash: wire.content_hash })
     }
 }
 
@@ -160,17 +213,22 @@ fn named<'a, T: Deserialize<'a>>(field: &'static str, name: &'a str) -> Result<T
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::{JobAttempt, JobId};
     use crate::wire::round_trip;
 
-    const CODES: [FailureCode; 14] = [
+    const CODES: [FailureCode; 18] = [
         FailureCode::UserError,
         FailureCode::UserPanic,
         FailureCode::ExecutorCrash,
+        FailureCode::RecordTimeout,
+        FailureCode::OutOfMemory,
         FailureCode::BadRecord,
         FailureCode::RecordTooLarge,
         FailureCode::InputUnreadable,
         FailureCode::InputChanged,
         FailureCode::MapOutputLost,
+        FailureCode::SourceUnreachable,
+        FailureCode::NondeterministicMap,
         FailureCode::WriteFailed,
         FailureCode::WrongBinary,
         FailureCode::WorkerLost,
@@ -222,8 +280,17 @@ mod tests {
             AttemptOutput::Part(part),
         ];
         for output in outputs {
-            let report = AttemptReport { output, counters: counters.clone(), stats };
+            let bad = Some(BadRecords { staged_name: "bad-00000.m-0.0".into(), records: 2, bytes: 30 });
+            let report = AttemptReport { output, counters: counters.clone(), stats, bad };
             round_trip::<v1::AttemptReport, _>(&report);
+        }
+    }
+
+    #[test]
+    fn offers_travel() {
+        let id = JobAttempt { job: JobId(1), attempt: "m-3.1".parse().expect("valid") };
+        for content_hash in [None, Some(0), Some(u64::MAX)] {
+            round_trip::<v1::Offer, _>(&Offer { id, content_hash });
         }
     }
 

@@ -1,11 +1,13 @@
 //! The job spec. Conversion checks the form of each field; whether a job can run with the values is
 //! for [`JobSpec::validate`].
 
+use std::time::Duration;
+
 use super::{WireError, invalid, required, v1};
 use crate::naming::Uri;
 use crate::partition::Partitioning;
 use crate::size::ByteSize;
-use crate::spec::{JobShape, JobSpec, SideInput};
+use crate::spec::{JobShape, JobSpec, Share, SideInput};
 use crate::text::{Delimiter, LineRule};
 
 impl From<&LineRule> for v1::LineRule {
@@ -60,6 +62,14 @@ impl From<&JobSpec> for v1::JobSpec {
             max_attempts: spec.max_attempts,
             speculation: spec.speculation,
             fsync: spec.fsync,
+            require_deterministic: spec.require_deterministic,
+            max_bad_records: spec.max_bad_records,
+            record_timeout_ms: u64::try_from(spec.record_timeout.as_millis()).unwrap_or(u64::MAX),
+            share: Some(v1::Share {
+                weight: spec.share.weight,
+                min_slots: spec.share.min_slots,
+                priority: spec.share.priority,
+            }),
             partitioner: match spec.partitioning {
                 Partitioning::Hash { version } => version,
                 Partitioning::Range { .. } => RANGES,
@@ -99,6 +109,14 @@ impl TryFrom<v1::JobSpec> for JobSpec {
             max_attempts: wire.max_attempts,
             speculation: wire.speculation,
             fsync: wire.fsync,
+            require_deterministic: wire.require_deterministic,
+            max_bad_records: wire.max_bad_records,
+            record_timeout: Duration::from_millis(wire.record_timeout_ms),
+            share: wire.share.map_or_else(Share::default, |share| Share {
+                weight: share.weight,
+                min_slots: share.min_slots,
+                priority: share.priority,
+            }),
             partitioning: match wire.partitioner {
                 RANGES => Partitioning::Range { splitters: wire.splitters },
                 version => Partitioning::Hash { version },
@@ -167,6 +185,10 @@ mod tests {
                 overwrite,
                 fsync,
                 speculation,
+                require_deterministic: true,
+                max_bad_records: 3,
+                record_timeout: Duration::from_millis(1500),
+                share: Share { weight: 3, min_slots: 2, priority: -1 },
                 reducers,
                 split_size: ByteSize(1),
                 attempt_bytes: ByteSize(u64::MAX),

@@ -100,9 +100,11 @@ impl From<&TaskInput> for v1::TaskInput {
     fn from(input: &TaskInput) -> Self {
         use v1::task_input::Input;
         let input = match input {
-            TaskInput::Map { split, partitions } => {
-                Input::Map(v1::MapInput { split: Some(split.into()), partitions: *partitions })
-            }
+            TaskInput::Map { split, partitions, skip } => Input::Map(v1::MapInput {
+                split: Some(split.into()),
+                partitions: *partitions,
+                skip: skip.iter().map(Into::into).collect(),
+            }),
             TaskInput::Reduce { sources } => {
                 Input::Reduce(v1::ReduceInput { sources: sources.iter().map(Into::into).collect() })
             }
@@ -119,7 +121,8 @@ impl TryFrom<v1::TaskInput> for TaskInput {
         Ok(match required("TaskInput.input", wire.input)? {
             Input::Map(map) => {
                 let split = required("MapInput.split", map.split)?.try_into()?;
-                TaskInput::Map { split, partitions: map.partitions }
+                let skip = map.skip.into_iter().map(Into::into).collect();
+                TaskInput::Map { split, partitions: map.partitions, skip }
             }
             Input::Reduce(reduce) => {
                 let sources = reduce.sources.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?;
@@ -132,6 +135,7 @@ impl TryFrom<v1::TaskInput> for TaskInput {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::failure::InputPosition;
     use crate::wire::round_trip;
 
     fn object(name: &str, size: u64) -> Arc<InputObject> {
@@ -148,9 +152,10 @@ mod tests {
     fn inputs_travel() {
         let (a, b) = (object("/data/a", 100), object("s3://bucket/b", 0));
         let split = Split { pieces: vec![piece(&a, 0, 40), piece(&b, 0, 0), piece(&a, 40, 100)], role: 2 };
+        let at = InputPosition { object: "/data/a".into(), offset: 7 };
         round_trip::<v1::InputObject, _>(&*a);
         round_trip::<v1::Split, _>(&Split::default());
-        round_trip::<v1::TaskInput, _>(&TaskInput::Map { split, partitions: 3 });
+        round_trip::<v1::TaskInput, _>(&TaskInput::Map { split, partitions: 3, skip: vec![at] });
         let source = SegmentSource {
             session: SessionId(7),
             address: "http://127.0.0.1:4000".into(),

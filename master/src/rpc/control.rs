@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use gristmill_common::ids::{MasterEpoch, SessionId};
+use gristmill_common::task::Offer;
 use gristmill_common::wire::v1::master_message::Body as ToWorker;
 use gristmill_common::wire::v1::worker_message::Body as FromWorker;
 use gristmill_common::wire::{WIRE_VERSION, WireError, required, v1};
@@ -212,9 +213,20 @@ fn hello(register: v1::Register) -> Result<Hello, String> {
     if texts.iter().any(|text| text.len() > MAX_TEXT_BYTES) {
         return Err(format!("no text of a registration may have more than {MAX_TEXT_BYTES} bytes"));
     }
-    let v1::Register { worker_key, slots, address, machine, scratch, wire_version: _, version: _, binary_sha256: _ } =
-        register;
-    Ok(Hello { worker_key, slots, address, machine, scratch })
+    let v1::Register {
+        worker_key,
+        slots,
+        address,
+        machine,
+        scratch,
+        offers,
+        wire_version: _,
+        version: _,
+        binary_sha256: _,
+    } = register;
+    let offers: Result<Vec<Offer>, WireError> = offers.into_iter().map(TryInto::try_into).collect();
+    let offers = offers.map_err(|error| format!("cannot understand what the worker offers: {error}"))?;
+    Ok(Hello { worker_key, slots, address, machine, scratch, offers })
 }
 
 fn envelope(epoch: MasterEpoch, session: SessionId, body: ToWorker) -> v1::MasterMessage {

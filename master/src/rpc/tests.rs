@@ -153,7 +153,7 @@ impl PlayedWorker {
 
     async fn finish(&self, id: JobAttempt, output: AttemptOutput) {
         let counters = [("records", 2)].into_iter().collect();
-        let report = AttemptReport { output, counters, stats: AttemptStats::default() };
+        let report = AttemptReport { output, counters, stats: AttemptStats::default(), bad: None };
         let (id, report) = (Some((&id).into()), Some((&report).into()));
         self.say(FromWorker::Started(v1::AttemptStarted { id })).await;
         self.say(FromWorker::Finished(v1::AttemptFinished { id, report })).await;
@@ -170,6 +170,7 @@ fn registration() -> v1::Register {
         address: "http://127.0.0.1:9".into(),
         machine: "here".into(),
         scratch: "/scratch".into(),
+        offers: Vec::new(),
     }
 }
 
@@ -209,7 +210,7 @@ async fn a_job_runs_to_its_published_output() {
     let mut watch = client.watch(accepted.job);
 
     let (staging, map, input) = worker.take_first().await;
-    let TaskInput::Map { split, partitions: 1 } = input else { panic!("{input:?}") };
+    let TaskInput::Map { split, partitions: 1, .. } = input else { panic!("{input:?}") };
     assert_eq!((split.bytes(), split.pieces.len()), (8, 1));
     assert_eq!(status(&mut watch).await.view.state, JobState::Running);
     worker.finish(map, map_output()).await;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use gristmill_common::ids::{JobId, MasterEpoch, SessionId, WorkerId};
 use gristmill_common::spec::JobSpec;
+use gristmill_common::task::Offer;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::order::Order;
@@ -71,6 +72,8 @@ pub(crate) struct Hello {
     pub(crate) machine: String,
     /// Its scratch folder.
     pub(crate) scratch: String,
+    /// What it has of earlier sessions.
+    pub(crate) offers: Vec<Offer>,
 }
 
 /// What a worker is told when it has registered or resumed.

@@ -175,7 +175,7 @@ impl JobRecord {
             AttemptWork::Map => {
                 let split = self.plan.splits.get(task.index as usize);
                 let split = split.expect("only tasks of the plan get attempts, before the job is over").clone();
-                TaskInput::Map { split, partitions: self.plan.reducers }
+                TaskInput::Map { split, partitions: self.plan.reducers, skip: Vec::new() }
             }
             AttemptWork::Reduce { sources } => TaskInput::Reduce { sources },
         }

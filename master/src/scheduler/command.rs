@@ -8,9 +8,13 @@ use gristmill_common::failure::Failure;
 use gristmill_common::ids::{JobAttempt, JobId, SessionId};
 use gristmill_common::task::{AttemptStats, PartSummary, SegmentSource};
 
+use super::record::Record;
+
 /// Something to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
+    /// Make a fact durable before any later command of this or a later step is carried out.
+    Record(Box<Record>),
     /// Tell a worker to run an attempt. It holds one of the worker's slots (or queue places) until it
     /// is reported finished or failed, or cancelled. It is repeated when the session's stream resumes.
     StartAttempt {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use gristmill_common::failure::Failure;
 use gristmill_common::ids::{JobAttempt, JobId, MasterEpoch, SessionId, WorkerId};
-use gristmill_common::task::AttemptReport;
+use gristmill_common::task::{AttemptReport, Offer};
 
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +28,8 @@ pub enum Event {
         session: SessionId,
         /// Who it is and what it can do.
         profile: Arc<WorkerProfile>,
+        /// What it has of earlier sessions: each is adopted, or it is told to throw it away.
+        offers: Vec<Offer>,
     },
     /// A session's stream to its worker broke; only the stream opened last counts as its stream.
     StreamBroken {

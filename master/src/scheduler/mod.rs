@@ -23,6 +23,7 @@ mod job;
 mod jobs;
 mod placement;
 mod reasons;
+mod record;
 mod reports;
 mod sessions;
 mod stage;
@@ -40,6 +41,7 @@ use gristmill_common::time::Timestamp;
 pub use command::{AttemptFailure, AttemptWork, CloseReason, Command, JobResult, StaleReason};
 pub use config::SchedulerConfig;
 pub use event::{Event, JobRequest, WorkerProfile, WorkerReport};
+pub use record::{Record, RestoredCommit, RestoredFailure, RestoredJob};
 pub use view::{JobState, JobView, SessionState, StageView, WorkerView};
 
 use job::{EndedJob, Job};
@@ -111,7 +113,9 @@ impl Scheduler {
         match event {
             Event::JobSubmitted { job, request } => self.on_job_submitted(job, request),
             Event::CancelRequested { job } => self.on_cancel_requested(job),
-            Event::WorkerRegistered { session, profile } => self.on_worker_registered(session, profile),
+            Event::WorkerRegistered { session, profile, offers } => {
+                self.on_worker_registered(session, profile, &offers)
+            }
             Event::StreamBroken { session } => self.on_stream_broken(session),
             Event::StreamResumed { epoch, session } => self.on_stream_resumed(epoch, session),
             Event::WorkerReported { epoch, session, report } => self.on_worker_reported(epoch, session, report),

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use gristmill_common::ids::{JobAttempt, JobId, MasterEpoch, SessionId, Stage, TaskId};
+use gristmill_common::task::Offer;
 
 use super::Scheduler;
 use super::attempt::AttemptStep;
@@ -12,7 +13,7 @@ use super::event::WorkerProfile;
 use super::workers::SessionStep;
 
 impl Scheduler {
-    pub(super) fn on_worker_registered(&mut self, session: SessionId, profile: Arc<WorkerProfile>) {
+    pub(super) fn on_worker_registered(&mut self, session: SessionId, profile: Arc<WorkerProfile>, _offers: &[Offer]) {
         if let Some(earlier) = self.sessions.of_worker(profile.worker) {
             self.end_session(earlier, CloseReason::Superseded);
         }

@@ -217,10 +217,14 @@ impl Task {
                 FailureCode::UserError | FailureCode::UserPanic => earlier.worker != worker || same_record,
                 FailureCode::BadRecord => same_record,
                 FailureCode::ExecutorCrash
+                | FailureCode::RecordTimeout
+                | FailureCode::OutOfMemory
                 | FailureCode::RecordTooLarge
                 | FailureCode::InputUnreadable
                 | FailureCode::InputChanged
                 | FailureCode::MapOutputLost
+                | FailureCode::SourceUnreachable
+                | FailureCode::NondeterministicMap
                 | FailureCode::WriteFailed
                 | FailureCode::WrongBinary
                 | FailureCode::WorkerLost

@@ -263,7 +263,7 @@ impl Cluster<'_> {
         // Short and long ones, so that more or fewer assignments are sent ahead.
         let wall_micros = 4_000 << (index % 4);
         let stats = AttemptStats { input_records: 1, wall_micros, ..AttemptStats::default() };
-        let report = AttemptReport { output, counters, stats };
+        let report = AttemptReport { output, counters, stats, bad: None };
         self.workers[worker].attempts.insert(id, Local::Finished(report.clone()));
         self.report(worker, &WorkerReport::AttemptFinished { id, report });
         self.begin_attempts(worker);

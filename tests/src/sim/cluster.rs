@@ -214,7 +214,7 @@ impl<'a> Cluster<'a> {
                 let (worker, slots) = (WorkerId(index as u32 + 1), self.workers[index].slots);
                 let (address, machine, scratch) = (String::new(), worker.to_string(), String::new());
                 let profile = Arc::new(WorkerProfile { worker, slots, address, machine, scratch });
-                self.feed(&Event::WorkerRegistered { session, profile })
+                self.feed(&Event::WorkerRegistered { session, profile, offers: Vec::new() })
             }
             ToMaster::Resume(session) => {
                 self.network.bind(stream, session);
@@ -258,7 +258,7 @@ impl<'a> Cluster<'a> {
                 self.remove_staging(job);
                 return Ok(());
             }
-            Command::NotifyWatchers { .. } => return Ok(()),
+            Command::Record(_) | Command::NotifyWatchers { .. } => return Ok(()),
         };
         if let Some(stream) = self.network.of_session(session) {
             self.send_to_worker(stream, &message);

@@ -74,7 +74,7 @@ impl Oracle {
                 let (reducers, state) = (request.reducers, JobState::Queued);
                 self.jobs.insert(*job, Job { reducers, tasks, state, decided: false, released: BTreeSet::new() });
             }
-            Event::WorkerRegistered { session, profile } => {
+            Event::WorkerRegistered { session, profile, .. } => {
                 let (holds, jobs) = (BTreeSet::new(), BTreeSet::new());
                 let new = Session { slots: profile.slots, open: true, suspect: false, holds, jobs };
                 self.sessions.insert(*session, new);
@@ -171,7 +171,7 @@ impl Oracle {
                 let job = self.jobs.get(job).ok_or("unknown job")?;
                 ensure(job.state != JobState::Succeeded, "it had succeeded")
             }
-            Command::NotifyWatchers { .. } => Ok(()),
+            Command::Record(_) | Command::NotifyWatchers { .. } => Ok(()),
         }
     }
 

@@ -190,6 +190,7 @@ impl Worker {
             address: config.address(bound),
             machine: machine.clone(),
             scratch: dir.scratch.root().to_string_lossy().into_owned(),
+            offers: Vec::new(),
         };
         tracing::info!(address = register.address, slots = config.slots, memory = %config.memory, "worker serves segments");
         let desk_config = DeskConfig {

@@ -186,7 +186,7 @@ impl Session {
     }
 
     async fn start(&self, attempt: &str) {
-        self.start_with(attempt, &TaskInput::Map { split: split(), partitions: 1 }).await;
+        self.start_with(attempt, &TaskInput::Map { split: split(), partitions: 1, skip: Vec::new() }).await;
     }
 
     async fn start_with(&self, attempt: &str, input: &TaskInput) {
@@ -294,7 +294,7 @@ async fn jobs_that_cannot_run_here_are_refused() {
     let other = JobId(9);
     session.say(Say::OpenJob(v1::OpenJob { job: other.0, spec, binary_sha256: "abc".into(), staging })).await;
     let id = Some(v1::JobAttempt { job: other.0, ..attempt_body("m-0.0").expect("some") });
-    let input = Some((&TaskInput::Map { split: split(), partitions: 1 }).into());
+    let input = Some((&TaskInput::Map { split: split(), partitions: 1, skip: Vec::new() }).into());
     session.say(Say::Start(v1::StartAttempt { id, input })).await;
     let Hear::Failed(failed) = session.hear().await else { panic!("no failure") };
     assert_eq!(failed.failure.expect("a failure").code, "WRONG_BINARY");

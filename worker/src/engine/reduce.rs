@@ -47,7 +47,7 @@ pub(super) fn run<J: MapReduce>(
     stats.output_records = sink.records();
     let part = part.finish(context.spec.fsync)?;
     stats.output_bytes = part.bytes;
-    Ok(AttemptReport { output: AttemptOutput::Part(part), counters, stats })
+    Ok(AttemptReport { output: AttemptOutput::Part(part), counters, stats, bad: None })
 }
 
 /// The segments of a reduce attempt, ready to be read group by group in key order.

@@ -115,9 +115,11 @@ impl TryFrom<v1::OpenExecutor> for Open {
 impl From<&Run> for v1::RunAttempt {
     fn from(run: &Run) -> Self {
         let work = match &run.work {
-            Work::Map { split, partitions } => {
-                v1::run_attempt::Work::Map(v1::MapInput { split: Some(split.into()), partitions: *partitions })
-            }
+            Work::Map { split, partitions } => v1::run_attempt::Work::Map(v1::MapInput {
+                split: Some(split.into()),
+                partitions: *partitions,
+                skip: Vec::new(),
+            }),
             Work::Reduce { segments } => {
                 let segments = segments.iter().map(segment_to_wire).collect();
                 v1::run_attempt::Work::Reduce(v1::LocalReduce { segments })

@@ -223,6 +223,8 @@ impl Driver {
     /// Carries out one command. Returns the session whose stream turned out to be stuck.
     fn carry_out(&mut self, command: Command) -> Option<SessionId> {
         match command {
+            // Nothing is recorded yet.
+            Command::Record(_) => {}
             Command::StartAttempt { session, id, work } => {
                 debug!(%session, %id, "attempt assigned");
                 return self.start_attempt(session, id, work);

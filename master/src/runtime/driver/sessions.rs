@@ -20,9 +20,9 @@ impl Driver {
         info!(%session, %worker, slots = hello.slots, address = hello.address, "worker registered");
         // Orders that the event causes wait in the stream's queue until the worker knows its session.
         answer(reply, Welcome { session, worker, stream });
-        let Hello { slots, address, machine, scratch, worker_key: _ } = hello;
+        let Hello { slots, address, machine, scratch, offers, worker_key: _ } = hello;
         let profile = Arc::new(WorkerProfile { worker, slots, address, machine, scratch });
-        self.step(Event::WorkerRegistered { session, profile });
+        self.step(Event::WorkerRegistered { session, profile, offers });
     }
 
     pub(super) fn on_resume(

@@ -78,7 +78,11 @@ fn parse_event(text: &str) -> Event {
     match verb {
         "submit" => Event::JobSubmitted { job: parse_job(first), request: Arc::new(parse_request(&options)) },
         "cancel" => Event::CancelRequested { job: parse_job(first) },
-        "register" => Event::WorkerRegistered { session: parse(first), profile: Arc::new(parse_profile(&options)) },
+        "register" => Event::WorkerRegistered {
+            session: parse(first),
+            profile: Arc::new(parse_profile(&options)),
+            offers: Vec::new(),
+        },
         "break" => Event::StreamBroken { session: parse(first) },
         "resume" => Event::StreamResumed { epoch: parse_epoch(&options), session: parse(first) },
         "published" => Event::JobPublished { job: parse_job(first) },
@@ -200,7 +204,7 @@ fn counts(attempt: AttemptId) -> (Counters, AttemptStats) {
 fn map_report(attempt: AttemptId, segments: u32) -> AttemptReport {
     let (counters, stats) = counts(attempt);
     let made = MapOutputSummary { partitions: segments, bytes: 7 * u64::from(segments), content_hash: 0 };
-    AttemptReport { output: AttemptOutput::MapOutput(made), counters, stats }
+    AttemptReport { output: AttemptOutput::MapOutput(made), counters, stats, bad: None }
 }
 
 fn part_report(attempt: AttemptId, read_bytes: u32) -> AttemptReport {
@@ -208,7 +212,7 @@ fn part_report(attempt: AttemptId, read_bytes: u32) -> AttemptReport {
     stats.input_bytes = u64::from(read_bytes);
     let staged_name = staged_part_name(attempt.task.index, attempt);
     let part = PartSummary { staged_name, bytes: 1, records: 1, checksum: 1 };
-    AttemptReport { output: AttemptOutput::Part(part), counters, stats }
+    AttemptReport { output: AttemptOutput::Part(part), counters, stats, bad: None }
 }
 
 fn show_attempt(id: &JobAttempt) -> String {
@@ -217,6 +221,7 @@ fn show_attempt(id: &JobAttempt) -> String {
 
 fn show_command(command: &Command) -> String {
     match command {
+        Command::Record(_) => String::new(),
         Command::StartAttempt { session, id, work } => {
             let work = match work {
                 AttemptWork::Map => "map".to_owned(),

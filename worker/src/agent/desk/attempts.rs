@@ -46,7 +46,7 @@ impl Desk {
             return self.report(report);
         }
         match input {
-            TaskInput::Map { split, partitions } => {
+            TaskInput::Map { split, partitions, skip: _ } => {
                 self.enqueue(id, Work::Map { split, partitions }, FetchedFiles::default());
             }
             TaskInput::Reduce { sources } => self.gather(id, sources.to_vec()),

@@ -47,7 +47,7 @@ pub(super) fn run<J: MapReduce>(
     })?;
     let counters = emitter.take_counters();
     let made = emitter.finish(&mut stats)?;
-    Ok(AttemptReport { output: AttemptOutput::MapOutput(made), counters, stats })
+    Ok(AttemptReport { output: AttemptOutput::MapOutput(made), counters, stats, bad: None })
 }
 
 /// Runs one attempt of a map-only job.
@@ -71,7 +71,7 @@ pub(super) fn run_map_only<J: MapOnly>(
     stats.output_records = sink.records();
     let part = part.finish(context.spec.fsync)?;
     stats.output_bytes = part.bytes;
-    Ok(AttemptReport { output: AttemptOutput::Part(part), counters, stats })
+    Ok(AttemptReport { output: AttemptOutput::Part(part), counters, stats, bad: None })
 }
 
 /// Reads the split block by block; a failure is given the position of the record in hand.
