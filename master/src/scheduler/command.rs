@@ -6,7 +6,7 @@ use std::sync::Arc;
 use gristmill_common::counters::Counters;
 use gristmill_common::failure::Failure;
 use gristmill_common::ids::{JobAttempt, JobId, SessionId};
-use gristmill_common::task::{AttemptStats, PartSummary, SegmentSource};
+use gristmill_common::task::{AttemptStats, BadRecords, PartSummary, SegmentSource};
 
 use super::record::Record;
 
@@ -102,6 +102,8 @@ pub enum CloseReason {
 pub struct JobResult {
     /// The winning parts by part number: reduce tasks, or map tasks of a map-only job.
     pub parts: Vec<PartSummary>,
+    /// What the winning attempts skipped, in task order.
+    pub bad: Vec<BadRecords>,
     /// The sum over the winning attempts.
     pub counters: Counters,
     /// The sum over the winning map attempts.

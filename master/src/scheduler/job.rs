@@ -264,7 +264,9 @@ impl Job {
                 AttemptOutput::MapOutput(_) => None,
             })
             .collect();
-        JobResult { parts, counters: self.counters(), map_stats: self.map.stats, reduce_stats: self.reduce.stats }
+        let committed = self.map.tasks.iter().chain(&self.reduce.tasks).filter_map(|task| task.committed.as_ref());
+        let bad = committed.filter_map(|report| report.bad.clone()).collect();
+        JobResult { parts, bad, counters: self.counters(), map_stats: self.map.stats, reduce_stats: self.reduce.stats }
     }
 
     /// What is shown of the job, but for its failure and what it waits for.
