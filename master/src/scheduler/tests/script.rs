@@ -20,6 +20,7 @@ use gristmill_common::counters::Counters;
 use gristmill_common::failure::{Disposition, Failure, FailureCode, InputPosition};
 use gristmill_common::ids::{AttemptId, JobAttempt, JobId, MasterEpoch, Stage, WorkerId};
 use gristmill_common::naming::staged_part_name;
+use gristmill_common::spec::Share;
 use gristmill_common::task::{
     AttemptOutput, AttemptReport, AttemptStats, MapOutputSummary, PartSummary, SegmentSource,
 };
@@ -53,8 +54,9 @@ pub(super) fn check_with(config: SchedulerConfig, script: &str) {
             None => {
                 let (time, event) = line.split_once(' ').expect(line);
                 let now = Timestamp::from_millis(time.parse().expect(line));
-                for command in scheduler.step(now, parse_event(event)) {
-                    actual += &format!("  > {}\n", show_command(&command));
+                let commands = scheduler.step(now, parse_event(event));
+                for command in commands.iter().filter(|command| !matches!(command, Command::Record(_))) {
+                    actual += &format!("  > {}\n", show_command(command));
                 }
                 if let Err(broken) = scheduler.check_invariants() {
                     panic!("{broken}, after\n{actual}");
@@ -154,10 +156,19 @@ fn parse_code(text: &str) -> FailureCode {
 }
 
 fn parse_request(options: &[&str]) -> JobRequest {
+    let split_bytes = vec![100; option(options, "maps").expect("maps N") as usize];
+    let reducers = option(options, "reduces").expect("reduces N");
+    let share = Share {
+        weight: option(options, "weight").unwrap_or(1),
+        min_slots: option(options, "least").unwrap_or(0),
+        priority: option(options, "priority").unwrap_or(0).cast_signed(),
+    };
     JobRequest {
-        split_bytes: vec![100; option(options, "maps").expect("maps N") as usize],
-        reducers: option(options, "reduces").expect("reduces N"),
         max_attempts: option(options, "tries").unwrap_or(4),
+        share,
+        require_deterministic: options.contains(&"deterministic"),
+        max_bad_records: option(options, "bad").unwrap_or(0).into(),
+        ..JobRequest::new(split_bytes, reducers)
     }
 }
 
@@ -224,7 +235,11 @@ fn show_command(command: &Command) -> String {
         Command::Record(_) => String::new(),
         Command::StartAttempt { session, id, work } => {
             let work = match work {
-                AttemptWork::Map => "map".to_owned(),
+                AttemptWork::Map { skip } if skip.is_empty() => "map".to_owned(),
+                AttemptWork::Map { skip } => {
+                    let skip: Vec<String> = skip.iter().map(InputPosition::to_string).collect();
+                    format!("map but {}", skip.join(" "))
+                }
                 AttemptWork::Reduce { sources } if sources.is_empty() => "of nothing".to_owned(),
                 AttemptWork::Reduce { sources } => sources.iter().map(show_source).collect::<Vec<_>>().join(", "),
             };
