@@ -6,9 +6,10 @@ use gristmill_common::ids::{AttemptId, JobAttempt, JobId, SessionId, Stage, Task
 use gristmill_common::task::Offer;
 
 use super::Scheduler;
+use super::attempt::AttemptStep;
 use super::command::{AttemptWork, Command};
 use super::job::{Job, JobStep};
-use super::task::TaskState;
+use super::task::{Committed, TaskState};
 use super::view::JobState;
 
 /// What becomes of an offer.
@@ -36,6 +37,7 @@ impl Scheduler {
                 Answer::Keep => self.belongs_to(session, offer.id),
                 Answer::TakeBack => {
                     self.stop_resting(offer.id.job, task);
+                    self.cancel_redo(offer.id.job, task);
                     let open = self.jobs.get_mut(&job).expect("the offer was answered");
                     open.take_back(task.index, session);
                     self.belongs_to(session, offer.id);
@@ -89,24 +91,37 @@ impl Scheduler {
         let deciding = !matches!(job.state, JobState::Queued | JobState::Running);
         // What read an output that was made again differently must not count.
         let sound = task.stage == Stage::Map || job.differed.is_empty();
-        let last = known.committed.as_ref().filter(|last| last.number == number);
+        let last = known.committed.as_deref().filter(|last| last.number == number);
+        let same = |last: &Committed| offer.content_hash.is_some() && last.content_hash() == offer.content_hash;
         match &known.state {
             TaskState::Done(commit) if commit.number == number => Answer::Keep,
             TaskState::Done(_) => Answer::Discard,
             TaskState::Pending { .. } | TaskState::Active(_) if deciding => Answer::Discard,
             TaskState::Pending { .. } => match last {
-                Some(last) if offer.content_hash.is_some() && last.content_hash() == offer.content_hash => {
-                    Answer::TakeBack
-                }
+                Some(last) if same(last) => Answer::TakeBack,
                 Some(_) => Answer::Discard,
                 None if sound => Answer::Adopt,
                 None => Answer::Discard,
             },
+            // It is being made again, for nothing.
+            TaskState::Active(_) if last.is_some_and(|last| same(last)) => Answer::TakeBack,
             TaskState::Active(first) => {
                 let beside = first.session != session && !job.stage(task.stage).twins().contains_key(&task.index);
                 let fits = sound && last.is_none() && first.number != number;
                 if beside && fits { Answer::Adopt } else { Answer::Discard }
             }
+        }
+    }
+
+    /// Stops the attempts of a task whose output is back.
+    fn cancel_redo(&mut self, job: JobId, task: TaskId) {
+        let open = self.jobs.get_mut(&job).expect("the offer was answered");
+        let stage = open.stage_mut(task.stage);
+        let attempts: Vec<_> = stage.attempts(task.index).map(|attempt| (attempt.session, attempt.number)).collect();
+        for (session, number) in attempts {
+            let stage = self.jobs.get_mut(&job).expect("the offer was answered").stage_mut(task.stage);
+            stage.give_up(task.index, number, AttemptStep::Cancel, None);
+            self.cancel_attempt(session, JobAttempt { job, attempt: AttemptId { task, number } });
         }
     }
 
