@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use gristmill_common::ids::MasterEpoch;
 
+#[cfg(feature = "planted")]
+use super::planted::Bug;
 use super::policy::Placement;
 
 /// How the scheduler behaves.
@@ -54,6 +56,9 @@ pub struct SchedulerConfig {
     pub placement: Placement,
     /// Whether facts that must outlive the master are said.
     pub records: bool,
+    /// A mistake that the simulator is to find.
+    #[cfg(feature = "planted")]
+    pub planted: Option<Bug>,
     /// Jobs remembered after their end. Costs memory for each; lowered, `status` forgets sooner.
     pub ended_jobs_kept: usize,
     /// Sessions remembered after their end, for display only.
@@ -82,6 +87,8 @@ impl Default for SchedulerConfig {
             exclusion_cap: Duration::from_secs(300),
             placement: Placement::default(),
             records: true,
+            #[cfg(feature = "planted")]
+            planted: None,
             ended_jobs_kept: 1000,
             ended_sessions_kept: 100,
             failures_kept: 100,

@@ -9,6 +9,7 @@ use super::Scheduler;
 use super::command::Command;
 use super::event::JobRequest;
 use super::job::{EndedJob, Job, JobStep};
+use super::planted::Bug;
 use super::record::Record;
 use super::view::JobState;
 
@@ -29,6 +30,10 @@ impl Scheduler {
     pub(super) fn on_cancel_requested(&mut self, job: JobId) {
         // Once the decision is made, the output is as good as there.
         let state = self.jobs.get(&job).map(|job| job.state);
+        let decided = self.config.has(Bug::CancelDecided) && state == Some(JobState::Committing);
+        if decided {
+            return self.end_job(job, JobStep::Fail, None);
+        }
         if state.and_then(|state| state.after(JobStep::Cancel)).is_some() {
             self.end_job(job, JobStep::Cancel, None);
         }
@@ -49,11 +54,16 @@ impl Scheduler {
     /// The parts of the job are complete: nothing else of it matters, not even lost map outputs.
     pub(super) fn decide(&mut self, job: JobId) {
         self.cancel_attempts(job);
-        self.record(|| Record::Decided { job });
+        if !self.config.has(Bug::RecordTooLate) {
+            self.record(|| Record::Decided { job });
+        }
         let open = self.open_job(job);
         open.step(JobStep::Decide);
         let result = open.result();
         self.commands.push(Command::PublishJob { job, result });
+        if self.config.has(Bug::RecordTooLate) {
+            self.record(|| Record::Decided { job });
+        }
         self.notify.insert(job);
     }
 
@@ -67,9 +77,11 @@ impl Scheduler {
         let open_sessions = self.sessions.iter().filter(|(_, session)| session.is_open());
         let with_job = open_sessions.filter(|(_, session)| session.jobs.contains(&job));
         let releases: Vec<Command> = with_job.map(|(session, _)| Command::ReleaseJob { session, job }).collect();
-        self.commands.extend(releases);
+        if !self.config.has(Bug::ForgetRelease) {
+            self.commands.extend(releases);
+        }
         // Workers are told first, so that less is staged while the rest is removed.
-        if open.state != JobState::Succeeded {
+        if open.state != JobState::Succeeded && !self.config.has(Bug::ForgetUndo) {
             self.commands.push(Command::UndoJob { job });
         }
         self.remember_ended(job, open.into_ended(job, failure));

@@ -16,6 +16,7 @@
 //! | `placement`, `policy` | which attempt goes where |
 //! | `health` | workers that keep failing |
 //! | `record` | what must outlive the master |
+//! | `planted` | mistakes on purpose, for the simulator |
 //! | `reasons` | why a job waits |
 //! | `invariants` | what must hold between two events |
 
@@ -30,6 +31,7 @@ mod job;
 mod jobs;
 mod offers;
 mod placement;
+mod planted;
 mod policy;
 mod reasons;
 mod record;
@@ -52,12 +54,15 @@ use gristmill_common::time::Timestamp;
 pub use command::{AttemptFailure, AttemptWork, CloseReason, Command, JobResult, StaleReason};
 pub use config::SchedulerConfig;
 pub use event::{Event, JobRequest, WorkerProfile, WorkerReport};
+#[cfg(feature = "planted")]
+pub use planted::Bug;
 pub use policy::{Candidate, Choose, Placement, affinity, rendezvous};
 pub use record::{Record, RestoredCommit, RestoredFailure, RestoredJob};
 pub use view::{JobState, JobView, SessionState, StageView, WorkerView};
 
 use job::{EndedJob, Job};
-use workers::Sessions;
+use planted::Bug as Mistake;
+use workers::{SessionLife, SessionStep, Sessions};
 
 /// The state of a cluster's work.
 ///
@@ -213,10 +218,20 @@ impl Scheduler {
 
     fn on_deadline_reached(&mut self) {
         while let Some((_, session)) = self.sessions.next_deadline().filter(|(at, _)| *at <= self.now) {
+            if self.config.has(Mistake::IgnoreLease) {
+                let step = SessionStep::Hear(self.now);
+                self.sessions.update(session, &self.config, |it| {
+                    it.life = SessionLife::Live { heard: Timestamp::ZERO }.after(step)
+                });
+                continue;
+            }
             self.end_session(session, CloseReason::Lost);
         }
         while let Some((_, job, task)) = self.resting.first().copied().filter(|(at, _, _)| *at <= self.now) {
             self.resting.pop_first();
+            if self.config.has(Mistake::ForgetRest) {
+                continue;
+            }
             let open = self.jobs.get_mut(&job).expect("tasks of ended jobs do not rest");
             open.stage_mut(task.stage).wake(task.index);
         }

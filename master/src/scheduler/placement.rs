@@ -25,7 +25,7 @@ impl Scheduler {
         let mut unplaceable = BTreeSet::new();
         while self.sessions.with_room().next().is_some() {
             let assignable = |(id, job): (&JobId, &Job)| {
-                let stage = job.assignable().filter(|_| !unplaceable.contains(id))?;
+                let stage = job.assignable().or_else(|| self.too_early(job)).filter(|_| !unplaceable.contains(id))?;
                 Some((job.turn(), job.order, *id, stage))
             };
             let Some((_, _, id, stage)) = self.jobs.iter().filter_map(assignable).min() else { return };

@@ -10,6 +10,7 @@ use super::attempt::AttemptStep;
 use super::command::{AttemptFailure, CloseReason, Command, StaleReason};
 use super::event::WorkerReport;
 use super::job::JobStep;
+use super::planted::Bug;
 use super::record::Record;
 use super::view::JobState;
 use super::workers::SessionStep;
@@ -30,9 +31,9 @@ enum Standing {
 
 impl Scheduler {
     pub(super) fn on_worker_reported(&mut self, epoch: MasterEpoch, session: SessionId, report: WorkerReport) {
-        let fence = if epoch != self.config.epoch {
+        let fence = if epoch != self.config.epoch && !self.config.has(Bug::SkipEpochCheck) {
             Some(StaleReason::Epoch)
-        } else if self.sessions.open(session).is_none() {
+        } else if self.sessions.open(session).is_none() && !self.may_be_ended(session) {
             Some(StaleReason::Session)
         } else {
             None
@@ -53,6 +54,11 @@ impl Scheduler {
             WorkerReport::AttemptFailed { id, failure } => self.on_attempt_failed(session, id, failure),
             WorkerReport::WorkerLeft => self.end_session(session, CloseReason::Left),
         }
+    }
+
+    /// Whether a mistake lets reports of this session pass although it has ended.
+    fn may_be_ended(&self, session: SessionId) -> bool {
+        self.config.has(Bug::SkipSessionCheck) && self.sessions.get(session).is_some()
     }
 
     pub(super) fn refuse(&mut self, reason: StaleReason) {
@@ -76,9 +82,12 @@ impl Scheduler {
             Standing::InForce => {}
             // Said twice: what it left behind is the result, and must stay.
             Standing::Accepted => return self.refuse(StaleReason::Attempt),
+            Standing::Stale(_) if self.accept_second(session, id, &report) => return,
             Standing::Stale(reason) => {
                 self.refuse(reason);
-                self.commands.push(Command::DiscardOutput { session, id });
+                if !self.config.has(Bug::KeepRefusedOutput) {
+                    self.commands.push(Command::DiscardOutput { session, id });
+                }
                 return;
             }
         }
@@ -97,7 +106,10 @@ impl Scheduler {
     /// Makes the attempt in force the result of its task.
     fn commit(&mut self, session: SessionId, id: JobAttempt, report: AttemptReport) {
         let worker = self.worker_of(session);
-        self.record(|| Record::Committed { id, worker, report: report.clone() });
+        self.count_twice(id, &report);
+        if !self.config.has(Bug::RecordNoCommit) {
+            self.record(|| Record::Committed { id, worker, report: report.clone() });
+        }
         let job = self.jobs.get_mut(&id.job).expect("its attempt is in force");
         let loser = job.commit(id.attempt, session, report);
         let too_bad = job.too_many_bad_records();
@@ -108,7 +120,7 @@ impl Scheduler {
             session.committed += 1;
         });
         self.sessions.succeeded(worker, &self.config);
-        if let Some(loser) = loser {
+        if let Some(loser) = loser.filter(|_| !self.config.has(Bug::KeepTwin)) {
             let attempt = AttemptId { task: id.attempt.task, number: loser.number };
             self.cancel_attempt(loser.session, JobAttempt { job: id.job, attempt });
         }
@@ -146,7 +158,7 @@ impl Scheduler {
     fn fail_attempt(&mut self, session: SessionId, id: JobAttempt, failure: Failure) {
         let counted = match failure.disposition {
             Disposition::Retry | Disposition::RetryElsewhere | Disposition::Abort => true,
-            Disposition::RedoInput | Disposition::NotCounted => false,
+            Disposition::RedoInput | Disposition::NotCounted => self.config.has(Bug::CountLosses),
         };
         let worker = self.worker_of(session);
         if counted {
@@ -178,6 +190,7 @@ impl Scheduler {
                 self.redo_outputs(worker, id, &failure);
                 self.hand_back(id, failure);
             }
+            Disposition::NotCounted if self.config.has(Bug::CountLosses) => self.count_failure(session, id, failure),
             Disposition::NotCounted => self.hand_back(id, failure),
         }
     }
@@ -222,7 +235,7 @@ impl Scheduler {
     fn redo_outputs(&mut self, sink: WorkerId, id: JobAttempt, failure: &Failure) {
         let live = self.sessions.iter().filter(|(_, session)| session.is_live()).count();
         let job = self.jobs.get_mut(&id.job).expect("its attempt is in force");
-        if !job.needs_map_outputs() {
+        if !job.needs_map_outputs() || self.config.has(Bug::ForgetLostInput) {
             return;
         }
         let unreachable = failure.code == FailureCode::SourceUnreachable;
@@ -252,7 +265,9 @@ impl Scheduler {
         let AttemptId { task, number } = id.attempt;
         if let Some(job) = self.jobs.get(&id.job) {
             let task = job.get(task);
-            let active = job.stage(id.attempt.task.stage).is_in_force(id.attempt.task.index, number, session);
+            let stage = job.stage(id.attempt.task.stage);
+            let active = stage.is_in_force(id.attempt.task.index, number, session)
+                || self.config.has(Bug::SkipNumberCheck) && stage.attempts(id.attempt.task.index).next().is_some();
             let commit =
                 task.and_then(|task| task.commit()).is_some_and(|c| (c.number, c.session) == (number, session));
             return match (active, commit) {

@@ -1,6 +1,8 @@
 //! A scheduler from what an earlier master recorded. Nothing that was recorded is done again; what was
 //! not may still be with a worker, so every other task rests until the workers had time to come back.
 
+use std::collections::BTreeMap;
+
 use gristmill_common::ids::{JobAttempt, JobId, MasterEpoch, SessionId, Stage};
 use gristmill_common::time::Timestamp;
 
@@ -8,6 +10,7 @@ use super::Scheduler;
 use super::command::{AttemptFailure, Command};
 use super::config::SchedulerConfig;
 use super::job::{Job, JobStep};
+use super::planted::Bug;
 use super::record::{RestoredFailure, RestoredJob};
 use super::task::TaskState;
 use super::view::JobState;
@@ -37,7 +40,12 @@ impl Scheduler {
     fn restore_job(&mut self, restored: RestoredJob) {
         let RestoredJob { job, request, accepted, commits, failures, differed, rounds, decided, ended } = restored;
         self.submitted += 1;
-        let mut open = Job::new(self.submitted, request, first_number(self.config.epoch, accepted));
+        let reuses = self.config.has(Bug::ReuseNumbers);
+        let first = if reuses { 0 } else { first_number(self.config.epoch, accepted) };
+        let mut open = Job::new(self.submitted, request, first);
+        let decided = decided && !self.config.has(Bug::ForgetDecision);
+        let ended = ended.filter(|_| !self.config.has(Bug::ForgetEnd));
+        let commits = if self.config.has(Bug::ForgetCommits) { BTreeMap::new() } else { commits };
         open.step(JobStep::Begin);
         open.differed = differed;
         open.rounds = rounds;

@@ -10,6 +10,7 @@ use super::Scheduler;
 use super::attempt::AttemptStep;
 use super::command::{CloseReason, Command, StaleReason};
 use super::event::WorkerProfile;
+use super::planted::Bug;
 use super::workers::SessionStep;
 
 impl Scheduler {
@@ -46,6 +47,9 @@ impl Scheduler {
         let over: Vec<JobId> = open.jobs.iter().copied().filter(|job| !self.jobs.contains_key(job)).collect();
         let active: Vec<JobAttempt> = open.active.iter().copied().collect();
         self.commands.extend(over.into_iter().map(|job| Command::ReleaseJob { session, job }));
+        if self.config.has(Bug::ForgetRepeat) {
+            return;
+        }
         for id in active {
             self.repeat_assignment(session, id);
         }
@@ -69,7 +73,7 @@ impl Scheduler {
             self.notify.insert(id.job);
         }
         for (id, job) in &mut self.jobs {
-            if job.needs_map_outputs() {
+            if job.needs_map_outputs() && !self.config.has(Bug::ForgetLostOutputs) {
                 let held: Vec<u32> = job.holders.get(&session).into_iter().flatten().copied().collect();
                 for index in &held {
                     job.revoke_map(*index);

@@ -12,11 +12,8 @@ use gristmill_master::scheduler::{AttemptWork, WorkerReport};
 use super::cluster::{Cluster, Incident};
 use super::data;
 use super::network::{StreamId, ToMaster, ToWorker};
-use super::options::Fate;
+use super::options::{Fate, Planted};
 use super::worker::Local;
-
-/// The epoch of the scheduler under test.
-pub(super) const EPOCH: MasterEpoch = MasterEpoch(3);
 
 /// How often a fetch from a holder that cannot be reached is tried.
 const FETCH_TRIES: u32 = 8;
@@ -36,7 +33,9 @@ impl Cluster<'_> {
             Incident::Heal => return self.heal(),
             Incident::Submit(_)
             | Incident::Cancel(_)
-            | Incident::Published(_)
+            | Incident::Published { .. }
+            | Incident::Durable { .. }
+            | Incident::StartMaster
             | Incident::ToMaster(..)
             | Incident::MasterSeesBreak(_) => unreachable!("the master's side handles it"),
         };
@@ -64,7 +63,7 @@ impl Cluster<'_> {
         if !at.up {
             at.up = true;
             at.life += 1;
-            at.clear();
+            at.lose_process();
             (at.stream, at.session) = (None, None);
             let life = at.life;
             self.calendar.enter(self.now, Incident::Connect { worker, life });
@@ -76,12 +75,18 @@ impl Cluster<'_> {
         if self.workers[worker].stream.is_some() {
             return;
         }
-        if self.workers[worker].cut_off_until > self.now {
+        if self.workers[worker].cut_off_until > self.now || !self.master.up {
             return self.reconnect(worker);
         }
         let stream = self.network.open(worker, self.now);
         self.workers[worker].stream = Some(stream);
-        let first = self.workers[worker].session.map_or(ToMaster::Register, ToMaster::Resume);
+        let first = match self.workers[worker].session {
+            Some((epoch, session)) => ToMaster::Resume(epoch, session),
+            None => {
+                self.workers[worker].end_session();
+                ToMaster::Register(self.workers[worker].offers())
+            }
+        };
         let [at] = self.network.arrivals(stream, true, false, self.now, &mut self.random)[..] else { return };
         self.calendar.enter(at, Incident::ToMaster(stream, first));
     }
@@ -104,16 +109,16 @@ impl Cluster<'_> {
     /// Sends a report, if there is anybody to send it to; now and then also under an old epoch.
     pub(super) fn report(&mut self, worker: usize, report: &WorkerReport) {
         let at = &self.workers[worker];
-        let (Some(stream), Some(session)) = (at.stream, at.session) else { return };
+        let (Some(stream), Some((epoch, session))) = (at.stream, at.session) else { return };
         if !self.network.is_open(stream) {
             return;
         }
         if self.random.chance(self.options.repeats) {
-            let stale = ToMaster::Report(MasterEpoch(EPOCH.0 - 1), session, report.clone());
+            let stale = ToMaster::Report(MasterEpoch(epoch.0 - 1), session, report.clone());
             self.calendar.enter(self.now, Incident::ToMaster(stream, stale));
         }
         for at in self.network.arrivals(stream, true, true, self.now, &mut self.random) {
-            self.calendar.enter(at, Incident::ToMaster(stream, ToMaster::Report(EPOCH, session, report.clone())));
+            self.calendar.enter(at, Incident::ToMaster(stream, ToMaster::Report(epoch, session, report.clone())));
         }
     }
 
@@ -122,7 +127,9 @@ impl Cluster<'_> {
             return;
         }
         // Whatever comes first over a new stream tells the session, as the envelope does.
-        self.workers[worker].session = self.network.session(stream);
+        if let Some(session) = self.network.session(stream) {
+            self.workers[worker].session = Some((self.master.epoch, session));
+        }
         match message {
             ToWorker::Registered => {}
             ToWorker::Start(id, work) => self.on_start(worker, id, work),
@@ -134,8 +141,7 @@ impl Cluster<'_> {
             }
             ToWorker::Release(job) => self.workers[worker].drop_job(job),
             ToWorker::Close => {
-                self.workers[worker].clear();
-                self.workers[worker].session = None;
+                self.workers[worker].end_session();
                 self.network.break_stream(stream);
                 self.calendar.enter(self.now, Incident::MasterSeesBreak(stream));
                 self.reconnect(worker);
@@ -176,29 +182,29 @@ impl Cluster<'_> {
             };
             let life = self.workers[worker].life;
             if fetches.is_empty() {
-                let at = self.after_some_work();
+                let at = self.after_some_work(worker);
                 self.calendar.enter(at, Incident::Finish { worker, life, id });
             }
+            let epoch = self.workers[worker].session.map_or(MasterEpoch(0), |(epoch, _)| epoch);
             for (holder, map) in fetches {
-                let at = self.after_some_work();
-                self.calendar.enter(at, Incident::Fetch { worker, life, id, holder, map, tries: 1 });
+                let at = self.after_some_work(worker);
+                self.calendar.enter(at, Incident::Fetch { worker, life, id, holder: (epoch, holder), map, tries: 1 });
             }
         }
     }
 
-    fn after_some_work(&mut self) -> Timestamp {
-        self.now + Duration::from_micros(self.random.within(500, self.options.attempt_ms * 1000))
+    fn after_some_work(&mut self, worker: usize) -> Timestamp {
+        let time = Duration::from_micros(self.random.within(500, self.options.attempt_ms * 1000));
+        self.now + time * self.workers[worker].slowness
     }
 
-    fn fetch(&mut self, worker: usize, id: JobAttempt, holder: SessionId, map: AttemptId, tries: u32) {
+    fn fetch(&mut self, worker: usize, id: JobAttempt, holder: (MasterEpoch, SessionId), map: AttemptId, tries: u32) {
         let held_at = self.session_workers[&holder];
         let reachable = held_at == worker
-            || (self.workers[held_at].serves(self.now) && self.workers[worker].cut_off_until <= self.now);
-        let output = if self.workers[held_at].session == Some(holder) {
-            self.workers[held_at].outputs.get(&JobAttempt { job: id.job, attempt: map }).cloned()
-        } else {
-            None
-        };
+            || (self.workers[held_at].serves(self.now)
+                && self.workers[worker].cut_off_until <= self.now
+                && self.cut_pair.is_none_or(|(a, b, until)| (a, b) != (worker, held_at) || until <= self.now));
+        let output = self.read_output(held_at, holder, JobAttempt { job: id.job, attempt: map });
         let life = self.workers[worker].life;
         let Some(Local::Running { work: AttemptWork::Reduce { sources }, fetched }) =
             self.workers[worker].attempts.get_mut(&id)
@@ -212,19 +218,39 @@ impl Cluster<'_> {
         }
         match output.filter(|_| reachable) {
             Some(mut segments) => {
-                fetched.insert(map.task.index, (map, segments.swap_remove(id.attempt.task.index as usize)));
+                let hash = data::content_hash(&segments);
+                fetched.insert(map.task.index, (hash, segments.swap_remove(id.attempt.task.index as usize)));
                 let all: usize = sources.iter().map(|source| source.attempts.len()).sum();
                 if fetched.len() == all {
-                    let at = self.after_some_work();
+                    let at = self.after_some_work(worker);
                     self.calendar.enter(at, Incident::Finish { worker, life, id });
                 }
             }
             None => {
-                let mut failure = Failure::new(FailureCode::MapOutputLost, format!("{holder} does not give {map}"));
+                let code = if reachable { FailureCode::MapOutputLost } else { FailureCode::SourceUnreachable };
+                let mut failure = Failure::new(code, format!("{} does not give {map}", holder.1));
                 failure.lost_outputs = vec![map];
                 self.fail(worker, id, failure);
             }
         }
+    }
+
+    /// What a holder gives of a map output: nothing if it is another session's by now, or damaged.
+    fn read_output(
+        &self,
+        at: usize,
+        holder: (MasterEpoch, SessionId),
+        id: JobAttempt,
+    ) -> Option<Vec<Vec<data::Count>>> {
+        let holds = &self.workers[at];
+        let mut segments = holds.outputs.get(&id).filter(|_| holds.session == Some(holder))?.clone();
+        if holds.damaged.contains(&id) {
+            if self.options.planted != Some(Planted::TrustSegments) {
+                return None;
+            }
+            segments.iter_mut().flatten().for_each(|(_, count)| *count += 1);
+        }
+        Some(segments)
     }
 
     fn fail(&mut self, worker: usize, id: JobAttempt, failure: Failure) {
@@ -251,10 +277,14 @@ impl Cluster<'_> {
             (Stage::Map, 0) => self.stage_part(id, data::map_part(id.job, index)),
             (Stage::Reduce, _) => self.stage_part(id, part),
             (Stage::Map, reduces) => {
-                let segments = data::segments(id.job, index, reduces);
+                let differs = shape.fate == Fate::Nondeterministic;
+                let variant = if differs { u64::from(id.attempt.number) * 8 + worker as u64 + 1 } else { 0 };
+                let segments = data::segments(id.job, index, reduces, variant);
+                let content_hash = data::content_hash(&segments);
                 self.workers[worker].outputs.insert(id, segments);
+                self.workers[worker].damaged.remove(&id);
                 let bytes = 5 * u64::from(reduces);
-                AttemptOutput::MapOutput(MapOutputSummary { partitions: reduces, bytes, content_hash: 0 })
+                AttemptOutput::MapOutput(MapOutputSummary { partitions: reduces, bytes, content_hash })
             }
         };
         // Counts that tell attempts apart, so that a sum over the wrong ones shows.

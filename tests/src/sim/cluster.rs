@@ -6,17 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gristmill_common::failure::{Failure, FailureCode};
-use gristmill_common::ids::{AttemptId, JobAttempt, JobId, SessionId, TaskId, WorkerId};
+use gristmill_common::ids::{AttemptId, JobAttempt, JobId, MasterEpoch, SessionId, TaskId, WorkerId};
 use gristmill_common::time::Timestamp;
-use gristmill_master::scheduler::{
-    Command, Event, JobRequest, JobResult, JobState, Scheduler, SchedulerConfig, StaleReason, WorkerProfile,
-};
+use gristmill_master::scheduler::{Command, Event, JobResult, JobState, StaleReason, WorkerProfile};
 
-use super::agent::EPOCH;
 use super::calendar::Calendar;
 use super::data;
+use super::master::Master;
 use super::network::{Network, StreamId, ToMaster, ToWorker};
-use super::options::{Fate, SimOptions};
+use super::options::{Fate, FaultKind, SimOptions};
 use super::oracle::Oracle;
 use super::worker::Worker;
 use crate::random::Random;
@@ -40,10 +38,34 @@ pub struct Summary {
     pub sessions_ended: u64,
     /// Committed map outputs that were lost and had to be made again.
     pub outputs_lost: u64,
+    /// Times the master died.
+    pub masters_died: u64,
+    /// Attempts and outputs of earlier sessions that went on to count.
+    pub adopted: u64,
+    /// Second attempts beside a first one.
+    pub twins: u64,
+    /// Committed reduce attempts that were revoked because a map task is not deterministic.
+    pub revoked: u64,
     /// Reports refused.
     pub refused: BTreeMap<StaleReason, u64>,
     /// Last states of the jobs, in the order of submission.
     pub states: Vec<JobState>,
+}
+
+impl Summary {
+    /// Adds another run.
+    pub fn add(&mut self, other: &Summary) {
+        self.events += other.events;
+        self.faults += other.faults;
+        self.sessions_ended += other.sessions_ended;
+        self.outputs_lost += other.outputs_lost;
+        self.masters_died += other.masters_died;
+        self.adopted += other.adopted;
+        self.twins += other.twins;
+        self.revoked += other.revoked;
+        other.refused.iter().for_each(|(reason, times)| *self.refused.entry(*reason).or_default() += times);
+        self.states.extend(&other.states);
+    }
 }
 
 /// Something in the calendar. What belongs to a process names its life.
@@ -51,16 +73,41 @@ pub struct Summary {
 pub(super) enum Incident {
     Submit(usize),
     Cancel(usize),
-    Published(JobId),
+    Published {
+        job: JobId,
+        life: u64,
+    },
+    /// What the master was writing is in its journal.
+    Durable {
+        life: u64,
+    },
+    StartMaster,
     ToMaster(StreamId, ToMaster),
     ToWorker(StreamId, ToWorker),
     MasterSeesBreak(StreamId),
     WorkerSeesBreak(StreamId),
     Start(usize),
-    Connect { worker: usize, life: u64 },
-    Heartbeat { worker: usize, life: u64 },
-    Fetch { worker: usize, life: u64, id: JobAttempt, holder: SessionId, map: AttemptId, tries: u32 },
-    Finish { worker: usize, life: u64, id: JobAttempt },
+    Connect {
+        worker: usize,
+        life: u64,
+    },
+    Heartbeat {
+        worker: usize,
+        life: u64,
+    },
+    Fetch {
+        worker: usize,
+        life: u64,
+        id: JobAttempt,
+        holder: (MasterEpoch, SessionId),
+        map: AttemptId,
+        tries: u32,
+    },
+    Finish {
+        worker: usize,
+        life: u64,
+        id: JobAttempt,
+    },
     Fault,
     Heal,
 }
@@ -73,8 +120,10 @@ pub(super) struct Cluster<'a> {
     pub(super) calendar: Calendar<Incident>,
     pub(super) network: Network,
     pub(super) workers: Vec<Worker>,
-    /// Which worker each session belongs to.
-    pub(super) session_workers: BTreeMap<SessionId, usize>,
+    /// Which worker each session of each master belongs to.
+    pub(super) session_workers: BTreeMap<(MasterEpoch, SessionId), usize>,
+    /// A worker that does not reach another one, and until when.
+    pub(super) cut_pair: Option<(usize, usize, Timestamp)>,
     /// Staged parts by job and name: they outlive their worker.
     pub(super) staged: BTreeMap<(JobId, String), String>,
     /// Jobs whose staging folder is gone: it was published, or removed.
@@ -82,9 +131,12 @@ pub(super) struct Cluster<'a> {
     /// Counted failures that were brought about on purpose, by task.
     pub(super) failed: BTreeMap<(JobId, TaskId), u32>,
     pub(super) summary: Summary,
-    scheduler: Scheduler,
-    oracle: Oracle,
-    results: BTreeMap<JobId, JobResult>,
+    /// Faults that happened: when, which one, its kind, and the worker concerned.
+    pub(super) happened: Vec<(Timestamp, u64, FaultKind, usize)>,
+    pub(super) master: Master,
+    pub(super) oracle: Oracle,
+    /// Parts of outputs in place, by job.
+    pub(super) outputs: BTreeMap<JobId, Vec<String>>,
 }
 
 /// Runs one simulation to its end.
@@ -94,27 +146,33 @@ pub(super) struct Cluster<'a> {
 /// The first rule that is broken, and when.
 pub fn simulate(options: &SimOptions) -> Result<Summary, String> {
     let mut cluster = Cluster::new(options);
-    cluster.run().map_err(|wrong| format!("at {}: {wrong}", cluster.now))?;
-    let states = (0..options.jobs.len()).filter_map(|index| Some(cluster.scheduler.job(job_id(index))?.state));
+    if let Err(wrong) = cluster.run() {
+        let faults = cluster.happened.iter();
+        let faults =
+            faults.map(|(at, nth, kind, worker)| format!("\n  fault {nth} at {at}: {kind:?}, worker {worker}"));
+        return Err(format!("at {}: {wrong}{}", cluster.now, faults.collect::<String>()));
+    }
+    let states = (0..options.jobs.len()).filter_map(|index| Some(cluster.master.scheduler.job(job_id(index))?.state));
     cluster.summary.states = states.collect();
     cluster.summary.outputs_lost = cluster.oracle.outputs_lost;
-    cluster.summary.refused = cluster.scheduler.stale_refusals().clone();
+    cluster.summary.adopted = cluster.oracle.adopted;
+    cluster.summary.twins = cluster.oracle.twins;
+    cluster.summary.revoked = cluster.oracle.revoked;
+    cluster.count_refusals();
     Ok(cluster.summary)
 }
 
 /// Assignments sent ahead for each slot of a stage whose attempts are short, beyond the usual.
-const MORE_QUEUED: u32 = 2;
+pub(super) const MORE_QUEUED: u32 = 2;
 
 /// The id of the job at an index of the options.
-fn job_id(index: usize) -> JobId {
+pub(super) fn job_id(index: usize) -> JobId {
     JobId(index as u64 + 1)
 }
 
 impl<'a> Cluster<'a> {
     fn new(options: &'a SimOptions) -> Self {
-        let epoch = EPOCH;
-        let queue_per_slot = options.queue_per_slot;
-        let max_queue_per_slot = queue_per_slot + MORE_QUEUED;
+        let master = Master::new(options);
         let mut random = Random::new(!options.seed);
         let mut calendar = Calendar::new();
         for (index, job) in options.jobs.iter().enumerate() {
@@ -126,7 +184,8 @@ impl<'a> Cluster<'a> {
         let mut workers = Vec::new();
         for slots in &options.worker_slots {
             calendar.enter(Timestamp::from_millis(random.within(0, 1000)), Incident::Start(workers.len()));
-            workers.push(Worker::new(*slots, random.within(900_000, 1_100_000)));
+            let slowness = if random.chance(options.slow) { 10 } else { 1 };
+            workers.push(Worker::new(*slots, random.within(900_000, 1_100_000), slowness));
         }
         if options.fault_ms > 0 {
             calendar.enter(Timestamp::from_millis(random.within(0, options.fault_ms)), Incident::Fault);
@@ -140,18 +199,15 @@ impl<'a> Cluster<'a> {
             network: Network::new(options),
             workers,
             session_workers: BTreeMap::new(),
+            cut_pair: None,
             staged: BTreeMap::new(),
             unstaged: BTreeSet::new(),
             failed: BTreeMap::new(),
             summary: Summary::default(),
-            scheduler: Scheduler::new(SchedulerConfig {
-                epoch,
-                queue_per_slot,
-                max_queue_per_slot,
-                ..SchedulerConfig::default()
-            }),
-            oracle: Oracle::new(epoch, max_queue_per_slot),
-            results: BTreeMap::new(),
+            happened: Vec::new(),
+            oracle: Oracle::new(master.epoch, options.queue_per_slot + MORE_QUEUED),
+            master,
+            outputs: BTreeMap::new(),
         }
     }
 
@@ -160,10 +216,10 @@ impl<'a> Cluster<'a> {
         let bound = faults_until + LIVENESS_BOUND;
         let mut end = bound;
         while let Some(next) = self.calendar.next_time().filter(|next| *next <= end) {
-            if let Some(deadline) = self.scheduler.next_deadline().filter(|deadline| *deadline <= next) {
+            if let Some(deadline) = self.master.next_deadline().filter(|deadline| *deadline <= next) {
                 self.now = self.now.max(deadline);
                 self.feed(&Event::DeadlineReached)?;
-                if self.scheduler.next_deadline().is_some_and(|next| next <= self.now) {
+                if self.master.next_deadline().is_some_and(|next| next <= self.now) {
                     return Err("a deadline that has passed is asked for again".to_owned());
                 }
             } else if let Some((now, incident)) = self.calendar.pop() {
@@ -179,15 +235,12 @@ impl<'a> Cluster<'a> {
 
     fn handle(&mut self, incident: Incident) -> Result<(), String> {
         match incident {
-            Incident::Submit(index) => {
-                let job = &self.options.jobs[index];
-                let split_bytes = vec![10; job.maps as usize];
-                let request =
-                    JobRequest { max_attempts: job.max_attempts, ..JobRequest::new(split_bytes, job.reduces) };
-                self.feed(&Event::JobSubmitted { job: job_id(index), request: Arc::new(request) })
-            }
-            Incident::Cancel(index) => self.feed(&Event::CancelRequested { job: job_id(index) }),
-            Incident::Published(job) => self.on_published(job),
+            Incident::Submit(index) => self.submit(index),
+            Incident::Cancel(index) => self.cancel(index),
+            Incident::Durable { life } => self.on_durable(life),
+            Incident::StartMaster => self.start_master(),
+            Incident::Published { job, life } if life == self.master.life => self.on_published(job),
+            Incident::Published { .. } => Ok(()),
             Incident::ToMaster(stream, message) => self.on_message_to_master(stream, message),
             Incident::MasterSeesBreak(stream) => match self.network.session(stream) {
                 Some(session) => self.feed(&Event::StreamBroken { session }),
@@ -203,42 +256,36 @@ impl<'a> Cluster<'a> {
     fn on_message_to_master(&mut self, stream: StreamId, message: ToMaster) -> Result<(), String> {
         let broken = !self.network.is_open(stream);
         match message {
-            ToMaster::Register | ToMaster::Resume(_) if broken => Ok(()),
+            ToMaster::Register(_) | ToMaster::Resume(..) if broken => Ok(()),
             // Of what was under way when the stream broke, some was in the master's hands already.
-            ToMaster::Report(..) if broken && self.random.chance(50) => Ok(()),
-            ToMaster::Register => {
+            ToMaster::Report(..) if broken && (!self.master.up || self.random.chance(50)) => Ok(()),
+            ToMaster::Register(offers) => {
                 let index = self.network.worker(stream);
-                let session = SessionId(self.session_workers.len() as u64 + 1);
-                self.session_workers.insert(session, index);
+                let epoch = self.master.epoch;
+                let earlier = self.session_workers.range((epoch, SessionId(0))..).count();
+                let session = SessionId(earlier as u64 + 1);
+                self.session_workers.insert((epoch, session), index);
                 self.network.bind(stream, session);
                 self.send_to_worker(stream, &ToWorker::Registered);
                 let (worker, slots) = (WorkerId(index as u32 + 1), self.workers[index].slots);
                 let (address, machine, scratch) = (String::new(), worker.to_string(), String::new());
                 let profile = Arc::new(WorkerProfile { worker, slots, address, machine, scratch });
-                self.feed(&Event::WorkerRegistered { session, profile, offers: Vec::new() })
+                self.feed(&Event::WorkerRegistered { session, profile, offers })
             }
-            ToMaster::Resume(session) => {
-                self.network.bind(stream, session);
-                self.feed(&Event::StreamResumed { epoch: self.scheduler.epoch(), session })
+            ToMaster::Resume(epoch, session) => {
+                let known = self.master.scheduler.worker_of_open(session).is_some() && epoch == self.master.epoch;
+                if known {
+                    self.network.bind(stream, session);
+                } else {
+                    self.send_to_worker(stream, &ToWorker::Close);
+                }
+                self.feed(&Event::StreamResumed { epoch, session })
             }
             ToMaster::Report(epoch, session, report) => self.feed(&Event::WorkerReported { epoch, session, report }),
         }
     }
 
-    /// Gives an event to the scheduler, checks what it does, and does what it says.
-    fn feed(&mut self, event: &Event) -> Result<(), String> {
-        self.summary.events += 1;
-        let in_step = |wrong: String| format!("{wrong}, at {event:?}");
-        let commands = self.scheduler.step(self.now, event.clone());
-        self.scheduler.check_invariants().map_err(in_step)?;
-        self.oracle.follow(event, &commands, &self.scheduler).map_err(in_step)?;
-        for command in commands {
-            self.carry_out(command).map_err(in_step)?;
-        }
-        Ok(())
-    }
-
-    fn carry_out(&mut self, command: Command) -> Result<(), String> {
+    pub(super) fn carry_out(&mut self, command: Command) -> Result<(), String> {
         let (session, message) = match command {
             Command::StartAttempt { session, id, work } => (session, ToWorker::Start(id, work)),
             Command::CancelAttempt { session, id } => (session, ToWorker::Cancel(id)),
@@ -250,9 +297,10 @@ impl<'a> Cluster<'a> {
             }
             Command::PublishJob { job, result } => {
                 self.check_parts(job, &result)?;
-                self.results.insert(job, result);
+                self.master.publishing.insert(job, result);
                 let at = self.now + Duration::from_micros(self.random.within(1, 50_000));
-                self.calendar.enter(at, Incident::Published(job));
+                let life = self.master.life;
+                self.calendar.enter(at, Incident::Published { job, life });
                 return Ok(());
             }
             Command::UndoJob { job } => {
@@ -282,23 +330,44 @@ impl<'a> Cluster<'a> {
             let failure = Failure::new(FailureCode::CommitFailed, "no permission");
             return self.feed(&Event::PublishFailed { job, failure });
         }
-        if let Some(result) = self.results.remove(&job) {
+        if let Some(result) = self.master.publishing.remove(&job) {
             self.check_parts(job, &result)?;
-            self.remove_staging(job);
+            self.put_in_place(job, &result);
             if self.random.chance(self.options.repeats) {
-                self.calendar.enter(self.now, Incident::Published(job));
+                let life = self.master.life;
+                self.calendar.enter(self.now, Incident::Published { job, life });
             }
         }
         self.feed(&Event::JobPublished { job })
     }
 
-    fn remove_staging(&mut self, job: JobId) {
+    /// The parts become the output, unless they are it.
+    pub(super) fn put_in_place(&mut self, job: JobId, result: &JobResult) {
+        let names = result.parts.iter().map(|part| part.staged_name.clone()).collect();
+        if self.options.jobs[job.0 as usize - 1].fate != Fate::Unpublishable {
+            self.outputs.entry(job).or_insert(names);
+            self.remove_staging(job);
+        }
+    }
+
+    /// Adds up what the master of this life refused.
+    pub(super) fn count_refusals(&mut self) {
+        for (reason, times) in self.master.scheduler.stale_refusals() {
+            *self.summary.refused.entry(*reason).or_default() += times;
+        }
+    }
+
+    pub(super) fn remove_staging(&mut self, job: JobId) {
         self.staged.retain(|(of, _), _| *of != job);
         self.unstaged.insert(job);
     }
 
     /// Each part is staged, and is what the reference says.
     fn check_parts(&self, job: JobId, result: &JobResult) -> Result<(), String> {
+        if let Some(names) = self.outputs.get(&job) {
+            let same = result.parts.iter().map(|part| &part.staged_name).eq(names);
+            return if same { Ok(()) } else { Err(format!("{job} is published twice, of other parts")) };
+        }
         let shape = &self.options.jobs[job.0 as usize - 1];
         let expected: Vec<String> = if shape.reduces == 0 {
             (0..shape.maps).map(|map| data::map_part(job, map)).collect()
@@ -310,7 +379,8 @@ impl<'a> Cluster<'a> {
         }
         for (part, expected) in result.parts.iter().zip(expected) {
             let staged = self.staged.get(&(job, part.staged_name.clone()));
-            if staged != Some(&expected) {
+            let may_differ = shape.fate == Fate::Nondeterministic && staged.is_some();
+            if staged != Some(&expected) && !may_differ {
                 return Err(format!("{job}: {} is {staged:?} instead of {expected:?}", part.staged_name));
             }
         }
@@ -318,18 +388,22 @@ impl<'a> Cluster<'a> {
     }
 
     fn all_over(&self) -> bool {
-        let state = |index| self.scheduler.job(job_id(index)).map(|job| job.state);
-        (0..self.options.jobs.len()).all(|index| state(index).is_some_and(JobState::is_terminal))
+        let state = |index| self.master.scheduler.job(job_id(index)).map(|job| job.state);
+        self.master.up && (0..self.options.jobs.len()).all(|index| state(index).is_some_and(JobState::is_terminal))
     }
 
     fn check_end(&self) -> Result<(), String> {
         for (index, shape) in self.options.jobs.iter().enumerate() {
-            let job = self.scheduler.job(job_id(index)).ok_or("a job was never submitted")?;
+            let job = self.master.scheduler.job(job_id(index)).ok_or("a job was never submitted, or is lost")?;
             let right = match shape.fate {
                 Fate::Succeeds => job.state == JobState::Succeeded,
+                Fate::Nondeterministic => matches!(job.state, JobState::Succeeded | JobState::Failed),
                 Fate::Poisoned { .. } | Fate::Unpublishable => job.state == JobState::Failed,
                 Fate::Cancelled { .. } => matches!(job.state, JobState::Cancelled | JobState::Succeeded),
             };
+            if job.state == JobState::Succeeded && !self.outputs.contains_key(&job_id(index)) {
+                return Err(format!("job {index} succeeded and has no output"));
+            }
             if !right {
                 return Err(format!("{:?} did not end as it must: {job:?}", shape.fate));
             }

@@ -6,6 +6,7 @@ use gristmill_common::time::Timestamp;
 use gristmill_master::scheduler::WorkerReport;
 
 use super::cluster::{Cluster, Incident};
+use super::options::FaultKind;
 
 impl Cluster<'_> {
     /// One fault, and the next one's date.
@@ -14,20 +15,33 @@ impl Cluster<'_> {
         if next < Timestamp::from_millis(self.options.faults_until_ms) {
             self.calendar.enter(next, Incident::Fault);
         }
+        let nth = self.summary.faults;
         self.summary.faults += 1;
+        let kind = *self.random.pick(&self.options.faults);
         let worker = self.random.within(0, self.workers.len() as u64) as usize;
-        match self.random.within(0, 20) {
-            0..5 => self.crash(worker),
-            5..9 => self.pause(worker),
-            9..13 => self.cut_off(worker),
-            13..17 => self.cut_stream(worker),
-            17..19 => self.leave(worker),
-            _ => (0..self.workers.len()).for_each(|worker| self.crash(worker)),
+        if self.options.skipped.contains(&nth) {
+            return;
+        }
+        self.happened.push((self.now, nth, kind, worker));
+        match kind {
+            FaultKind::WorkerDies => self.crash(worker),
+            FaultKind::WorkerPauses => self.pause(worker),
+            FaultKind::WorkerCutOff => self.cut_off(worker),
+            FaultKind::PairCutOff => {
+                let other = self.random.within(0, self.workers.len() as u64) as usize;
+                let until = self.now + Duration::from_millis(self.random.within(50, 8000));
+                self.cut_pair = Some((worker, other, until));
+            }
+            FaultKind::StreamBreaks => self.cut_stream(worker),
+            FaultKind::WorkerLeaves => self.leave(worker),
+            FaultKind::AllDie => (0..self.workers.len()).for_each(|worker| self.crash(worker)),
+            FaultKind::MasterDies => self.crash_master(),
         }
     }
 
     /// Ends what still goes on.
     pub(super) fn heal(&mut self) {
+        self.cut_pair = None;
         for worker in 0..self.workers.len() {
             let at = &mut self.workers[worker];
             at.paused_until = at.paused_until.min(self.now);
@@ -41,7 +55,14 @@ impl Cluster<'_> {
         self.cut_stream(worker);
         let at = &mut self.workers[worker];
         at.up = false;
-        at.clear();
+        at.lose_process();
+        let outputs: Vec<_> = at.outputs.keys().copied().collect();
+        for output in outputs {
+            if self.random.chance(self.options.damage) {
+                self.workers[worker].damaged.insert(output);
+            }
+        }
+        let at = &mut self.workers[worker];
         (at.stream, at.session) = (None, None);
         at.paused_until = self.now;
         let restart = self.now + Duration::from_millis(self.random.within(10, 4000));
@@ -74,10 +95,12 @@ impl Cluster<'_> {
         self.calendar.enter(worker_sees, Incident::WorkerSeesBreak(stream));
     }
 
-    /// The worker says that it stops, and stops.
+    /// The worker says that it stops, removes what it has, and stops.
     fn leave(&mut self, worker: usize) {
         if self.workers[worker].up && self.workers[worker].paused_until <= self.now {
             self.report(worker, &WorkerReport::WorkerLeft);
+            self.workers[worker].outputs.clear();
+            self.workers[worker].damaged.clear();
             self.crash(worker);
         }
     }

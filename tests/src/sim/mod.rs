@@ -9,19 +9,24 @@
 //! | `worker` | one simulated worker process |
 //! | `network` | streams that delay, repeat, reorder and lose messages, and break |
 //! | `cluster` | the loop: master, workers and streams |
+//! | `master` | the master's process and its journal |
 //! | `agent` | what workers do: their side of the protocol, their attempts |
+//! | `campaign` | many seeds at once, and the shrinking of one that fails |
 //! | `faults` | crashes, pauses, partitions and broken streams |
 //! | `oracle` | what must hold after each step, kept apart from the scheduler |
 
 mod agent;
 mod calendar;
+mod campaign;
 mod cluster;
 mod data;
 mod faults;
+mod master;
 mod network;
 mod options;
 mod oracle;
 mod worker;
 
+pub use campaign::{Tally, Violation, campaign, run, shrink};
 pub use cluster::{Summary, simulate};
-pub use options::{Fate, JobShape, SimOptions};
+pub use options::{Fate, FaultKind, JobShape, Planted, SimOptions};

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use gristmill_common::ids::{JobAttempt, JobId, MasterEpoch, SessionId};
+use gristmill_common::task::Offer;
 use gristmill_common::time::Timestamp;
 use gristmill_master::scheduler::{AttemptWork, WorkerReport};
 
@@ -18,10 +19,10 @@ pub(super) struct StreamId(pub(super) u64);
 /// What workers say.
 #[derive(Debug, Clone)]
 pub(super) enum ToMaster {
-    /// First message of a worker without a session.
-    Register,
+    /// First message of a worker without a session, with what it has of earlier ones.
+    Register(Vec<Offer>),
     /// First message of a worker with one.
-    Resume(SessionId),
+    Resume(MasterEpoch, SessionId),
     /// A report under an epoch and a session.
     Report(MasterEpoch, SessionId, WorkerReport),
 }
@@ -85,6 +86,18 @@ impl Network {
     /// Breaks a stream; false if it was broken before.
     pub(super) fn break_stream(&mut self, id: StreamId) -> bool {
         std::mem::replace(&mut self.stream(id).open, false)
+    }
+
+    /// The streams that are whole.
+    pub(super) fn open_streams(&self) -> Vec<StreamId> {
+        let open = (0..).zip(&self.streams).filter(|(_, stream)| stream.open);
+        open.map(|(id, _)| StreamId(id)).collect()
+    }
+
+    /// Forgets which stream belongs to which session: the master that knew is gone.
+    pub(super) fn forget_sessions(&mut self) {
+        self.current.clear();
+        self.streams.iter_mut().for_each(|stream| stream.session = None);
     }
 
     /// Whether the stream is whole.

@@ -1,15 +1,15 @@
 //! One simulated worker process: what it runs, what it holds, and what it knows of its session. It
 //! decides nothing about time; the cluster's loop calls it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use gristmill_common::failure::Failure;
-use gristmill_common::ids::{AttemptId, JobAttempt, JobId, SessionId};
-use gristmill_common::task::AttemptReport;
+use gristmill_common::ids::{JobAttempt, JobId, MasterEpoch, SessionId};
+use gristmill_common::task::{AttemptReport, Offer};
 use gristmill_common::time::Timestamp;
 use gristmill_master::scheduler::AttemptWork;
 
-use super::data::Count;
+use super::data::{Count, content_hash};
 use super::network::StreamId;
 
 /// A process, or the place where it will start again.
@@ -27,14 +27,18 @@ pub(super) struct Worker {
     pub(super) cut_off_until: Timestamp,
     /// Its stream, as far as it knows.
     pub(super) stream: Option<StreamId>,
-    /// Its session, as far as it knows.
-    pub(super) session: Option<SessionId>,
+    /// Its session, and the epoch of the master that gave it, as far as it knows.
+    pub(super) session: Option<(MasterEpoch, SessionId)>,
+    /// How many times as long as others it takes.
+    pub(super) slowness: u32,
     /// Attempts that wait for a slot.
     pub(super) queue: VecDeque<JobAttempt>,
     /// Attempts of the session that it has heard of.
     pub(super) attempts: BTreeMap<JobAttempt, Local>,
-    /// Map outputs in its scratch.
+    /// Map outputs in its scratch, which outlives the process.
     pub(super) outputs: BTreeMap<JobAttempt, Vec<Vec<Count>>>,
+    /// Outputs in it whose bytes have changed.
+    pub(super) damaged: BTreeSet<JobAttempt>,
     /// The longest time between two heartbeats by the master's clock, in microseconds: its own
     /// clock runs fast or slow.
     pub(super) heartbeat_micros: u64,
@@ -49,8 +53,8 @@ pub(super) enum Local {
     Running {
         /// What it works on.
         work: AttemptWork,
-        /// Segments fetched, with the map attempt each is of.
-        fetched: BTreeMap<u32, (AttemptId, Vec<Count>)>,
+        /// Segments fetched, with the hash of the map output that each is of.
+        fetched: BTreeMap<u32, (u64, Vec<Count>)>,
     },
     /// It finished with this report.
     Finished(AttemptReport),
@@ -60,7 +64,7 @@ pub(super) enum Local {
 
 impl Worker {
     /// A worker that was never started.
-    pub(super) fn new(slots: u32, heartbeat_micros: u64) -> Self {
+    pub(super) fn new(slots: u32, heartbeat_micros: u64, slowness: u32) -> Self {
         Self {
             slots,
             life: 0,
@@ -69,9 +73,11 @@ impl Worker {
             cut_off_until: Timestamp::ZERO,
             stream: None,
             session: None,
+            slowness,
             queue: VecDeque::new(),
             attempts: BTreeMap::new(),
             outputs: BTreeMap::new(),
+            damaged: BTreeSet::new(),
             heartbeat_micros,
         }
     }
@@ -81,11 +87,39 @@ impl Worker {
         self.up && self.paused_until <= now && self.cut_off_until <= now
     }
 
-    /// Forgets all it runs and holds.
-    pub(super) fn clear(&mut self) {
+    /// Forgets all it runs; what is on disk stays.
+    pub(super) fn lose_process(&mut self) {
         self.queue.clear();
         self.attempts.clear();
-        self.outputs.clear();
+    }
+
+    /// Ends what cannot go on without the session it began under: fetches, attempts that were not begun
+    /// and need segments, and failures not accepted.
+    pub(super) fn end_session(&mut self) {
+        let goes_on = |local: &Local| match local {
+            Local::Queued(work) => matches!(work, AttemptWork::Map { .. }),
+            Local::Running { work: AttemptWork::Map { .. }, .. } => true,
+            Local::Running { work: AttemptWork::Reduce { sources }, fetched } => {
+                sources.iter().map(|source| source.attempts.len()).sum::<usize>() == fetched.len()
+            }
+            Local::Finished(_) => true,
+            Local::Failed(_) => false,
+        };
+        self.attempts.retain(|_, local| goes_on(local));
+        let attempts = &self.attempts;
+        self.queue.retain(|id| attempts.contains_key(id));
+        self.session = None;
+    }
+
+    /// What it offers a master under a new session.
+    pub(super) fn offers(&self) -> Vec<Offer> {
+        let hash = |id: &JobAttempt| self.outputs.get(id).map(|segments| content_hash(segments));
+        let mut offers: BTreeMap<JobAttempt, Option<u64>> = self.outputs.keys().map(|id| (*id, hash(id))).collect();
+        for (id, local) in &self.attempts {
+            let finished = matches!(local, Local::Finished(_));
+            offers.insert(*id, hash(id).filter(|_| finished));
+        }
+        offers.into_iter().map(|(id, content_hash)| Offer { id, content_hash }).collect()
     }
 
     /// Forgets one attempt.
@@ -93,6 +127,7 @@ impl Worker {
         self.queue.retain(|queued| *queued != id);
         self.attempts.remove(&id);
         self.outputs.remove(&id);
+        self.damaged.remove(&id);
     }
 
     /// Forgets a job.
@@ -100,6 +135,7 @@ impl Worker {
         self.queue.retain(|queued| queued.job != job);
         self.attempts.retain(|id, _| id.job != job);
         self.outputs.retain(|id, _| id.job != job);
+        self.damaged.retain(|id| id.job != job);
     }
 
     /// Takes the next queued attempt into a free slot.

@@ -1,0 +1,105 @@
+//! `cargo sim --seeds N [--first S] [--planted BUG|all]`: simulated clusters, a seed each. Prints seeds,
+//! violations and time last; exit code 1 if a rule was broken, or, with a mistake planted, if none was.
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use gristmill_tests::sim::{Planted, Tally, campaign, shrink};
+
+const USAGE: &str = "usage: cargo sim [--seeds N] [--first S] [--planted BUG | --planted all]";
+
+struct Args {
+    seeds: u64,
+    first: u64,
+    planted: Option<String>,
+}
+
+fn main() -> ExitCode {
+    let args = match parse(std::env::args().skip(1)) {
+        Ok(args) => args,
+        Err(wrong) => {
+            eprintln!("{wrong}\n{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    // A planted mistake may well end in a panic, which is a finding like any other.
+    std::panic::set_hook(Box::new(|_| {}));
+    let known = Planted::all();
+    let ok = match args.planted.as_deref() {
+        None => sound(&args),
+        Some("all") => {
+            known.iter().map(|(name, planted)| found(&args, name, *planted)).filter(|found| !found).count() == 0
+        }
+        Some(name) => match known.iter().find(|(known, _)| known == name) {
+            Some((name, planted)) => found(&args, name, *planted),
+            None => {
+                let names: Vec<&str> = known.iter().map(|(name, _)| name.as_str()).collect();
+                eprintln!("no such mistake: {name} (there are {})", names.join(", "));
+                return ExitCode::from(2);
+            }
+        },
+    };
+    if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn parse(mut words: impl Iterator<Item = String>) -> Result<Args, String> {
+    let mut args = Args { seeds: 10_000, first: 0, planted: None };
+    while let Some(word) = words.next() {
+        let value = words.next().ok_or_else(|| format!("{word} needs a value"))?;
+        let number = || value.parse::<u64>().map_err(|_| format!("{value} is not a number"));
+        match word.as_str() {
+            "--seeds" => args.seeds = number()?,
+            "--first" => args.first = number()?,
+            "--planted" => args.planted = Some(value),
+            _ => return Err(format!("unknown option {word}")),
+        }
+    }
+    Ok(args)
+}
+
+/// Runs the seeds; whether none broke a rule.
+fn sound(args: &Args) -> bool {
+    let start = Instant::now();
+    let tally = campaign(args.first, args.seeds, None, 3);
+    let time = start.elapsed();
+    for violation in &tally.violations {
+        println!("seed {}: {}", violation.seed, violation.wrong);
+        let (least, wrong) = shrink(violation.seed, None);
+        println!("with as few faults as show it: {wrong}\n{least:#?}");
+        println!("run it again: cargo sim --first {} --seeds 1", violation.seed);
+    }
+    summary(&tally);
+    println!("{} seeds, {} violations, {:.1} s", tally.seeds, tally.violations.len(), time.as_secs_f64());
+    tally.violations.is_empty()
+}
+
+/// Runs the seeds with a mistake; whether one found it.
+fn found(args: &Args, name: &str, planted: Planted) -> bool {
+    let start = Instant::now();
+    let tally = campaign(args.first, args.seeds, Some(planted), 1);
+    let time = start.elapsed().as_secs_f64();
+    match tally.violations.first() {
+        Some(violation) => {
+            let first_line = violation.wrong.lines().next().unwrap_or_default();
+            let shown: String = first_line.chars().take(110).collect();
+            println!("{name}: found after {} seeds, {time:.1} s: {shown}", violation.seed - args.first + 1);
+        }
+        None => println!("{name}: NOT found in {} seeds, {time:.1} s", tally.seeds),
+    }
+    !tally.violations.is_empty()
+}
+
+fn summary(tally: &Tally) {
+    let total = &tally.total;
+    println!(
+        "{} events, {} faults, {} masters died, {} sessions ended, {} outputs lost, {} adopted, {} twins, {} revoked",
+        total.events,
+        total.faults,
+        total.masters_died,
+        total.sessions_ended,
+        total.outputs_lost,
+        total.adopted,
+        total.twins,
+        total.revoked
+    );
+}
