@@ -12,6 +12,7 @@ use super::job::{Job, JobStep};
 use super::planted::Bug;
 use super::task::{Committed, TaskState};
 use super::view::JobState;
+use super::workers::Session;
 
 /// What becomes of an offer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,21 +32,21 @@ enum Answer {
 impl Scheduler {
     /// Answers what a worker offers under its new session.
     pub(super) fn take_offers(&mut self, session: SessionId, offers: &[Offer]) {
+        // What counts comes first, so that no other attempt of such a task is adopted beside it.
+        for offer in offers {
+            if self.answer(session, offer) == Answer::TakeBack {
+                self.take_back(session, offer.id);
+            }
+        }
         let mut released = Vec::new();
         for offer in offers {
-            let JobAttempt { job, attempt: AttemptId { task, .. } } = offer.id;
+            let job = offer.id.job;
+            // Whatever becomes of it: should the answer be lost, the job's release is said again.
+            self.belongs_to(session, offer.id);
             match self.answer(session, offer) {
-                Answer::Keep => self.belongs_to(session, offer.id),
-                Answer::TakeBack => {
-                    self.stop_resting(offer.id.job, task);
-                    self.cancel_redo(offer.id.job, task);
-                    let open = self.jobs.get_mut(&job).expect("the offer was answered");
-                    open.take_back(task.index, session);
-                    self.belongs_to(session, offer.id);
-                    self.notify.insert(job);
-                }
-                Answer::Adopt => self.adopt(session, offer.id),
-                Answer::Discard => self.commands.push(Command::DiscardOutput { session, id: offer.id }),
+                Answer::Keep | Answer::TakeBack => {}
+                Answer::Adopt if self.has_place(session) => self.adopt(session, offer.id),
+                Answer::Adopt | Answer::Discard => self.commands.push(Command::DiscardOutput { session, id: offer.id }),
                 Answer::Release if released.contains(&job) => {}
                 Answer::Release => {
                     released.push(job);
@@ -79,10 +80,26 @@ impl Scheduler {
         for job in ready {
             let unasked = std::mem::take(&mut self.jobs.get_mut(&job).expect("it was just found").unasked);
             for (session, id) in unasked {
+                // It may have ended meanwhile without being asked about; and a session whose stream
+                // broke is asked when it resumes.
+                let AttemptId { task, number } = id.attempt;
+                let in_force = self.jobs[&job].stage(task.stage).is_in_force(task.index, number, session);
+                let live = self.sessions.get(session).is_some_and(Session::is_reachable);
+                if !in_force || !live {
+                    continue;
+                }
                 let work = self.work_of(job, id.attempt.task);
                 self.commands.push(Command::StartAttempt { session, id, work });
             }
         }
+    }
+
+    /// Whether the session takes one more attempt. A worker with more than it may be given has some of
+    /// several earlier sessions.
+    fn has_place(&self, session: SessionId) -> bool {
+        let queued = self.config.queue_per_slot.max(self.config.max_queue_per_slot);
+        let open = self.sessions.get(session).expect("it just registered");
+        (open.active.len() as u64) < u64::from(open.profile.slots) * (1 + u64::from(queued))
     }
 
     fn answer(&self, session: SessionId, offer: &Offer) -> Answer {
@@ -118,6 +135,14 @@ impl Scheduler {
         }
     }
 
+    fn take_back(&mut self, session: SessionId, id: JobAttempt) {
+        let (job, task) = (id.job, id.attempt.task);
+        self.stop_resting(job, task);
+        self.cancel_redo(job, task);
+        self.jobs.get_mut(&job).expect("the offer was answered").take_back(task.index, session);
+        self.notify.insert(job);
+    }
+
     /// Stops the attempts of a task whose output is back.
     fn cancel_redo(&mut self, job: JobId, task: TaskId) {
         let open = self.jobs.get_mut(&job).expect("the offer was answered");
@@ -139,7 +164,6 @@ impl Scheduler {
         }
         job.stage_mut(task.stage).adopt(task.index, number, session, self.now);
         self.notify.insert(id.job);
-        self.belongs_to(session, id);
         self.sessions.update(session, &self.config, |session| {
             session.active.insert(id);
         });

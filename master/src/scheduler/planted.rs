@@ -127,12 +127,13 @@ impl Scheduler {
         true
     }
 
-    /// Adds a report to the sums once more if an earlier attempt's is in them.
-    pub(super) fn count_twice(&mut self, id: JobAttempt, report: &AttemptReport) {
+    /// Adds the report of a repeated task to the sums once more.
+    pub(super) fn count_twice(&mut self, id: JobAttempt) {
         let task = id.attempt.task;
-        let open = self.jobs.get_mut(&id.job).filter(|_| self.config.has(Bug::CountTwice));
-        if let Some(open) = open.filter(|open| open.get(task).is_some_and(|task| task.committed.is_some())) {
-            open.stage_mut(task.stage).counters.merge(&report.counters);
+        let open = self.jobs.get_mut(&id.job).filter(|_| self.config.has(Bug::CountTwice) && id.attempt.number > 0);
+        let Some(stage) = open.map(|open| open.stage_mut(task.stage)) else { return };
+        if let Some(committed) = stage.get(task.index).and_then(|task| task.committed.clone()) {
+            stage.counters.merge(&committed.report.counters);
         }
     }
 }

@@ -106,12 +106,13 @@ impl Scheduler {
     /// Makes the attempt in force the result of its task.
     fn commit(&mut self, session: SessionId, id: JobAttempt, report: AttemptReport) {
         let worker = self.worker_of(session);
-        self.count_twice(id, &report);
         if !self.config.has(Bug::RecordNoCommit) {
             self.record(|| Record::Committed { id, worker, report: report.clone() });
         }
         let job = self.jobs.get_mut(&id.job).expect("its attempt is in force");
         let loser = job.commit(id.attempt, session, report);
+        self.count_twice(id);
+        let job = self.jobs.get_mut(&id.job).expect("its attempt is in force");
         let too_bad = job.too_many_bad_records();
         let decided = job.last_stage().is_done();
         self.notify.insert(id.job);

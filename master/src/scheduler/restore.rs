@@ -33,6 +33,8 @@ impl Scheduler {
             scheduler.restore_job(job);
         }
         scheduler.wait_for_workers();
+        // Nobody watches yet.
+        scheduler.notify.clear();
         let commands = std::mem::take(&mut scheduler.commands);
         (scheduler, commands)
     }

@@ -110,6 +110,11 @@ impl Session {
         }
     }
 
+    /// Whether its stream is open.
+    pub(super) fn is_reachable(&self) -> bool {
+        self.life.state() == SessionState::Live
+    }
+
     /// Whether it may be given work when it has room.
     pub(super) fn is_live(&self) -> bool {
         let allowed = match self.standing {
@@ -118,7 +123,7 @@ impl Session {
             Standing::Probed => self.active.is_empty(),
             Standing::Excluded => false,
         };
-        allowed && self.life.state() == SessionState::Live && self.profile.slots > 0
+        allowed && self.is_reachable() && self.profile.slots > 0
     }
 
     /// The load at which a session has no room for more, if so many assignments are sent ahead for

@@ -36,6 +36,7 @@ impl Cluster<'_> {
             | Incident::Published { .. }
             | Incident::Durable { .. }
             | Incident::StartMaster
+            | Incident::MasterDies { .. }
             | Incident::ToMaster(..)
             | Incident::MasterSeesBreak(_) => unreachable!("the master's side handles it"),
         };

@@ -82,6 +82,10 @@ pub(super) enum Incident {
         life: u64,
     },
     StartMaster,
+    /// The master dies in the middle of writing.
+    MasterDies {
+        life: u64,
+    },
     ToMaster(StreamId, ToMaster),
     ToWorker(StreamId, ToWorker),
     MasterSeesBreak(StreamId),
@@ -184,7 +188,9 @@ impl<'a> Cluster<'a> {
         let mut workers = Vec::new();
         for slots in &options.worker_slots {
             calendar.enter(Timestamp::from_millis(random.within(0, 1000)), Incident::Start(workers.len()));
-            let slowness = if random.chance(options.slow) { 10 } else { 1 };
+            // One is never slow: the bound on time is for clusters that can keep it.
+            let slow = random.chance(options.slow) && !workers.is_empty();
+            let slowness = if slow { 10 } else { 1 };
             workers.push(Worker::new(*slots, random.within(900_000, 1_100_000), slowness));
         }
         if options.fault_ms > 0 {
@@ -239,6 +245,12 @@ impl<'a> Cluster<'a> {
             Incident::Cancel(index) => self.cancel(index),
             Incident::Durable { life } => self.on_durable(life),
             Incident::StartMaster => self.start_master(),
+            Incident::MasterDies { life } => {
+                if life == self.master.life {
+                    self.crash_master();
+                }
+                Ok(())
+            }
             Incident::Published { job, life } if life == self.master.life => self.on_published(job),
             Incident::Published { .. } => Ok(()),
             Incident::ToMaster(stream, message) => self.on_message_to_master(stream, message),

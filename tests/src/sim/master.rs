@@ -13,7 +13,7 @@ use gristmill_master::scheduler::{
 };
 
 use super::cluster::{Cluster, Incident, MORE_QUEUED, job_id};
-use super::options::{Planted, SimOptions};
+use super::options::{FaultKind, Planted, SimOptions};
 
 /// The master's process, or the place where it will start again.
 #[derive(Debug)]
@@ -135,9 +135,10 @@ impl Cluster<'_> {
         let request =
             JobRequest { max_attempts: job.max_attempts, ..JobRequest::new(vec![10; job.maps as usize], job.reduces) };
         let request = Arc::new(request);
-        self.master.unacknowledged.insert(index);
         if self.options.planted == Some(Planted::AckBeforeJournal) {
             self.master.acknowledged.insert(index);
+        } else {
+            self.master.unacknowledged.insert(index);
         }
         self.master.outbox.push_back(Entry::Accepted(index, Arc::clone(&request)));
         self.master.outbox.push_back(Entry::Acknowledge(index));
@@ -195,7 +196,11 @@ impl Cluster<'_> {
                     self.master.writing = self.master.outbox.len();
                     let at = self.now + Duration::from_micros(self.random.within(1, self.options.journal_us + 1));
                     let life = self.master.life;
-                    self.calendar.enter(at, Incident::Durable { life });
+                    let dies = self.options.faults.contains(&FaultKind::MasterDies)
+                        && self.now < Timestamp::from_millis(self.options.faults_until_ms)
+                        && self.random.chance(self.options.die_writing);
+                    let next = if dies { Incident::MasterDies { life } } else { Incident::Durable { life } };
+                    self.calendar.enter(at, next);
                 }
                 Some(_) => {
                     let entry = self.master.outbox.pop_front().expect("it was just seen");

@@ -35,6 +35,8 @@ pub struct SimOptions {
     pub faults: Vec<FaultKind>,
     /// The longest a journal commit takes, in microseconds.
     pub journal_us: u64,
+    /// Per cent of journal commits in the middle of which the master dies, if it dies at all.
+    pub die_writing: u64,
     /// Per cent of workers at a tenth of the others' speed.
     pub slow: u64,
     /// Per cent of map outputs that are damaged on disk when their worker's process dies.
@@ -180,7 +182,8 @@ impl SimOptions {
             fault_ms: if calm { 0 } else { *random.pick(&[150, 600, 2500]) },
             faults_until_ms,
             faults,
-            journal_us: *random.pick(&[1, 300, 20_000]),
+            journal_us: *random.pick(&[1, 300, 20_000, 300_000]),
+            die_writing: *random.pick(&[0, 0, 3]),
             slow: *random.pick(&[0, 0, 30]),
             damage: *random.pick(&[0, 0, 20]),
             planted: None,
@@ -192,11 +195,11 @@ impl SimOptions {
 impl JobShape {
     fn random(random: &mut Random, latest_ms: u64) -> Self {
         let maps = random.within(0, 13) as u32;
-        let fate = match random.within(0, 12) {
+        let fate = match random.within(0, 14) {
             0 if maps > 0 => Fate::Poisoned { map: random.within(0, u64::from(maps)) as u32 },
             1 => Fate::Cancelled { at_ms: random.within(0, 4000) },
             2 => Fate::Unpublishable,
-            3 => Fate::Nondeterministic,
+            3..6 => Fate::Nondeterministic,
             _ => Fate::Succeeds,
         };
         Self {

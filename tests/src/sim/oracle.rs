@@ -121,7 +121,7 @@ impl Oracle {
     /// Follows what is to be done at once after a restart.
     pub(super) fn follow_commands(&mut self, event: &Event, commands: &[Command]) -> Check {
         for command in commands {
-            self.take_command(command, event).map_err(|wrong| format!("{command:?}: {wrong}"))?;
+            self.take_command(command, event).map_err(|wrong| format!("{wrong}, in {command:?}"))?;
         }
         Ok(())
     }
@@ -342,7 +342,7 @@ impl Oracle {
             }
             Record::Decided { job } => {
                 let job = self.jobs.get(job).ok_or("unknown job")?;
-                ensure(!job.decided, "it was decided before")
+                ensure(!job.decided && job.state != JobState::Committing, "it was decided before")
             }
             Record::Failed { .. } | Record::Ended { .. } => Ok(()),
         }
@@ -388,8 +388,8 @@ impl Oracle {
                 parts.push(format!("part-{:05}.{id}.{number}", id.index));
             }
         }
-        let mut read =
-            job.tasks.values().filter_map(|task| task.read.get(&task.committed?.0)).filter(|it| !it.is_empty());
+        let reduces = job.tasks.iter().filter(|(task, _)| task.stage == Stage::Reduce);
+        let mut read = reduces.filter_map(|(_, task)| task.read.get(&task.committed?.0));
         let first = read.next();
         ensure(read.all(|it| Some(it) == first), "its parts were made of different map outputs")?;
         let published: Vec<&String> = result.parts.iter().map(|part| &part.staged_name).collect();
