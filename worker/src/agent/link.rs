@@ -15,29 +15,21 @@ use std::time::Duration;
 
 use gristmill_common::backoff::Backoff;
 use gristmill_common::ids::{MasterEpoch, SessionId, WorkerId};
-use gristmill_common::wire::transport::{self, MAX_MESSAGE_BYTES};
+use gristmill_common::wire::transport;
 use gristmill_common::wire::v1;
-use gristmill_common::wire::v1::control_client::ControlClient;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, timeout};
-use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::Streaming;
-use tonic::transport::{Channel, Endpoint};
 
 use super::desk::{DeskEvent, ToLink};
+use super::dial::{connect, open};
 use super::report::{FromMaster, Session};
 use super::unsent::Unsent;
 
 /// The waits between tries to reach the master. The cap is below half of the time a broken stream
 /// may take to resume.
 const BACKOFF: Backoff = Backoff { base: Duration::from_millis(20), cap: Duration::from_millis(250) };
-
-/// How long a master may take to answer on a new stream.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// What is said of a master that did not.
-const NO_ANSWER: &str = "it did not answer";
 
 /// How long a leaving worker waits for its master to take note.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -375,29 +367,6 @@ impl Link {
     fn shown(&self) -> String {
         self.session.map_or_else(|| "none".to_owned(), |session| session.id.to_string())
     }
-}
-
-/// A connection to the master, or why there is none.
-async fn connect(endpoint: &Endpoint) -> Result<Channel, String> {
-    let connected = timeout(ANSWER_TIMEOUT, endpoint.connect()).await;
-    connected.map_err(|_| NO_ANSWER.to_owned())?.map_err(|error| crate::fetch::innermost(&error))
-}
-
-/// A stream that sends `messages`, and the first message of the master, or why there is none.
-async fn open(
-    channel: Channel,
-    messages: mpsc::Receiver<v1::WorkerMessage>,
-) -> Result<(v1::MasterMessage, Streaming<v1::MasterMessage>), String> {
-    let mut client = ControlClient::new(channel)
-        .max_decoding_message_size(MAX_MESSAGE_BYTES)
-        .max_encoding_message_size(MAX_MESSAGE_BYTES);
-    let opened = timeout(ANSWER_TIMEOUT, async {
-        let mut incoming = client.session(ReceiverStream::new(messages)).await?.into_inner();
-        Ok((incoming.message().await?, incoming))
-    });
-    let opened: Result<_, tonic::Status> = opened.await.map_err(|_| NO_ANSWER.to_owned())?;
-    let (first, incoming) = opened.map_err(|status| status.message().to_owned())?;
-    Ok((first.ok_or("the stream ended at once")?, incoming))
 }
 
 /// Room on the desk, and then the next message of the master. Safe to cancel.

@@ -4,6 +4,7 @@
 //! | module | what |
 //! |---|---|
 //! | `link` | the stream to the master: sessions, heartbeats, orders in, reports out |
+//! | `dial` | reaches the master in bounded time |
 //! | `desk` | owns all state of jobs and attempts, and decides |
 //! | `admission`, `crash` | pure: who may start, who is to blame |
 //! | `gather` | makes the segments of a reduce attempt local |
@@ -18,6 +19,7 @@ mod binary;
 mod config;
 mod crash;
 mod desk;
+mod dial;
 mod gather;
 mod job;
 mod link;

@@ -96,7 +96,7 @@ pub(crate) async fn fetch(order: &FetchOrder, cancel: &CancellationToken) -> io:
     let file = SegmentFile::create(order.file.clone(), order.spare.clone());
     let pending = order.attempts.iter().copied().collect();
     let mut fetch = Fetch { order, file, written: 0, pending, done: Fetched::default() };
-    let _whole = cancel.run_until_cancelled(fetch.run()).await;
+    let _whole = cancel.run_until_cancelled(Box::pin(fetch.run())).await;
     fetch.file.close().await?;
     Ok(fetch.done)
 }

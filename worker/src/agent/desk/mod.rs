@@ -208,6 +208,7 @@ impl Desk {
             Some(job) if job.end != JobEnd::Open => return,
             Some(job) => {
                 job.end = JobEnd::Released;
+                job.reports.clear();
                 job.kill_executor("its job is over");
                 self.drop_attempts(|attempt, _| attempt.job == id);
             }

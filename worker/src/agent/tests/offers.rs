@@ -8,11 +8,15 @@ use crate::engine::shuffle::MapOutput;
 /// The attempts that a registration offers; finished map outputs with a `+`.
 fn offered(register: &v1::Register) -> Vec<String> {
     let shown = |offer: &v1::Offer| {
-        let Offer { id, content_hash } = offer.clone().try_into().expect("a meaning");
+        let Offer { id, content_hash } = (*offer).try_into().expect("a meaning");
         assert_eq!(id.job, JOB);
         format!("{}{}", if content_hash.is_some() { "+" } else { "" }, id.attempt)
     };
     register.offers.iter().map(shown).collect()
+}
+
+fn finished(attempt: &str) -> Hear {
+    Hear::Finished(v1::AttemptFinished { id: attempt_body(attempt), report: Some((&fake_report()).into()) })
 }
 
 fn discard(attempt: &str) -> Say {
@@ -72,6 +76,37 @@ async fn work_outlives_its_session_and_its_master() {
     ended.sort_by_key(|id| id.as_ref().and_then(|id| Some(id.attempt?.index)));
     assert_eq!(ended, [attempt_body("m-1.0"), attempt_body("m-3.0")]);
     stage.stop(next).await;
+}
+
+#[tokio::test]
+async fn what_ends_while_there_is_no_master_is_told_when_asked_for() {
+    let mut stage = Stage::set(|_| {}).await;
+    let (mut session, _) = stage.register(1).await;
+    stage.open(&session, &fake_spec("gate")).await;
+    for attempt in ["m-0.0", "m-1.0"] {
+        session.start(attempt).await;
+        session.started(attempt).await;
+        if attempt == "m-0.0" {
+            session.finished(attempt).await;
+        }
+    }
+    drop(session);
+    let (session, first) = stage.stream().await;
+    assert!(matches!(first, Hear::Resume(_)), "{first:?}");
+    fs::write(stage.staging().join("gate"), b"").expect("a file");
+    until("it is done", || stage.output("m-1.0").exists()).await;
+    session.say(close("unknown")).await;
+    let (mut session, register) = stage.register(2).await;
+    assert!(register.offers.iter().any(|offer| offer.id == attempt_body("m-1.0")));
+    // Nothing comes by itself.
+    for attempt in ["m-0.0", "m-1.0", "m-0.0"] {
+        session.start(attempt).await;
+        if session.hear().await != finished(attempt) {
+            assert_eq!(attempt, "m-1.0", "it may still have run");
+            session.finished(attempt).await;
+        }
+    }
+    stage.stop(session).await;
 }
 
 #[tokio::test]
