@@ -147,6 +147,17 @@ impl Scratch {
         self.job_dir(job).join(format!("positions-{executor}"))
     }
 
+    /// How full its disk is, in percent, rounded up: what is kept for root alone counts as used.
+    ///
+    /// # Errors
+    ///
+    /// If the disk does not tell.
+    pub(crate) fn used_percent(&self) -> io::Result<u64> {
+        let disk = rustix::fs::statvfs(&self.root)?;
+        let used = disk.f_blocks - disk.f_bfree;
+        Ok((100 * used).div_ceil((used + disk.f_bavail).max(1)))
+    }
+
     /// Removes a job's folder.
     ///
     /// # Errors

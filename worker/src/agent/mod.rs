@@ -200,6 +200,7 @@ impl Worker {
         let desk_config = DeskConfig {
             slots: config.slots,
             compress: config.compress,
+            scratch_limit: config.scratch_limit,
             machine: Some(machine).filter(|_| !config.shuffle_network),
             binary_sha256: spawner.binary_sha256().to_owned(),
             cancel_grace,

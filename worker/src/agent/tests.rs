@@ -322,6 +322,19 @@ async fn jobs_that_cannot_run_here_are_refused() {
 }
 
 #[tokio::test]
+async fn a_worker_whose_disk_is_full_hands_attempts_back() {
+    // More than nothing is always in use.
+    let mut stage = Stage::set(|config| config.scratch_limit = 0).await;
+    let (mut session, _) = stage.register(1).await;
+    stage.open(&session, &fake_spec("fake")).await;
+    session.start("m-0.0").await;
+    let failure = session.failed("m-0.0").await;
+    assert_eq!((failure.code, failure.disposition), (FailureCode::WriteFailed, Disposition::RetryElsewhere));
+    assert!(failure.message.ends_with(" % full, more than --scratch-limit 0"), "{failure}");
+    stage.stop(session).await;
+}
+
+#[tokio::test]
 async fn a_job_that_cannot_be_built_fails_for_good() {
     let mut stage = Stage::set(|_| {}).await;
     let (mut session, _) = stage.register(1).await;

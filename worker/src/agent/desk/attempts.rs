@@ -46,12 +46,27 @@ impl Desk {
         if self.drop_held(id) {
             return self.give_back_held(id);
         }
+        if let Some(failure) = self.disk_full() {
+            return self.keep_and_send(Report::Ended { id, result: Err(failure) });
+        }
         match input {
             TaskInput::Map { split, partitions, skip: _ } => {
                 self.enqueue(id, Work::Map { split, partitions }, Given::default());
             }
             TaskInput::Reduce { sources } => self.gather(id, sources, Round::First),
         }
+    }
+
+    /// Why nothing may begin now that needs room in scratch.
+    fn disk_full(&self) -> Option<Failure> {
+        // What is wrong with a disk that does not tell shows when it is written to.
+        let (used, limit) = (self.launcher.scratch.used_percent().ok()?, self.config.scratch_limit);
+        (used > limit).then(|| {
+            let dir = self.launcher.scratch.root().display();
+            let message =
+                format!("the disk of scratch folder {dir} is {used} % full, more than --scratch-limit {limit}");
+            Failure::new(FailureCode::WriteFailed, message)
+        })
     }
 
     fn gather(&mut self, id: JobAttempt, sources: Arc<[SegmentSource]>, round: Round) {

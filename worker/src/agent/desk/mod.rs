@@ -65,6 +65,8 @@ pub(in crate::agent) enum ToLink {
 pub(in crate::agent) struct DeskConfig {
     pub(in crate::agent) slots: u32,
     pub(in crate::agent) compress: bool,
+    /// How full the disk of scratch may be, in percent, for attempts to begin.
+    pub(in crate::agent) scratch_limit: u64,
     /// The name of this machine, if segments may be read from its disk.
     pub(in crate::agent) machine: Option<String>,
     pub(in crate::agent) binary_sha256: String,

@@ -91,10 +91,14 @@ async fn what_ends_while_there_is_no_master_is_told_when_asked_for() {
         }
     }
     drop(session);
-    let (session, first) = stage.stream().await;
-    assert!(matches!(first, Hear::Resume(_)), "{first:?}");
     fs::write(stage.staging().join("gate"), b"").expect("a file");
     until("it is done", || stage.output("m-1.0").exists()).await;
+    // Time for the report to get in line for a stream of its session.
+    for _ in 0..5 {
+        let (_refused, first) = stage.stream().await;
+        assert!(matches!(first, Hear::Resume(_)), "{first:?}");
+    }
+    let (session, _) = stage.stream().await;
     session.say(close("unknown")).await;
     let (mut session, register) = stage.register(2).await;
     assert!(register.offers.iter().any(|offer| offer.id == attempt_body("m-1.0")));
@@ -163,6 +167,30 @@ async fn failures_and_attempts_without_segments_end_with_their_session() {
 }
 
 #[tokio::test]
+async fn an_attempt_that_gathered_under_the_master_before_gathers_anew() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let mut stage = Stage::set(|_| {}).await;
+    let (mut session, register) = stage.register(1).await;
+    stage.open(&session, &fake_spec("gate")).await;
+    session.start("m-0.0").await;
+    session.started("m-0.0").await;
+    session.finished("m-0.0").await;
+    hand_made_output(&stage.output("m-0.0"), &[b"zero"]);
+    let mut far = register.clone();
+    far.machine = "another".to_owned();
+    far.address = format!("http://{}", silent.local_addr().expect("bound"));
+    session.start_with("r-0.0", &reduce(&far, &["m-1.0"])).await;
+    let (_connection, _) = within(silent.accept()).await.expect("a fetch");
+    session.say(close("lost")).await;
+    let (mut session, register) = stage.register_in(EPOCH + 1, 1).await;
+    assert_eq!(offered(&register), ["+m-0.0"]);
+    session.start_with("r-0.0", &reduce(&register, &["m-0.0"])).await;
+    session.started("r-0.0").await;
+    session.finished("r-0.0").await;
+    stage.stop(session).await;
+}
+
+#[tokio::test]
 async fn a_master_whose_epoch_is_over_is_not_listened_to() {
     let mut stage = Stage::set(|_| {}).await;
     let (mut session, _) = stage.register(1).await;
@@ -226,6 +254,13 @@ async fn an_output_whose_report_is_lost_is_given_back() {
         assert_eq!((failure.code, failure.disposition), (FailureCode::WorkerLost, Disposition::NotCounted));
         assert!(!stage.output("m-0.0").exists());
     }
+    // A failure is forgotten with its session.
+    session.say(close("lost")).await;
+    let (mut session, register) = stage.register(2).await;
+    assert_eq!(offered(&register), ["+m-1.1"]);
+    session.start("m-0.0").await;
+    session.started("m-0.0").await;
+    session.finished("m-0.0").await;
     stage.stop(session).await;
 }
 
