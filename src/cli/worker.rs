@@ -20,6 +20,11 @@ use crate::entry::JobTable;
 /// Where the shuffle service listens if nobody says: this machine's other workers reach it.
 const DEFAULT_LISTEN: &str = "127.0.0.1:0";
 
+/// How full the disk of scratch may be, in percent, for attempts to begin if nobody says. Raised, more
+/// attempts fail for want of room when they have done most of their work; lowered, more of a large disk
+/// is never used.
+const DEFAULT_SCRATCH_LIMIT: u64 = 95;
+
 /// How long a worker goes on without a master if nobody says.
 const DEFAULT_ORPHAN_TIMEOUT: Duration = Duration::from_secs(600);
 
@@ -48,6 +53,10 @@ struct WorkerArgs {
     /// Memory budget of all attempts together [default: half of the machine's]
     #[arg(long, value_name = "SIZE")]
     memory: Option<ByteSize>,
+
+    /// How full the disk of --dir may be for new work to begin there [default: 95]
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u64).range(1..=100))]
+    scratch_limit: Option<u64>,
 
     /// How long to go on without a master [default: 600]
     #[arg(long, value_name = "SECONDS")]
@@ -126,6 +135,7 @@ fn config(context: &Context, args: WorkerArgs) -> Result<WorkerConfig, CliError>
         dir: context.current_dir.join(dir),
         slots: args.slots.or_else(|| settings.get("slots")).unwrap_or_else(|| slots_each(1)),
         memory: memory.unwrap_or_else(default_budget),
+        scratch_limit: args.scratch_limit.unwrap_or(DEFAULT_SCRATCH_LIMIT),
         orphan_timeout: args.orphan_timeout.map_or(DEFAULT_ORPHAN_TIMEOUT, Duration::from_secs),
         compress: args.compression == Compression::Lz4,
         shuffle_network: args.shuffle == Shuffle::Network,

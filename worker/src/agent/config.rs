@@ -26,6 +26,9 @@ pub struct WorkerConfig {
     pub slots: u32,
     /// Memory of all attempts together.
     pub memory: ByteSize,
+    /// How full the disk of the worker's folder may be, in percent, for attempts to begin: those that run
+    /// need the rest.
+    pub scratch_limit: u64,
     /// How long the worker goes on without a master.
     pub orphan_timeout: Duration,
     /// Whether blocks of map outputs are compressed.
@@ -76,6 +79,7 @@ pub(super) mod tests {
             dir,
             slots: 2,
             memory: ByteSize::mib(400),
+            scratch_limit: 100,
             orphan_timeout: Duration::from_secs(20),
             compress: false,
             shuffle_network: false,
