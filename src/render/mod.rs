@@ -29,6 +29,7 @@ fn queued_view() -> gristmill_master::scheduler::JobView {
         counters: Default::default(),
         map_stats: Default::default(),
         reduce_stats: Default::default(),
+        differed: Vec::new(),
         failure: None,
         waiting: None,
     }
