@@ -114,12 +114,17 @@ pub fn list_and_plan(spec: &JobSpec) -> Result<JobPlan, SubmitError> {
 pub fn prepare(spec: JobSpec, job: JobId) -> Result<PreparedJob, SubmitError> {
     let plan = list_and_plan(&spec)?;
     let claim = OutputClaim::acquire(&spec, job)?;
-    let request = JobRequest {
+    let request = job_request(&spec, &plan);
+    Ok(PreparedJob { job, spec: Arc::new(spec), plan: Arc::new(plan), claim, request: Arc::new(request) })
+}
+
+/// What the scheduler must know of a planned job.
+pub(super) fn job_request(spec: &JobSpec, plan: &JobPlan) -> JobRequest {
+    JobRequest {
         split_bytes: plan.splits.iter().map(|split| split.bytes()).collect(),
         reducers: plan.reducers,
         max_attempts: spec.max_attempts,
-    };
-    Ok(PreparedJob { job, spec: Arc::new(spec), plan: Arc::new(plan), claim, request: Arc::new(request) })
+    }
 }
 
 #[cfg(test)]

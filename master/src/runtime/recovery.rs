@@ -1,0 +1,155 @@
+//! From a journal to a master's first state: which jobs go on, which are over, and what is left of jobs
+//! that nobody will finish. Takes up claims; decides nothing else.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use gristmill_common::ids::{JobId, WorkerId};
+use gristmill_common::naming::Uri;
+use gristmill_common::spec::{JobShape, JobSpec};
+use gristmill_common::task::{AttemptOutput, JobPlan};
+use gristmill_common::time::WallTime;
+use tracing::warn;
+
+use super::describe;
+use super::jobs::JobTable;
+use super::journal::{AcceptedJob, Change, Journal, JournalError, JournalRecord};
+use super::output::{OutputClaim, is_published};
+use super::prepare::job_request;
+use super::status::JobStatus;
+use crate::scheduler::{JobState, Record, RestoredJob};
+
+/// What a master starts with. Empty by default.
+#[derive(Debug, Default)]
+pub struct Recovered {
+    /// What the runtime knows of the jobs.
+    pub(super) table: JobTable,
+    /// The jobs for the scheduler, in the order in which they were submitted.
+    pub(super) jobs: Vec<RestoredJob>,
+    /// The names of workers, by what they call themselves.
+    pub(super) workers: HashMap<String, WorkerId>,
+    /// Jobs that have no future and may have left something beside their outputs.
+    pub(super) leftovers: Vec<(JobId, Uri)>,
+    /// What became clear meanwhile and is to be recorded first.
+    pub(super) changes: Vec<Change>,
+}
+
+/// Replays a journal and takes up the claims of open jobs. A job whose output cannot be taken up again
+/// has failed. Blocks as long as that takes; `now` is when such jobs end.
+///
+/// # Errors
+///
+/// If the journal cannot be trusted. Then nothing was changed.
+pub fn recover(journal: &mut dyn Journal, now: WallTime) -> Result<Recovered, JournalError> {
+    let mut recovered = Recovered::default();
+    let mut lives: BTreeMap<JobId, Life> = BTreeMap::new();
+    let mut orphan = None;
+    journal.replay(&mut |record| {
+        let job = record.job();
+        let known = match (job, record) {
+            (_, JournalRecord::WorkerNamed { key, worker }) => {
+                recovered.workers.insert(key, worker);
+                true
+            }
+            (Some(job), record) => lives.entry(job).or_default().apply(record),
+            (None, _) => true,
+        };
+        if !known {
+            orphan = orphan.or(job);
+        }
+    })?;
+    if let Some(job) = orphan {
+        return Err(JournalError::Incomplete { job });
+    }
+    let mut lives: Vec<(JobId, Life)> = lives.into_iter().collect();
+    lives.sort_by_key(|(job, life)| (life.submitted(), *job));
+    for (job, life) in lives {
+        recovered.add(job, life, now);
+    }
+    Ok(recovered)
+}
+
+/// The records of one job.
+#[derive(Debug, Default)]
+struct Life {
+    claiming: Option<Uri>,
+    accepted: Option<(AcceptedJob, RestoredJob)>,
+    closed: Option<(String, Box<JobStatus>)>,
+}
+
+impl Life {
+    /// Takes in the next record. Returns whether it makes sense after those before it.
+    fn apply(&mut self, record: JournalRecord) -> bool {
+        match (record, &mut self.accepted) {
+            (JournalRecord::WorkerNamed { .. }, _) => {}
+            (JournalRecord::Claiming { output, .. }, _) => self.claiming = Some(output),
+            (JournalRecord::Accepted(job), accepted) => {
+                let request = Arc::new(job_request(&job.spec, &job.plan));
+                let restored = RestoredJob::new(job.job, request, job.epoch);
+                *accepted = Some((*job, restored));
+            }
+            (JournalRecord::Fact(fact), Some((_, restored))) => restored.apply(*fact),
+            (JournalRecord::Fact(_), None) => return false,
+            (JournalRecord::Closed { key, status }, _) => self.closed = Some((key, status)),
+        }
+        true
+    }
+
+    fn submitted(&self) -> WallTime {
+        let accepted = self.accepted.as_ref().map(|(job, _)| job.submitted);
+        accepted.or_else(|| self.closed.as_ref().map(|(_, status)| status.submitted)).unwrap_or_default()
+    }
+}
+
+impl Recovered {
+    fn add(&mut self, job: JobId, life: Life, now: WallTime) {
+        if let Some((key, status)) = life.closed {
+            self.add_closed(key, *status);
+        } else if let Some((accepted, restored)) = life.accepted {
+            match &restored.ended {
+                Some((state, _)) => {
+                    if *state != JobState::Succeeded {
+                        self.leftovers.push((job, accepted.spec.output.clone()));
+                    }
+                    self.table.insert_over(&accepted, now);
+                    self.jobs.push(restored);
+                }
+                None => self.add_open(&accepted, restored, now),
+            }
+        } else if let Some(output) = life.claiming {
+            self.leftovers.push((job, output));
+        }
+    }
+
+    fn add_closed(&mut self, key: String, status: JobStatus) {
+        // Of its tasks nothing is known any more, and nothing is shown but the status.
+        let spec = JobSpec::new(&status.name, JobShape::MapOnly, Vec::new(), status.output.clone());
+        let request = Arc::new(job_request(&spec, &JobPlan::default()));
+        let mut restored = RestoredJob::new(status.view.job, request, gristmill_common::ids::MasterEpoch(0));
+        restored.ended = Some((status.view.state, status.view.failure.clone()));
+        self.jobs.push(restored);
+        self.table.insert_closed(key, status);
+    }
+
+    fn add_open(&mut self, accepted: &AcceptedJob, mut restored: RestoredJob, now: WallTime) {
+        let job = accepted.job;
+        let staged = restored.commits.values().any(|commit| matches!(commit.report.output, AttemptOutput::Part(_)));
+        match OutputClaim::reclaim(&accepted.spec, job, staged) {
+            Ok(claim) => self.table.insert(accepted, claim),
+            Err(error) => {
+                let (state, failure) = if restored.decided && is_published(&accepted.spec.output, job) {
+                    (JobState::Succeeded, None)
+                } else {
+                    warn!(%job, reason = describe(&error), "output not taken up again");
+                    self.leftovers.push((job, accepted.spec.output.clone()));
+                    (JobState::Failed, Some(error.to_failure()))
+                };
+                let ended = Record::Ended { job, state, failure };
+                self.changes.push(Change::Append(JournalRecord::Fact(Box::new(ended.clone()))));
+                restored.apply(ended);
+                self.table.insert_over(accepted, now);
+            }
+        }
+        self.jobs.push(restored);
+    }
+}
