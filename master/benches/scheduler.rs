@@ -119,7 +119,7 @@ impl Cluster {
 
     fn submit(&mut self) {
         let Scale { maps, reduces, .. } = self.scale;
-        let request = JobRequest { split_bytes: vec![64 << 20; maps as usize], reducers: reduces, max_attempts: 4 };
+        let request = JobRequest::new(vec![64 << 20; maps as usize], reduces);
         self.step(Event::JobSubmitted { job: JOB, request: Arc::new(request) });
     }
 

@@ -55,7 +55,7 @@ impl Embedded<'_> {
         };
         let task = id.attempt.task;
         match (task.stage, work) {
-            (Stage::Map, AttemptWork::Map) => {
+            (Stage::Map, AttemptWork::Map { .. }) => {
                 let split = &self.plan.splits[task.index as usize];
                 run_in_hand(self.job, &EngineTask::Map { split, partitions: self.plan.reducers }, &context)
             }
@@ -63,7 +63,7 @@ impl Embedded<'_> {
                 let segments = self.segments(task.index, sources)?;
                 run_in_hand(self.job, &EngineTask::Reduce { segments: &segments }, &context)
             }
-            (Stage::Map, AttemptWork::Reduce { .. }) | (Stage::Reduce, AttemptWork::Map) => {
+            (Stage::Map, AttemptWork::Reduce { .. }) | (Stage::Reduce, AttemptWork::Map { .. }) => {
                 unreachable!("the work of {id} is of the other stage")
             }
         }

@@ -102,11 +102,7 @@ impl<'env: 'scope, 'scope> Driver<'_, 'env, 'scope, '_> {
             scratch: String::new(),
         };
         self.step(Event::WorkerRegistered { session: SESSION, profile: Arc::new(profile), offers: Vec::new() });
-        let request = JobRequest {
-            split_bytes: self.embedded.plan.splits.iter().map(|split| split.bytes()).collect(),
-            reducers: self.embedded.plan.reducers,
-            max_attempts: self.embedded.spec.max_attempts,
-        };
+        let request = JobRequest::of(&self.embedded.spec, &self.embedded.plan);
         self.step(Event::JobSubmitted { job: self.embedded.id, request: Arc::new(request) });
     }
 

@@ -1,7 +1,7 @@
 //! Messages to domain types and back: what only the master and its clients know. What workers know
 //! too is in `common::wire`.
 
-use gristmill_common::ids::{JobId, MasterEpoch, SessionId, WorkerId};
+use gristmill_common::ids::{JobId, MasterEpoch, SessionId, TaskId, WorkerId};
 use gristmill_common::task::AttemptStats;
 use gristmill_common::time::WallTime;
 use gristmill_common::wire::{WireError, counters_from_wire, counters_to_wire, invalid, required, v1};
@@ -85,6 +85,7 @@ impl From<&JobStatus> for v1::JobStatus {
             submitted_unix_millis: status.submitted.unix_millis,
             finished_unix_millis: status.finished.map_or(0, |at| at.unix_millis),
             warnings: status.warnings.clone(),
+            differed: view.differed.iter().map(|task| task.index).collect(),
         }
     }
 }
@@ -102,6 +103,7 @@ impl TryFrom<v1::JobStatus> for JobStatus {
             counters: counters_from_wire(wire.counters),
             map_stats: stats("JobStatus.map_stats", wire.map_stats)?,
             reduce_stats: stats("JobStatus.reduce_stats", wire.reduce_stats)?,
+            differed: wire.differed.into_iter().map(TaskId::map).collect(),
             failure: wire.failure.map(TryInto::try_into).transpose()?,
             waiting: Some(wire.waiting).filter(|text| !text.is_empty()),
         };
@@ -217,6 +219,7 @@ impl From<&WorkerView> for v1::WorkerStatus {
             active: view.active,
             committed: view.committed,
             failed: view.failed,
+            excluded: view.excluded,
         }
     }
 }
@@ -243,6 +246,7 @@ impl TryFrom<v1::WorkerStatus> for WorkerView {
             active: wire.active,
             committed: wire.committed,
             failed: wire.failed,
+            excluded: wire.excluded,
         })
     }
 }
@@ -278,6 +282,7 @@ mod tests {
         for (state, full) in states.into_iter().flat_map(|state| [(state, true), (state, false)]) {
             let stats = |wall_micros| AttemptStats { wall_micros, ..AttemptStats::default() };
             let view = JobView {
+                differed: vec![TaskId::map(3)],
                 job: JobId(77),
                 state,
                 map: stage(10),
@@ -306,6 +311,7 @@ mod tests {
     fn workers_travel() {
         let states = [SessionState::Live, SessionState::Suspect, SessionState::Lost, SessionState::Left];
         let worker = |state| WorkerView {
+            excluded: true,
             worker: WorkerId(1),
             session: SessionId(2),
             state,

@@ -308,10 +308,10 @@ impl JobWork {
     /// What an attempt of `task` works on.
     pub(super) fn input(&self, task: TaskId, work: AttemptWork) -> TaskInput {
         match work {
-            AttemptWork::Map => {
+            AttemptWork::Map { skip } => {
                 let split = self.plan.splits.get(task.index as usize);
                 let split = split.expect("only tasks of the plan get attempts").clone();
-                TaskInput::Map { split, partitions: self.plan.reducers, skip: Vec::new() }
+                TaskInput::Map { split, partitions: self.plan.reducers, skip }
             }
             AttemptWork::Reduce { sources } => TaskInput::Reduce { sources },
         }
@@ -328,6 +328,7 @@ fn queued_view(job: JobId) -> JobView {
         counters: Counters::default(),
         map_stats: AttemptStats::default(),
         reduce_stats: AttemptStats::default(),
+        differed: Vec::new(),
         failure: None,
         waiting: None,
     }

@@ -12,13 +12,14 @@
 //! | `parts` | `[{path, bytes, records, checksum}]` in part order; `path` is relative to the output, `checksum` is `xxh3:` and 16 hex digits of the XXH3-64 of the part's bytes |
 //! | `counters` | name -> sum over the committed attempts |
 //! | `stats` | `{map, reduce}`: what the committed attempts of each stage did |
+//! | `nondeterministic` | map tasks whose attempts made different outputs, such as `m-3`; absent if there are none |
 //! | `spec` | the job spec as submitted |
 //!
 //! Everything but `job`, `started`, `finished` and the times in `stats` is a function of job, spec
 //! and input.
 
 use gristmill_common::counters::Counters;
-use gristmill_common::ids::JobId;
+use gristmill_common::ids::{JobId, TaskId};
 use gristmill_common::naming::part_name;
 use gristmill_common::spec::JobSpec;
 use gristmill_common::task::{AttemptStats, JobPlan, PartSummary};
@@ -49,6 +50,9 @@ pub struct Manifest {
     pub counters: Counters,
     /// Sums over the committed attempts of each stage.
     pub stats: ManifestStats,
+    /// Map tasks whose attempts made different outputs; the parts are those of one set of attempts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nondeterministic: Vec<String>,
     /// What was asked for.
     pub spec: JobSpec,
 }
@@ -106,6 +110,7 @@ impl Manifest {
             parts: Vec::new(),
             counters: Counters::default(),
             stats: ManifestStats::default(),
+            nondeterministic: Vec::new(),
             spec: spec.clone(),
         }
     }
@@ -122,6 +127,13 @@ impl Manifest {
         self.parts = (0..).zip(parts).map(entry).collect();
         self.counters = counters;
         self.stats = stats;
+        self
+    }
+
+    /// The same with the map tasks whose attempts differed.
+    #[must_use]
+    pub fn with_differing(mut self, maps: &[TaskId]) -> Self {
+        self.nondeterministic = maps.iter().map(TaskId::to_string).collect();
         self
     }
 

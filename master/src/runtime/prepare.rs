@@ -114,17 +114,8 @@ pub fn list_and_plan(spec: &JobSpec) -> Result<JobPlan, SubmitError> {
 pub fn prepare(spec: JobSpec, job: JobId) -> Result<PreparedJob, SubmitError> {
     let plan = list_and_plan(&spec)?;
     let claim = OutputClaim::acquire(&spec, job)?;
-    let request = job_request(&spec, &plan);
+    let request = JobRequest::of(&spec, &plan);
     Ok(PreparedJob { job, spec: Arc::new(spec), plan: Arc::new(plan), claim, request: Arc::new(request) })
-}
-
-/// What the scheduler must know of a planned job.
-pub(super) fn job_request(spec: &JobSpec, plan: &JobPlan) -> JobRequest {
-    JobRequest {
-        split_bytes: plan.splits.iter().map(|split| split.bytes()).collect(),
-        reducers: plan.reducers,
-        max_attempts: spec.max_attempts,
-    }
 }
 
 #[cfg(test)]
@@ -149,8 +140,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("scratch");
         let spec = spec(dir.path());
         let first = prepare(spec.clone(), JobId(1)).expect("nothing forbids it");
-        let request = JobRequest { split_bytes: vec![8], reducers: 2, max_attempts: 4 };
-        assert_eq!((&*first.request, first.plan.objects), (&request, 1));
+        assert_eq!((&first.request.split_bytes[..], first.request.reducers, first.plan.objects), (&[8][..], 2, 1));
         let error = prepare(spec.clone(), JobId(2)).expect_err("claimed");
         assert!(matches!(error, SubmitError::Output(OutputError::Held { .. })), "{error}");
         drop(first);

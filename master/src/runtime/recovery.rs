@@ -4,10 +4,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use gristmill_common::ids::{JobId, WorkerId};
+use gristmill_common::ids::{JobId, MasterEpoch, WorkerId};
 use gristmill_common::naming::Uri;
-use gristmill_common::spec::{JobShape, JobSpec};
-use gristmill_common::task::{AttemptOutput, JobPlan};
+use gristmill_common::task::AttemptOutput;
 use gristmill_common::time::WallTime;
 use tracing::warn;
 
@@ -15,9 +14,8 @@ use super::describe;
 use super::jobs::JobTable;
 use super::journal::{AcceptedJob, Change, Journal, JournalError, JournalRecord};
 use super::output::{OutputClaim, is_published};
-use super::prepare::job_request;
 use super::status::JobStatus;
-use crate::scheduler::{JobState, Record, RestoredJob};
+use crate::scheduler::{JobRequest, JobState, Record, RestoredJob};
 
 /// What a master starts with. Empty by default.
 #[derive(Debug, Default)]
@@ -84,7 +82,7 @@ impl Life {
             (JournalRecord::WorkerNamed { .. }, _) => {}
             (JournalRecord::Claiming { output, .. }, _) => self.claiming = Some(output),
             (JournalRecord::Accepted(job), accepted) => {
-                let request = Arc::new(job_request(&job.spec, &job.plan));
+                let request = Arc::new(JobRequest::of(&job.spec, &job.plan));
                 let restored = RestoredJob::new(job.job, request, job.epoch);
                 *accepted = Some((*job, restored));
             }
@@ -123,9 +121,8 @@ impl Recovered {
 
     fn add_closed(&mut self, key: String, status: JobStatus) {
         // Of its tasks nothing is known any more, and nothing is shown but the status.
-        let spec = JobSpec::new(&status.name, JobShape::MapOnly, Vec::new(), status.output.clone());
-        let request = Arc::new(job_request(&spec, &JobPlan::default()));
-        let mut restored = RestoredJob::new(status.view.job, request, gristmill_common::ids::MasterEpoch(0));
+        let request = Arc::new(JobRequest::new(Vec::new(), 0));
+        let mut restored = RestoredJob::new(status.view.job, request, MasterEpoch(0));
         restored.ended = Some((status.view.state, status.view.failure.clone()));
         self.jobs.push(restored);
         self.table.insert_closed(key, status);

@@ -1,6 +1,7 @@
 //! The life of one attempt. Which attempt of a task is in force is the task's business.
 
 use gristmill_common::ids::SessionId;
+use gristmill_common::time::Timestamp;
 
 /// Where an attempt is in its life: `Assigned -> Running -> Committed | Failed | Cancelled | Lost`.
 /// A worker may report an end without having reported the start.
@@ -62,9 +63,17 @@ pub(super) struct Attempt {
     pub(super) session: SessionId,
     /// `Assigned` or `Running` while it is in force.
     pub(super) state: AttemptState,
+    /// When it was assigned, or, once that is known, when it began.
+    pub(super) since: Timestamp,
 }
 
 impl Attempt {
+    /// The attempt once it has begun; a repeated report of that says nothing new.
+    pub(super) fn started(self, now: Timestamp) -> Attempt {
+        let since = if self.state == AttemptState::Assigned { now } else { self.since };
+        Attempt { since, ..self.after(AttemptStep::Start) }
+    }
+
     /// The attempt after `step`.
     ///
     /// # Panics

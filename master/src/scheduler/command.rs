@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use gristmill_common::counters::Counters;
-use gristmill_common::failure::Failure;
-use gristmill_common::ids::{JobAttempt, JobId, SessionId};
+use gristmill_common::failure::{Failure, InputPosition};
+use gristmill_common::ids::{JobAttempt, JobId, SessionId, TaskId};
 use gristmill_common::task::{AttemptStats, BadRecords, PartSummary, SegmentSource};
 
 use super::record::Record;
@@ -76,7 +76,10 @@ pub enum Command {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AttemptWork {
     /// The split of the map task with the attempt's index.
-    Map,
+    Map {
+        /// Records to skip, because user code ended its process on them.
+        skip: Vec<InputPosition>,
+    },
     /// These segments of the partition with the attempt's index.
     Reduce {
         /// Every committed map output, grouped by holder in session order.
@@ -104,6 +107,8 @@ pub struct JobResult {
     pub parts: Vec<PartSummary>,
     /// What the winning attempts skipped, in task order.
     pub bad: Vec<BadRecords>,
+    /// Map tasks whose attempts made different outputs; the parts are those of one set of attempts.
+    pub differed: Vec<TaskId>,
     /// The sum over the winning attempts.
     pub counters: Counters,
     /// The sum over the winning map attempts.

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use gristmill_common::ids::MasterEpoch;
 
+use super::policy::Placement;
+
 /// How the scheduler behaves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SchedulerConfig {
@@ -32,6 +34,26 @@ pub struct SchedulerConfig {
     /// The longest rest. Raised, a task whose cause of hand-back is gone starts later; lowered, a
     /// lasting cause makes master and workers busier.
     pub hand_back_delay_cap: Duration,
+    /// How long a restarted master waits for the workers that hold committed outputs or run attempts
+    /// before it has them made again. Raised, a worker that is gone delays its jobs for longer after a
+    /// restart; lowered, a slow one's work is done twice.
+    pub adoption_wait: Duration,
+    /// How often attempts are compared with their peers; zero: never.
+    pub speculation_interval: Duration,
+    /// An attempt is a straggler when it takes so many times as long as its peers did, in per cent.
+    pub straggler_percent: u32,
+    /// No attempt is a straggler before this. Lowered, short tasks are run twice for nothing.
+    pub straggler_floor: Duration,
+    /// Failures in a row that look like the worker's own before it is excluded.
+    pub strikes: u32,
+    /// How long a worker is excluded the first time; doubles with each further time.
+    pub exclusion: Duration,
+    /// The longest exclusion.
+    pub exclusion_cap: Duration,
+    /// Which of the workers with room gets an attempt.
+    pub placement: Placement,
+    /// Whether facts that must outlive the master are said.
+    pub records: bool,
     /// Jobs remembered after their end. Costs memory for each; lowered, `status` forgets sooner.
     pub ended_jobs_kept: usize,
     /// Sessions remembered after their end, for display only.
@@ -51,6 +73,15 @@ impl Default for SchedulerConfig {
             max_queue_per_slot: 64,
             hand_back_delay: Duration::from_millis(10),
             hand_back_delay_cap: Duration::from_millis(250),
+            adoption_wait: Duration::from_secs(2),
+            speculation_interval: Duration::from_millis(200),
+            straggler_percent: 150,
+            straggler_floor: Duration::from_secs(1),
+            strikes: 3,
+            exclusion: Duration::from_secs(10),
+            exclusion_cap: Duration::from_secs(300),
+            placement: Placement::default(),
+            records: true,
             ended_jobs_kept: 1000,
             ended_sessions_kept: 100,
             failures_kept: 100,
@@ -62,6 +93,13 @@ impl SchedulerConfig {
     /// For an embedded run: one worker in the same process, which cannot be lost and to which an
     /// assignment costs nothing, so that none is sent ahead.
     pub fn embedded() -> Self {
-        Self { lease: Duration::MAX, queue_per_slot: 0, max_queue_per_slot: 0, ..Self::default() }
+        Self {
+            lease: Duration::MAX,
+            queue_per_slot: 0,
+            max_queue_per_slot: 0,
+            speculation_interval: Duration::ZERO,
+            records: false,
+            ..Self::default()
+        }
     }
 }

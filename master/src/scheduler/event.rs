@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use gristmill_common::failure::Failure;
 use gristmill_common::ids::{JobAttempt, JobId, MasterEpoch, SessionId, WorkerId};
-use gristmill_common::task::{AttemptReport, Offer};
+use gristmill_common::spec::{DEFAULT_MAX_ATTEMPTS, JobSpec, Share};
+use gristmill_common::task::{AttemptReport, JobPlan, Offer, Split};
+use xxhash_rust::xxh3::xxh3_64;
 
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,6 +109,51 @@ pub struct JobRequest {
     pub reducers: u32,
     /// Attempts a task may fail before the job does.
     pub max_attempts: u32,
+    /// What the job may take of a shared cluster.
+    pub share: Share,
+    /// Whether stragglers get a second attempt.
+    pub speculation: bool,
+    /// Whether a map task whose attempts differ fails the job.
+    pub require_deterministic: bool,
+    /// Records that may be skipped before the job fails.
+    pub max_bad_records: u64,
+    /// What each map task reads, hashed, in task order: tasks that read the same go to the same
+    /// workers where that costs nothing. Empty if it does not matter.
+    pub affinity: Vec<u64>,
+}
+
+impl JobRequest {
+    /// The request of a planned job.
+    pub fn of(spec: &JobSpec, plan: &JobPlan) -> Self {
+        let first_object = |split: &Split| split.pieces.first().map_or(0, |piece| hash(piece.object.uri.to_string()));
+        Self {
+            max_attempts: spec.max_attempts,
+            share: spec.share,
+            speculation: spec.speculation,
+            require_deterministic: spec.require_deterministic,
+            max_bad_records: spec.max_bad_records,
+            affinity: plan.splits.iter().map(first_object).collect(),
+            ..Self::new(plan.splits.iter().map(Split::bytes).collect(), plan.reducers)
+        }
+    }
+
+    /// A request with every setting at its default.
+    pub fn new(split_bytes: Vec<u64>, reducers: u32) -> Self {
+        Self {
+            split_bytes,
+            reducers,
+            max_attempts: DEFAULT_MAX_ATTEMPTS,
+            share: Share::default(),
+            speculation: true,
+            require_deterministic: false,
+            max_bad_records: 0,
+            affinity: Vec::new(),
+        }
+    }
+}
+
+fn hash(text: String) -> u64 {
+    xxh3_64(text.as_bytes())
 }
 
 /// What the scheduler must know of a worker.

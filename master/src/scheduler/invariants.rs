@@ -115,18 +115,20 @@ fn check_stage(stage: &StageTasks) -> Result<(), String> {
                 ready.insert(index);
             }
             TaskState::Pending { rests_until: Some(_) } => {}
-            TaskState::Active(_) => active += 1,
+            TaskState::Active(_) => active += stage.attempts(index).count() as u32,
             TaskState::Done(commit) => {
                 done += 1;
                 done_bytes += commit.bytes;
             }
         }
-        if let Some(report) = &task.committed {
-            counters.merge(&report.counters);
-            stats.merge(&report.stats);
+        if let Some(committed) = &task.committed {
+            counters.merge(&committed.report.counters);
+            stats.merge(&committed.report.stats);
         }
         check_task(stage.id(index), task)?;
     }
+    let idle = stage.twins().keys().find(|index| stage.get(**index).is_none_or(|task| task.active().is_none()));
+    ensure(idle.is_none(), || format!("{idle:?} has a twin and no attempt"))?;
     let name = stage.stage;
     ensure(ready == stage.ready(), || format!("ready {name} tasks are {ready:?}, not {:?}", stage.ready()))?;
     ensure((done, active) == (stage.done, stage.active), || format!("{name} tasks are miscounted"))?;
@@ -135,7 +137,7 @@ fn check_stage(stage: &StageTasks) -> Result<(), String> {
 }
 
 fn check_task(id: TaskId, task: &Task) -> Result<(), String> {
-    let number = task.active().map(|attempt| attempt.number).or(task.commit().map(|commit| commit.number));
+    let number = task.active().map(|attempt| attempt.number);
     ensure(number.is_none_or(|number| number < task.next_number), || format!("{id} will use a number again"))?;
     let lost_reduce = id.stage == Stage::Reduce && task.committed.is_some() && task.commit().is_none();
     ensure(!lost_reduce, || format!("{id} was committed and is no longer"))

@@ -1,17 +1,20 @@
 //! One open job: its stages, who holds its map outputs, and its life cycle. It knows nothing of
 //! sessions beyond their ids.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use gristmill_common::counters::Counters;
-use gristmill_common::failure::Failure;
-use gristmill_common::ids::{AttemptId, JobAttempt, JobId, SessionId, Stage, TaskId};
-use gristmill_common::task::{AttemptOutput, AttemptReport, PartSummary, SegmentSource};
+use gristmill_common::failure::{Failure, FailureCode};
+use gristmill_common::ids::{AttemptId, JobAttempt, JobId, SessionId, Stage, TaskId, WorkerId};
+use gristmill_common::spec::Share;
+use gristmill_common::task::{AttemptOutput, AttemptReport, BadRecords, PartSummary, SegmentSource};
 
-use super::attempt::AttemptStep;
+use super::attempt::{Attempt, AttemptStep};
 use super::command::{AttemptFailure, JobResult};
 use super::event::JobRequest;
+use super::record::RestoredCommit;
 use super::stage::StageTasks;
 use super::task::{Commit, Task};
 use super::view::{JobState, JobView};
@@ -72,6 +75,14 @@ pub(super) struct Job {
     pub(super) output_bytes: u64,
     /// Every map output in force, grouped by holder, if somebody asked since they changed last.
     pub(super) sources: Option<Arc<[SegmentSource]>>,
+    /// Adopted reduce attempts that are to be asked about once every map output is in place again.
+    pub(super) unasked: BTreeSet<(SessionId, JobAttempt)>,
+    /// Which workers could not reach which holders of map outputs.
+    pub(super) unreachable: BTreeMap<SessionId, BTreeSet<WorkerId>>,
+    /// Map tasks whose attempts made different outputs.
+    pub(super) differed: BTreeSet<TaskId>,
+    /// How often reduce attempts were revoked for that.
+    pub(super) rounds: u32,
     /// The newest failures, oldest first.
     pub(super) failures: Vec<AttemptFailure>,
 }
@@ -89,18 +100,22 @@ pub(super) struct EndedJob {
 }
 
 impl Job {
-    /// A job without attempts.
-    pub(super) fn new(order: u64, request: Arc<JobRequest>) -> Self {
+    /// A job without attempts, the first of which get this number.
+    pub(super) fn new(order: u64, request: Arc<JobRequest>, first_number: u32) -> Self {
         let maps = u32::try_from(request.split_bytes.len()).expect("the planner numbers tasks with u32");
         Self {
             order,
             state: JobState::Queued,
-            map: StageTasks::new(Stage::Map, maps),
-            reduce: StageTasks::new(Stage::Reduce, request.reducers),
+            map: StageTasks::new(Stage::Map, maps, first_number),
+            reduce: StageTasks::new(Stage::Reduce, request.reducers, first_number),
             holders: BTreeMap::new(),
             input_bytes: request.split_bytes.iter().sum(),
             output_bytes: 0,
             sources: None,
+            unasked: BTreeSet::new(),
+            unreachable: BTreeMap::new(),
+            differed: BTreeSet::new(),
+            rounds: 0,
             failures: Vec::new(),
             request,
         }
@@ -151,6 +166,15 @@ impl Job {
         self.map.active + self.reduce.active
     }
 
+    /// When the job is served, compared with others: by priority; then those below their least number
+    /// of slots; then the one with the fewest attempts for its weight, so that jobs of any length share
+    /// the workers as their weights say.
+    pub(super) fn turn(&self) -> (Reverse<i32>, bool, u64) {
+        let Share { weight, min_slots, priority } = self.request.share;
+        let active = u64::from(self.active());
+        (Reverse(priority), active >= u64::from(min_slots), (active << 32) / u64::from(weight.max(1)))
+    }
+
     /// The stage from which a task could be assigned now. Reduce tasks wait until every map output
     /// is in place, so maps to be redone come first by themselves.
     pub(super) fn assignable(&self) -> Option<Stage> {
@@ -191,25 +215,56 @@ impl Job {
     }
 
     /// Makes the attempt in force the task's result. The report must have passed `check_output`.
-    pub(super) fn commit(&mut self, task: TaskId, session: SessionId, report: AttemptReport) {
-        let index = task.index as usize;
-        let bytes = match &report.output {
-            AttemptOutput::MapOutput(made) => {
-                let earlier = self.map.tasks[index].committed.as_ref().map(|report| &report.output);
-                if let Some(AttemptOutput::MapOutput(earlier)) = earlier {
-                    self.output_bytes -= earlier.bytes;
-                }
-                self.output_bytes += made.bytes;
-                self.sources = None;
-                self.holders.entry(session).or_default().insert(task.index);
-                self.request.split_bytes[index]
-            }
-            AttemptOutput::Part(_) => match task.stage {
-                Stage::Map => self.request.split_bytes[index],
-                Stage::Reduce => report.stats.input_bytes,
-            },
-        };
-        self.stage_mut(task.stage).commit(task.index, report, bytes);
+    /// Returns its twin, which is in force no more.
+    pub(super) fn commit(&mut self, id: AttemptId, session: SessionId, report: AttemptReport) -> Option<Attempt> {
+        let AttemptId { task, number } = id;
+        if let AttemptOutput::MapOutput(made) = &report.output {
+            self.output_bytes -= self.kept_output_bytes(task.index);
+            self.output_bytes += made.bytes;
+            self.sources = None;
+            self.holders.entry(session).or_default().insert(task.index);
+        }
+        let bytes = self.input_bytes_of(task, &report);
+        self.stage_mut(task.stage).commit(task.index, number, report, bytes)
+    }
+
+    /// The map output that was committed last is at this session again.
+    pub(super) fn take_back(&mut self, index: u32, session: SessionId) {
+        self.sources = None;
+        self.holders.entry(session).or_default().insert(index);
+        self.map.take_back(index, session, self.request.split_bytes[index as usize]);
+    }
+
+    /// Bytes of the map output committed last, whether or not it is still there.
+    fn kept_output_bytes(&self, map: u32) -> u64 {
+        match self.map.tasks[map as usize].committed.as_ref().map(|earlier| &earlier.report.output) {
+            Some(AttemptOutput::MapOutput(made)) => made.bytes,
+            Some(AttemptOutput::Part(_)) | None => 0,
+        }
+    }
+
+    /// Bytes of input that count as done with an attempt.
+    pub(super) fn input_bytes_of(&self, task: TaskId, report: &AttemptReport) -> u64 {
+        match task.stage {
+            Stage::Map => self.request.split_bytes[task.index as usize],
+            Stage::Reduce => report.stats.input_bytes,
+        }
+    }
+
+    /// Puts a commit in force that was recorded under an earlier master.
+    pub(super) fn restore(&mut self, task: TaskId, commit: RestoredCommit) {
+        let RestoredCommit { number, report, .. } = commit;
+        let bytes = self.input_bytes_of(task, &report);
+        let makes_parts = matches!(report.output, AttemptOutput::Part(_));
+        if let AttemptOutput::MapOutput(made) = &report.output {
+            self.output_bytes += made.bytes;
+        }
+        let stage = self.stage_mut(task.stage);
+        stage.keep_report(task.index, number, report);
+        if makes_parts {
+            // Parts lie in the output's staging folder: nobody has to come back for them.
+            stage.take_back(task.index, SessionId(0), bytes);
+        }
     }
 
     /// Makes a done map task pending because its output is gone.
@@ -233,8 +288,7 @@ impl Job {
     /// The attempts in force, in task order.
     pub(super) fn active_attempts(&self, job: JobId) -> Vec<(SessionId, JobAttempt)> {
         let of_stage = |stage: &StageTasks| -> Vec<_> {
-            let tasks = (0..).zip(&stage.tasks);
-            let active = tasks.filter_map(|(index, task)| Some((stage.id(index), task.active()?)));
+            let active = (0..stage.len()).flat_map(|index| stage.attempts(index).map(move |a| (stage.id(index), a)));
             active
                 .map(|(task, a)| (a.session, JobAttempt { job, attempt: AttemptId { task, number: a.number } }))
                 .collect()
@@ -245,9 +299,10 @@ impl Job {
     /// Ends every attempt in force and every rest; returns the attempts.
     pub(super) fn cancel_all(&mut self, job: JobId) -> Vec<(SessionId, JobAttempt)> {
         let active = self.active_attempts(job);
-        for (_, JobAttempt { attempt: AttemptId { task, .. }, .. }) in &active {
-            self.stage_mut(task.stage).give_up(task.index, AttemptStep::Cancel, None);
+        for (_, JobAttempt { attempt: AttemptId { task, number }, .. }) in &active {
+            self.stage_mut(task.stage).give_up(task.index, *number, AttemptStep::Cancel, None);
         }
+        self.unasked.clear();
         for stage in [&mut self.map, &mut self.reduce] {
             let resting: Vec<u32> = stage.resting().map(|(_, index)| index).collect();
             resting.into_iter().for_each(|index| stage.wake(index));
@@ -257,16 +312,36 @@ impl Job {
 
     /// What is published.
     pub(super) fn result(&self) -> JobResult {
-        let reports = self.last_stage().tasks.iter().filter_map(|task| task.committed.as_ref());
+        let reports = self.last_stage().tasks.iter().filter_map(|task| Some(&task.committed.as_ref()?.report));
         let parts: Vec<PartSummary> = reports
             .filter_map(|report| match &report.output {
                 AttemptOutput::Part(part) => Some(part.clone()),
                 AttemptOutput::MapOutput(_) => None,
             })
             .collect();
+        let bad = self.bad_records().cloned().collect();
+        let differed = self.differed.iter().copied().collect();
+        JobResult {
+            parts,
+            bad,
+            differed,
+            counters: self.counters(),
+            map_stats: self.map.stats,
+            reduce_stats: self.reduce.stats,
+        }
+    }
+
+    /// Why the job fails if it skipped more records than it may.
+    pub(super) fn too_many_bad_records(&self) -> Option<Failure> {
+        let (bad, allowed) = (self.bad_records().map(|bad| bad.records).sum::<u64>(), self.request.max_bad_records);
+        let message = || format!("{bad} records are bad, and {allowed} may be");
+        (bad > allowed).then(|| Failure::new(FailureCode::BadRecord, message()))
+    }
+
+    /// What committed attempts skipped.
+    pub(super) fn bad_records(&self) -> impl Iterator<Item = &BadRecords> {
         let committed = self.map.tasks.iter().chain(&self.reduce.tasks).filter_map(|task| task.committed.as_ref());
-        let bad = committed.filter_map(|report| report.bad.clone()).collect();
-        JobResult { parts, bad, counters: self.counters(), map_stats: self.map.stats, reduce_stats: self.reduce.stats }
+        committed.filter_map(|committed| committed.report.bad.as_ref())
     }
 
     /// What is shown of the job, but for its failure and what it waits for.
@@ -279,6 +354,7 @@ impl Job {
             counters: self.counters(),
             map_stats: self.map.stats,
             reduce_stats: self.reduce.stats,
+            differed: self.differed.iter().copied().collect(),
             failure: None,
             waiting: None,
         }

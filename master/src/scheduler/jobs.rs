@@ -8,14 +8,15 @@ use gristmill_common::ids::JobId;
 use super::Scheduler;
 use super::command::Command;
 use super::event::JobRequest;
-use super::job::{Job, JobStep};
+use super::job::{EndedJob, Job, JobStep};
+use super::record::Record;
 use super::view::JobState;
 
 impl Scheduler {
     pub(super) fn on_job_submitted(&mut self, job: JobId, request: Arc<JobRequest>) {
         assert!(!self.jobs.contains_key(&job) && !self.ended.contains_key(&job), "job id {job} was used before");
         self.submitted += 1;
-        let open = Job::new(self.submitted, request);
+        let open = Job::new(self.submitted, request, 0);
         let nothing_to_do = open.last_stage().is_done();
         self.jobs.insert(job, open);
         self.notify.insert(job);
@@ -48,6 +49,7 @@ impl Scheduler {
     /// The parts of the job are complete: nothing else of it matters, not even lost map outputs.
     pub(super) fn decide(&mut self, job: JobId) {
         self.cancel_attempts(job);
+        self.record(|| Record::Decided { job });
         let open = self.open_job(job);
         open.step(JobStep::Decide);
         let result = open.result();
@@ -60,6 +62,8 @@ impl Scheduler {
         self.cancel_attempts(job);
         let mut open = self.jobs.remove(&job).expect("the caller knows that the job is open");
         open.step(step);
+        let state = open.state;
+        self.record(|| Record::Ended { job, state, failure: failure.clone() });
         let open_sessions = self.sessions.iter().filter(|(_, session)| session.is_open());
         let with_job = open_sessions.filter(|(_, session)| session.jobs.contains(&job));
         let releases: Vec<Command> = with_job.map(|(session, _)| Command::ReleaseJob { session, job }).collect();
@@ -68,24 +72,26 @@ impl Scheduler {
         if open.state != JobState::Succeeded {
             self.commands.push(Command::UndoJob { job });
         }
-        self.ended.insert(job, open.into_ended(job, failure));
+        self.remember_ended(job, open.into_ended(job, failure));
+        self.notify.insert(job);
+    }
+
+    /// Remembers a job that is over, and forgets the oldest ones.
+    pub(super) fn remember_ended(&mut self, job: JobId, ended: EndedJob) {
+        self.ended.insert(job, ended);
         self.ended_order.push_back(job);
         while self.ended_order.len() > self.config.ended_jobs_kept {
             let oldest = self.ended_order.pop_front().expect("it is not empty");
             self.ended.remove(&oldest);
             self.sessions.forget_job(oldest);
         }
-        self.notify.insert(job);
     }
 
     /// Stops every attempt in force and every rest of the job's tasks.
     fn cancel_attempts(&mut self, job: JobId) {
         let open = self.open_job(job);
         for (session, id) in open.cancel_all(job) {
-            self.commands.push(Command::CancelAttempt { session, id });
-            self.sessions.update(session, &self.config, |session| {
-                session.active.remove(&id);
-            });
+            self.cancel_attempt(session, id);
         }
         self.resting.retain(|(_, of, _)| *of != job);
     }

@@ -10,22 +10,33 @@
 //! | `reports` | reports of workers: fencing, commits, failures |
 //! | `sessions` | sessions that come, break, resume and end |
 //! | `jobs` | jobs that come, decide and end |
-//! | `placement` | which attempt goes where |
+//! | `offers`, `restore` | what workers still have, and what an earlier master recorded |
+//! | `consistency` | map tasks whose attempts differ |
+//! | `speculation` | stragglers and their twins |
+//! | `placement`, `policy` | which attempt goes where |
+//! | `health` | workers that keep failing |
+//! | `record` | what must outlive the master |
 //! | `reasons` | why a job waits |
 //! | `invariants` | what must hold between two events |
 
 mod attempt;
 mod command;
 mod config;
+mod consistency;
 mod event;
+mod health;
 mod invariants;
 mod job;
 mod jobs;
+mod offers;
 mod placement;
+mod policy;
 mod reasons;
 mod record;
 mod reports;
+mod restore;
 mod sessions;
+mod speculation;
 mod stage;
 mod task;
 #[cfg(test)]
@@ -41,6 +52,7 @@ use gristmill_common::time::Timestamp;
 pub use command::{AttemptFailure, AttemptWork, CloseReason, Command, JobResult, StaleReason};
 pub use config::SchedulerConfig;
 pub use event::{Event, JobRequest, WorkerProfile, WorkerReport};
+pub use policy::{Candidate, Choose, Placement, affinity, rendezvous};
 pub use record::{Record, RestoredCommit, RestoredFailure, RestoredJob};
 pub use view::{JobState, JobView, SessionState, StageView, WorkerView};
 
@@ -58,7 +70,7 @@ use workers::Sessions;
 /// use gristmill_master::scheduler::{Event, JobRequest, JobState, Scheduler, SchedulerConfig};
 ///
 /// let mut scheduler = Scheduler::new(SchedulerConfig::default());
-/// let request = JobRequest { split_bytes: vec![100], reducers: 1, max_attempts: 4 };
+/// let request = JobRequest::new(vec![100], 1);
 /// scheduler.step(Timestamp::ZERO, Event::JobSubmitted { job: JobId(1), request: Arc::new(request) });
 /// let job = scheduler.job(JobId(1)).expect("just submitted");
 /// assert_eq!((job.state, job.waiting.as_deref()), (JobState::Queued, Some("no worker is connected")));
@@ -72,8 +84,16 @@ pub struct Scheduler {
     ended: BTreeMap<JobId, EndedJob>,
     ended_order: VecDeque<JobId>,
     sessions: Sessions,
-    /// Tasks that rest after a hand-back.
+    /// Tasks that rest: after a hand-back, or until workers came back after a restart of the master.
     resting: BTreeSet<(Timestamp, JobId, TaskId)>,
+    /// Workers that hold what an earlier master recorded, and did not come back yet.
+    expected: BTreeSet<WorkerId>,
+    /// Until when they are waited for.
+    adoption_ends: Option<Timestamp>,
+    /// When stragglers are looked for next.
+    next_look: Option<Timestamp>,
+    /// Attempts placed so far.
+    placed: u64,
     refusals: BTreeMap<StaleReason, u64>,
     /// Commands of the step under way.
     commands: Vec<Command>,
@@ -93,6 +113,10 @@ impl Scheduler {
             ended_order: VecDeque::new(),
             sessions: Sessions::default(),
             resting: BTreeSet::new(),
+            expected: BTreeSet::new(),
+            adoption_ends: None,
+            next_look: None,
+            placed: 0,
             refusals: BTreeMap::new(),
             commands: Vec::new(),
             notify: BTreeSet::new(),
@@ -123,7 +147,9 @@ impl Scheduler {
             Event::PublishFailed { job, failure } => self.on_publish_failed(job, failure),
             Event::DeadlineReached => self.on_deadline_reached(),
         }
+        self.ask_adopted();
         self.assign_ready_tasks();
+        self.watch_stragglers();
         let notify = std::mem::take(&mut self.notify);
         self.commands.extend(notify.into_iter().map(|job| Command::NotifyWatchers { job }));
         std::mem::take(&mut self.commands)
@@ -133,7 +159,7 @@ impl Scheduler {
     pub fn next_deadline(&self) -> Option<Timestamp> {
         let session = self.sessions.next_deadline().map(|(at, _)| at);
         let task = self.resting.first().map(|(at, _, _)| *at);
-        session.into_iter().chain(task).min()
+        [session, task, self.next_look, self.sessions.next_readmission()].into_iter().flatten().min()
     }
 
     /// The epoch whose reports are accepted.
@@ -193,6 +219,14 @@ impl Scheduler {
             self.resting.pop_first();
             let open = self.jobs.get_mut(&job).expect("tasks of ended jobs do not rest");
             open.stage_mut(task.stage).wake(task.index);
+        }
+        if self.adoption_ends.is_some_and(|at| at <= self.now) {
+            self.adoption_ends = None;
+            self.expected.clear();
+        }
+        self.sessions.readmit(self.now, &self.config);
+        if self.next_look.is_some_and(|at| at <= self.now) {
+            self.look_for_stragglers();
         }
     }
 

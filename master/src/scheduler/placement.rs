@@ -3,19 +3,20 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use gristmill_common::failure::InputPosition;
 use gristmill_common::ids::{AttemptId, JobAttempt, JobId, SessionId, Stage, TaskId};
 use gristmill_common::task::SegmentSource;
 
 use super::Scheduler;
 use super::command::{AttemptWork, Command};
 use super::job::{Job, JobStep};
+use super::policy::{Candidate, Choose as _, Placement, affinity};
 use super::stage::StageTasks;
 use super::task::Task;
 use super::view::JobState;
 use super::workers::Session;
 
-/// Equally loaded sessions that are compared by the segments they hold. Of so many, none holds a
-/// notable share; comparing more would cost every reduce task as much as there are workers.
+/// Equally loaded sessions that are compared by what they have. Of so many, none holds a notable share; comparing more would cost every reduce task as much as there are workers.
 const MAX_COMPARED: usize = 64;
 
 impl Scheduler {
@@ -23,11 +24,9 @@ impl Scheduler {
     pub(super) fn assign_ready_tasks(&mut self) {
         let mut unplaceable = BTreeSet::new();
         while self.sessions.with_room().next().is_some() {
-            // The job with the fewest attempts in force is served first, so that jobs of any
-            // length share the workers evenly.
             let assignable = |(id, job): (&JobId, &Job)| {
                 let stage = job.assignable().filter(|_| !unplaceable.contains(id))?;
-                Some((job.active(), job.order, *id, stage))
+                Some((job.turn(), job.order, *id, stage))
             };
             let Some((_, _, id, stage)) = self.jobs.iter().filter_map(assignable).min() else { return };
             match self.place_one(&self.jobs[&id], stage) {
@@ -48,9 +47,16 @@ impl Scheduler {
     /// What an attempt of the task works on now.
     pub(super) fn work_of(&mut self, job: JobId, task: TaskId) -> AttemptWork {
         match task.stage {
-            Stage::Map => AttemptWork::Map,
+            Stage::Map => AttemptWork::Map { skip: self.skipped(job, task) },
             Stage::Reduce => AttemptWork::Reduce { sources: self.sources(job) },
         }
+    }
+
+    /// Records that an attempt of the task skips.
+    pub(super) fn skipped(&self, job: JobId, task: TaskId) -> Vec<InputPosition> {
+        let allows = |job: &&Job| job.request.max_bad_records > 0;
+        let known = self.jobs.get(&job).filter(allows).and_then(|job| job.get(task));
+        known.map(Task::skipped).unwrap_or_default()
     }
 
     /// Sessions that may be given an attempt of the stage now, the least loaded first, with their
@@ -67,12 +73,13 @@ impl Scheduler {
 
     /// The first ready task for which a worker has room now.
     pub(super) fn place_one(&self, job: &Job, stage: Stage) -> Option<(u32, SessionId)> {
-        job.stage(stage).place_first(|task| self.best_session(job, stage, task))
+        job.stage(stage).place_first(|index, task| self.best_session(job, TaskId { stage, index }, task))
     }
 
-    /// The least loaded session on whose worker the task had the least trouble; for a reduce task
-    /// the one among equals that holds most segments, as far as they are compared.
-    fn best_session(&self, job: &Job, stage: Stage, task: &Task) -> Option<SessionId> {
+    /// The session for an attempt of the task: of those on whose worker it had the least trouble, the
+    /// one that the policy chooses.
+    fn best_session(&self, job: &Job, id: TaskId, task: &Task) -> Option<SessionId> {
+        let stage = id.stage;
         let trouble = |session: &Session| if task.had_trouble() { task.trouble_on(session.profile.worker) } else { 0 };
         let with_room = || self.with_room_for(job.stage(stage));
         let least_trouble = if !task.had_trouble() {
@@ -83,14 +90,46 @@ impl Scheduler {
         } else {
             least(with_room().map(|(_, _, session)| trouble(session)))?
         };
-        let mut fit = with_room().filter(|(_, _, session)| trouble(session) == least_trouble);
-        let (least_load, first, _) = fit.next()?;
-        if stage == Stage::Map || job.is_map_only() {
+        let fit = with_room().filter(|(_, _, session)| trouble(session) == least_trouble);
+        match self.config.placement {
+            Placement::LeastLoaded => self.least_loaded(job, id, fit),
+            policy => {
+                let number = task.next_number;
+                let attempt = JobAttempt { job: JobId(job.order), attempt: AttemptId { task: id, number } };
+                let full = Session::full(self.config.queue_per_slot);
+                let candidate = |(load, session, at): (u64, SessionId, &Session)| {
+                    let room = u64::from(at.profile.slots) * full.saturating_sub(load);
+                    Candidate { session, load, room: room.max(1) }
+                };
+                policy.choose(attempt, self.placed, &fit.map(candidate).collect::<Vec<_>>())
+            }
+        }
+    }
+
+    /// The first of the least loaded that has most of what the task reads: segments for a reduce task,
+    /// the objects that belong to its worker for a map task. Only so many are compared.
+    fn least_loaded<'a>(
+        &self,
+        job: &Job,
+        id: TaskId,
+        mut fit: impl Iterator<Item = (u64, SessionId, &'a Session)>,
+    ) -> Option<SessionId> {
+        let key = job.request.affinity.get(id.index as usize).filter(|_| id.stage == Stage::Map);
+        let has = |session: SessionId, at: &Session| match (id.stage, key) {
+            (Stage::Map, Some(key)) => affinity(*key, u64::from(at.profile.worker.0)),
+            (Stage::Map, None) => 0,
+            (Stage::Reduce, _) => job.held_by(session) as u64,
+        };
+        let (least_load, first, at) = fit.next()?;
+        if id.stage == Stage::Map && key.is_none() {
             return Some(first);
         }
-        let equals = fit.take_while(|(load, _, _)| *load == least_load).map(|(_, id, _)| id);
-        let rank = |best: SessionId, id: SessionId| if job.held_by(id) > job.held_by(best) { id } else { best };
-        Some(equals.take(MAX_COMPARED).fold(first, rank))
+        let equals = fit.take_while(|(load, _, _)| *load == least_load).take(MAX_COMPARED);
+        let rank = |best: (u64, SessionId), (_, session, at): (u64, SessionId, &Session)| {
+            let has = has(session, at);
+            if has > best.0 { (has, session) } else { best }
+        };
+        Some(equals.fold((has(first, at), first), rank).1)
     }
 
     fn assign(&mut self, id: JobId, task: TaskId, session: SessionId) {
@@ -99,7 +138,8 @@ impl Scheduler {
             job.step(JobStep::Begin);
             self.notify.insert(id);
         }
-        let number = job.stage_mut(task.stage).assign(task.index, session);
+        let number = job.stage_mut(task.stage).assign(task.index, session, self.now);
+        self.placed += 1;
         let attempt = JobAttempt { job: id, attempt: AttemptId { task, number } };
         self.sessions.update(session, &self.config, |session| {
             session.active.insert(attempt);

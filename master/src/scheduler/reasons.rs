@@ -53,6 +53,9 @@ impl Scheduler {
         }
         let (_, _, task) = self.resting.iter().find(|(_, of, _)| *of == id)?;
         let resting = job.get(*task)?.trouble();
+        if resting.hand_backs == 0 {
+            return Some(format!("task {task} waits for workers to come back after the master's restart"));
+        }
         let times = if resting.hand_backs == 1 { "once".to_owned() } else { format!("{} times", resting.hand_backs) };
         Some(format!("task {task} was handed back {times} and rests: {}", resting.hand_back_message))
     }

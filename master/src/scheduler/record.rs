@@ -1,7 +1,7 @@
 //! What must outlive the master. The scheduler says each fact as [`Command::Record`](super::Command)
 //! before the commands that follow from it; [`RestoredJob`] is what the facts of a job add up to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use gristmill_common::failure::Failure;
@@ -41,6 +41,8 @@ pub enum Record {
         map: TaskId,
         /// Committed reduce attempts that read the earlier output.
         reduces: Vec<AttemptId>,
+        /// How often the job's reduce attempts were revoked so far.
+        rounds: u32,
     },
     /// The commit point: the parts are those of the committed attempts, for ever.
     Decided {
@@ -103,8 +105,10 @@ pub struct RestoredJob {
     pub commits: BTreeMap<TaskId, RestoredCommit>,
     /// Counted failures, in order.
     pub failures: Vec<RestoredFailure>,
-    /// How often each map task's attempts differed.
-    pub differed: BTreeMap<TaskId, u32>,
+    /// Map tasks whose attempts made different outputs.
+    pub differed: BTreeSet<TaskId>,
+    /// How often reduce attempts were revoked for that.
+    pub rounds: u32,
     /// Whether the parts are decided.
     pub decided: bool,
     /// Its last state, and why it failed.
@@ -120,7 +124,8 @@ impl RestoredJob {
             accepted,
             commits: BTreeMap::new(),
             failures: Vec::new(),
-            differed: BTreeMap::new(),
+            differed: BTreeSet::new(),
+            rounds: 0,
             decided: false,
             ended: None,
         }
@@ -136,8 +141,9 @@ impl RestoredJob {
             Record::Failed { id, worker, failure } => {
                 self.failures.push(RestoredFailure { attempt: id.attempt, worker, failure });
             }
-            Record::Revoked { map, reduces, .. } => {
-                *self.differed.entry(map).or_default() += 1;
+            Record::Revoked { job: _, map, reduces, rounds } => {
+                self.differed.insert(map);
+                self.rounds = rounds;
                 for attempt in reduces {
                     let revoked = |commit: &RestoredCommit| commit.number == attempt.number;
                     if attempt.task.stage == Stage::Reduce && self.commits.get(&attempt.task).is_some_and(revoked) {

@@ -10,9 +10,12 @@ use super::attempt::AttemptStep;
 use super::command::{AttemptFailure, CloseReason, Command, StaleReason};
 use super::event::WorkerReport;
 use super::job::JobStep;
-use super::task::TaskStep;
+use super::record::Record;
 use super::view::JobState;
 use super::workers::SessionStep;
+
+/// Workers that must have failed to reach a holder of map outputs before these are made again.
+const MIN_SINKS: usize = 2;
 
 /// How a report about an attempt stands to what is in force.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,8 +62,9 @@ impl Scheduler {
     fn on_attempt_started(&mut self, session: SessionId, id: JobAttempt) {
         match self.standing(session, id) {
             Standing::InForce => {
+                let AttemptId { task, number } = id.attempt;
                 let job = self.jobs.get_mut(&id.job).expect("its attempt is in force");
-                job.stage_mut(id.attempt.task.stage).task(id.attempt.task.index).step(TaskStep::Start);
+                job.stage_mut(task.stage).start(task.index, number, self.now);
             }
             Standing::Accepted => self.refuse(StaleReason::Attempt),
             Standing::Stale(reason) => self.refuse(reason),
@@ -84,15 +88,49 @@ impl Scheduler {
             self.fail_attempt(session, id, Failure::new(FailureCode::ExecutorCrash, message));
             return;
         }
-        job.commit(id.attempt.task, session, report);
+        if let Err(failure) = self.supersede(id, &report) {
+            return self.end_job(id.job, JobStep::Fail, Some(failure));
+        }
+        self.commit(session, id, report);
+    }
+
+    /// Makes the attempt in force the result of its task.
+    fn commit(&mut self, session: SessionId, id: JobAttempt, report: AttemptReport) {
+        let worker = self.worker_of(session);
+        self.record(|| Record::Committed { id, worker, report: report.clone() });
+        let job = self.jobs.get_mut(&id.job).expect("its attempt is in force");
+        let loser = job.commit(id.attempt, session, report);
+        let too_bad = job.too_many_bad_records();
         let decided = job.last_stage().is_done();
         self.notify.insert(id.job);
         self.sessions.update(session, &self.config, |session| {
             session.active.remove(&id);
             session.committed += 1;
         });
-        if decided {
+        self.sessions.succeeded(worker, &self.config);
+        if let Some(loser) = loser {
+            let attempt = AttemptId { task: id.attempt.task, number: loser.number };
+            self.cancel_attempt(loser.session, JobAttempt { job: id.job, attempt });
+        }
+        if let Some(failure) = too_bad {
+            self.end_job(id.job, JobStep::Fail, Some(failure));
+        } else if decided {
             self.decide(id.job);
+        }
+    }
+
+    /// Has a worker stop an attempt that is in force no more.
+    pub(super) fn cancel_attempt(&mut self, session: SessionId, id: JobAttempt) {
+        self.commands.push(Command::CancelAttempt { session, id });
+        self.sessions.update(session, &self.config, |session| {
+            session.active.remove(&id);
+        });
+    }
+
+    /// Says a fact that must outlive the master, if anybody listens.
+    pub(super) fn record(&mut self, fact: impl FnOnce() -> Record) {
+        if self.config.records {
+            self.commands.push(Command::Record(Box::new(fact())));
         }
     }
 
@@ -110,6 +148,13 @@ impl Scheduler {
             Disposition::Retry | Disposition::RetryElsewhere | Disposition::Abort => true,
             Disposition::RedoInput | Disposition::NotCounted => false,
         };
+        let worker = self.worker_of(session);
+        if counted {
+            self.record(|| Record::Failed { id, worker, failure: failure.clone() });
+        }
+        if failure.disposition == Disposition::RetryElsewhere {
+            self.sessions.strike(worker, self.now, &self.config);
+        }
         self.sessions.update(session, &self.config, |session| {
             session.active.remove(&id);
             session.failed += u64::from(counted);
@@ -125,13 +170,12 @@ impl Scheduler {
             Disposition::Retry | Disposition::RetryElsewhere => self.count_failure(session, id, failure),
             Disposition::Abort => {
                 let task = id.attempt.task;
-                job.stage_mut(task.stage).give_up(task.index, AttemptStep::Fail, None);
-                let worker = self.worker_of(session);
+                job.stage_mut(task.stage).give_up(task.index, id.attempt.number, AttemptStep::Fail, None);
                 let message = format!("task {task} failed on {worker}: {}", failure.message);
                 self.end_job(id.job, JobStep::Fail, Some(Failure { message, ..failure }));
             }
             Disposition::RedoInput => {
-                self.redo_outputs(id, &failure);
+                self.redo_outputs(worker, id, &failure);
                 self.hand_back(id, failure);
             }
             Disposition::NotCounted => self.hand_back(id, failure),
@@ -142,10 +186,11 @@ impl Scheduler {
         let (task, worker) = (id.attempt.task, self.worker_of(session));
         let job = self.jobs.get_mut(&id.job).expect("its attempt is in force");
         let allowed = job.request.max_attempts as usize;
+        let allows_bad = job.request.max_bad_records > 0;
         let stage = job.stage_mut(task.stage);
         let certain = stage.task(task.index).count_failure(worker, &failure);
-        stage.give_up(task.index, AttemptStep::Fail, None);
-        let failed = stage.task(task.index).trouble().failures.len();
+        stage.give_up(task.index, id.attempt.number, AttemptStep::Fail, None);
+        let failed = stage.task(task.index).counted_failures(allows_bad);
         if certain || failed >= allowed {
             let message = match failed {
                 1 => format!("task {task} failed 1 attempt, on {worker}: {}", failure.message),
@@ -167,21 +212,33 @@ impl Scheduler {
         let rests_until = self.rest_after_hand_back(times);
         let job = self.jobs.get_mut(&id.job).expect("its attempt is in force");
         let stage = job.stage_mut(task.stage);
-        stage.give_up(task.index, AttemptStep::Lose, Some(rests_until));
-        self.resting.insert((rests_until, id.job, task));
+        if stage.give_up(task.index, id.attempt.number, AttemptStep::Lose, Some(rests_until)) {
+            self.resting.insert((rests_until, id.job, task));
+        }
     }
 
     /// Makes the map tasks pending whose named attempts are still the committed ones: another
     /// reducer may have told before, and then a new output is in place or under way.
-    fn redo_outputs(&mut self, id: JobAttempt, failure: &Failure) {
+    fn redo_outputs(&mut self, sink: WorkerId, id: JobAttempt, failure: &Failure) {
+        let live = self.sessions.iter().filter(|(_, session)| session.is_live()).count();
         let job = self.jobs.get_mut(&id.job).expect("its attempt is in force");
         if !job.needs_map_outputs() {
             return;
         }
+        let unreachable = failure.code == FailureCode::SourceUnreachable;
         for lost in &failure.lost_outputs {
             let AttemptId { task, number } = *lost;
             let commit = job.get(task).and_then(|task| task.commit().copied());
             if let Some(commit) = commit.filter(|commit| task.stage == Stage::Map && commit.number == number) {
+                // One sink that cannot reach a holder may have itself to blame: another one tries
+                // first, if there is another one.
+                let sinks = job.unreachable.entry(commit.session).or_default();
+                sinks.insert(sink);
+                if unreachable && sinks.len() < MIN_SINKS && live > MIN_SINKS {
+                    let trouble = job.stage_mut(id.attempt.task.stage).task(id.attempt.task.index).trouble_mut();
+                    *trouble.lost_on.entry(sink).or_default() += 1;
+                    continue;
+                }
                 if let Some(holder) = self.sessions.get(commit.session) {
                     let trouble = job.map.task(task.index).trouble_mut();
                     *trouble.lost_on.entry(holder.profile.worker).or_default() += 1;
@@ -195,8 +252,7 @@ impl Scheduler {
         let AttemptId { task, number } = id.attempt;
         if let Some(job) = self.jobs.get(&id.job) {
             let task = job.get(task);
-            let active =
-                task.and_then(|task| task.active()).is_some_and(|a| (a.number, a.session) == (number, session));
+            let active = job.stage(id.attempt.task.stage).is_in_force(id.attempt.task.index, number, session);
             let commit =
                 task.and_then(|task| task.commit()).is_some_and(|c| (c.number, c.session) == (number, session));
             return match (active, commit) {
@@ -213,7 +269,7 @@ impl Scheduler {
         if won { Standing::Accepted } else { Standing::Stale(StaleReason::Job) }
     }
 
-    fn worker_of(&self, session: SessionId) -> WorkerId {
+    pub(super) fn worker_of(&self, session: SessionId) -> WorkerId {
         self.sessions.get(session).expect("its attempt was in force").profile.worker
     }
 }

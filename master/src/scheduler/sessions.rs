@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use gristmill_common::ids::{JobAttempt, JobId, MasterEpoch, SessionId, Stage, TaskId};
+use gristmill_common::ids::{AttemptId, JobAttempt, JobId, MasterEpoch, SessionId, Stage, TaskId};
 use gristmill_common::task::Offer;
 
 use super::Scheduler;
@@ -13,11 +13,14 @@ use super::event::WorkerProfile;
 use super::workers::SessionStep;
 
 impl Scheduler {
-    pub(super) fn on_worker_registered(&mut self, session: SessionId, profile: Arc<WorkerProfile>, _offers: &[Offer]) {
+    pub(super) fn on_worker_registered(&mut self, session: SessionId, profile: Arc<WorkerProfile>, offers: &[Offer]) {
+        let worker = profile.worker;
         if let Some(earlier) = self.sessions.of_worker(profile.worker) {
             self.end_session(earlier, CloseReason::Superseded);
         }
         self.sessions.add(session, profile, self.now, &self.config);
+        self.take_offers(session, offers);
+        self.came_back(worker);
     }
 
     pub(super) fn on_stream_broken(&mut self, session: SessionId) {
@@ -57,9 +60,12 @@ impl Scheduler {
         };
         self.commands.push(Command::CloseSession { session, reason });
         let active = self.sessions.end(session, step, &self.config);
+        self.sessions.readmit_if_none_is_left(&self.config);
         for id in active {
+            let AttemptId { task, number } = id.attempt;
             let job = self.jobs.get_mut(&id.job).expect("attempts in force belong to open jobs");
-            job.stage_mut(id.attempt.task.stage).give_up(id.attempt.task.index, AttemptStep::Lose, None);
+            job.unasked.remove(&(session, id));
+            job.stage_mut(task.stage).give_up(task.index, number, AttemptStep::Lose, None);
             self.notify.insert(id.job);
         }
         for (id, job) in &mut self.jobs {
@@ -88,12 +94,10 @@ impl Scheduler {
         let task: TaskId = id.attempt.task;
         // If the worker never heard of a reduce attempt, it needs every map output now.
         if task.stage == Stage::Reduce && !job.map.is_done() {
-            self.commands.push(Command::CancelAttempt { session, id });
-            self.sessions.update(session, &self.config, |session| {
-                session.active.remove(&id);
-            });
+            self.cancel_attempt(session, id);
             let job = self.jobs.get_mut(&id.job).expect("it was there before");
-            job.reduce.give_up(task.index, AttemptStep::Lose, None);
+            job.unasked.remove(&(session, id));
+            job.reduce.give_up(task.index, id.attempt.number, AttemptStep::Lose, None);
             self.notify.insert(id.job);
         } else {
             let work = self.work_of(id.job, task);

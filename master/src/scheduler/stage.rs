@@ -1,16 +1,16 @@
 //! The tasks of one stage of an open job with their queues and sums, kept so that no event looks
 //! at all tasks.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use gristmill_common::counters::Counters;
 use gristmill_common::ids::{SessionId, Stage, TaskId};
 use gristmill_common::task::{AttemptReport, AttemptStats};
 use gristmill_common::time::Timestamp;
 
-use super::attempt::AttemptStep;
+use super::attempt::{Attempt, AttemptState, AttemptStep};
 use super::config::SchedulerConfig;
-use super::task::{Commit, Task, TaskState, TaskStep};
+use super::task::{Commit, Committed, Task, TaskState, TaskStep};
 use super::view::StageView;
 
 /// Tasks with trouble that are asked for a place in one go. Raised, many that wait for a better
@@ -28,9 +28,11 @@ pub(super) struct StageTasks {
     fresh: BTreeSet<u32>,
     /// Pending tasks that do not rest and had trouble: some workers fit better than others.
     troubled: BTreeSet<u32>,
+    /// Second attempts in force, of tasks whose first one is far behind its peers.
+    twins: BTreeMap<u32, Attempt>,
     /// Tasks with a committed output in force.
     pub(super) done: u32,
-    /// Tasks with an attempt in force.
+    /// Attempts in force.
     pub(super) active: u32,
     /// Bytes of input of the tasks that are done.
     pub(super) done_bytes: u64,
@@ -45,13 +47,14 @@ pub(super) struct StageTasks {
 }
 
 impl StageTasks {
-    /// A stage of `tasks` tasks, all of them ready.
-    pub(super) fn new(stage: Stage, tasks: u32) -> Self {
+    /// A stage of `tasks` tasks, all of them ready, whose attempts are numbered from `first_number` on.
+    pub(super) fn new(stage: Stage, tasks: u32, first_number: u32) -> Self {
         Self {
             stage,
-            tasks: (0..tasks).map(|_| Task::new()).collect(),
+            tasks: (0..tasks).map(|_| Task::new(first_number)).collect(),
             fresh: (0..tasks).collect(),
             troubled: BTreeSet::new(),
+            twins: BTreeMap::new(),
             done: 0,
             active: 0,
             done_bytes: 0,
@@ -105,8 +108,8 @@ impl StageTasks {
     /// The first ready task that `place` finds a place for, and the place. If the first task without
     /// trouble has none, no other of them has. A task with trouble that is passed over waits for a
     /// worker that has no room now; not all of them are asked.
-    pub(super) fn place_first<P>(&self, place: impl Fn(&Task) -> Option<P>) -> Option<(u32, P)> {
-        let try_place = |index: u32| Some((index, place(&self.tasks[index as usize])?));
+    pub(super) fn place_first<P>(&self, place: impl Fn(u32, &Task) -> Option<P>) -> Option<(u32, P)> {
+        let try_place = |index: u32| Some((index, place(index, &self.tasks[index as usize])?));
         let fresh = self.fresh.first().copied().and_then(try_place);
         let troubled = self.troubled.iter().copied().take(MAX_PASSED_OVER).find_map(try_place);
         match (fresh, troubled) {
@@ -125,52 +128,138 @@ impl StageTasks {
         fitting.map_or(least, |depth| u32::try_from(depth).unwrap_or(most).clamp(least, most))
     }
 
+    /// The attempts of a task that are in force: none, one, or one and its twin.
+    pub(super) fn attempts(&self, index: u32) -> impl Iterator<Item = &Attempt> {
+        let first = self.get(index).and_then(Task::active);
+        first.into_iter().chain(self.twins.get(&index))
+    }
+
+    /// Whether the attempt is in force on this session.
+    pub(super) fn is_in_force(&self, index: u32, number: u32, session: SessionId) -> bool {
+        self.attempts(index).any(|attempt| (attempt.number, attempt.session) == (number, session))
+    }
+
+    /// Second attempts in force.
+    pub(super) fn twins(&self) -> &BTreeMap<u32, Attempt> {
+        &self.twins
+    }
+
     /// Grants a new attempt of a ready task; returns its number.
-    pub(super) fn assign(&mut self, index: u32, session: SessionId) -> u32 {
-        let task = self.task(index);
-        let number = task.next_number;
-        task.next_number += 1;
-        task.step(TaskStep::Assign { number, session });
+    pub(super) fn assign(&mut self, index: u32, session: SessionId, now: Timestamp) -> u32 {
+        let number = self.next_number(index);
+        self.task(index).step(TaskStep::Assign { number, session, now });
         assert!(self.fresh.remove(&index) || self.troubled.remove(&index), "only a ready task is assigned");
         self.active += 1;
         number
     }
 
-    /// Makes the attempt in force the task's result.
-    pub(super) fn commit(&mut self, index: u32, report: AttemptReport, bytes: u64) {
-        self.active -= 1;
+    /// Grants a second attempt of a task that has one in force; returns its number.
+    pub(super) fn assign_twin(&mut self, index: u32, session: SessionId, now: Timestamp) -> u32 {
+        let number = self.next_number(index);
+        self.add_twin(index, Attempt { number, session, state: AttemptState::Assigned, since: now });
+        number
+    }
+
+    /// Takes in an attempt that a worker still has: as the one in force, or as its twin. The task must
+    /// not be done, and have no twin.
+    pub(super) fn adopt(&mut self, index: u32, number: u32, session: SessionId, now: Timestamp) {
+        if self.task(index).active().is_some() {
+            self.add_twin(index, Attempt { number, session, state: AttemptState::Assigned, since: now });
+        } else {
+            self.task(index).step(TaskStep::Assign { number, session, now });
+            self.forget_ready(index);
+            self.active += 1;
+        }
+        let task = self.task(index);
+        task.next_number = task.next_number.max(number + 1);
+    }
+
+    /// The output committed last is there again. The task must be pending.
+    pub(super) fn take_back(&mut self, index: u32, session: SessionId, bytes: u64) {
+        let number = self.task(index).committed.as_ref().expect("it was committed before").number;
+        self.task(index).step(TaskStep::Return { number, session, bytes });
+        self.forget_ready(index);
         self.done += 1;
         self.done_bytes += bytes;
-        let task = &mut self.tasks[index as usize];
-        task.step(TaskStep::Commit { bytes });
-        match &task.committed {
-            None => {
-                self.counters.merge(&report.counters);
-                self.stats.merge(&report.stats);
-                task.committed = Some(Box::new(report));
-            }
-            Some(earlier) if earlier.counters == report.counters && earlier.stats == report.stats => {
-                task.committed = Some(Box::new(report));
-            }
-            Some(_) => {
-                task.committed = Some(Box::new(report));
-                self.sum_up();
-            }
+    }
+
+    /// Takes note that an attempt in force began.
+    pub(super) fn start(&mut self, index: u32, number: u32, now: Timestamp) {
+        match self.twins.get_mut(&index).filter(|twin| twin.number == number) {
+            Some(twin) => *twin = twin.started(now),
+            None => self.task(index).step(TaskStep::Start { now }),
         }
     }
 
-    /// Ends the attempt in force without a result. What went wrong must be with the task by now.
-    pub(super) fn give_up(&mut self, index: u32, how: AttemptStep, rests_until: Option<Timestamp>) {
-        self.task(index).step(TaskStep::GiveUp { how, rests_until });
+    /// Makes an attempt in force the task's result; returns its twin, which is in force no more.
+    pub(super) fn commit(&mut self, index: u32, number: u32, report: AttemptReport, bytes: u64) -> Option<Attempt> {
+        let loser = self.twins.remove(&index).map(|twin| {
+            self.active -= 1;
+            if twin.number != number {
+                return twin;
+            }
+            let task = self.task(index);
+            let first = *task.active().expect("only an active task has a twin");
+            task.step(TaskStep::Replace { how: AttemptStep::Cancel, by: twin });
+            first
+        });
         self.active -= 1;
-        if rests_until.is_none() {
-            self.make_ready(index);
+        self.done += 1;
+        self.done_bytes += bytes;
+        self.task(index).step(TaskStep::Commit { bytes });
+        self.keep_report(index, number, report);
+        loser
+    }
+
+    /// Keeps the report of the attempt committed last, and the sums over those reports.
+    pub(super) fn keep_report(&mut self, index: u32, number: u32, report: AttemptReport) {
+        let task = &mut self.tasks[index as usize];
+        let earlier = task.committed.as_ref().map(|earlier| &earlier.report);
+        let add = earlier.is_none();
+        let same = earlier.is_some_and(|it| it.counters == report.counters && it.stats == report.stats);
+        if add {
+            self.counters.merge(&report.counters);
+            self.stats.merge(&report.stats);
         }
+        task.committed = Some(Box::new(Committed { number, report }));
+        if !add && !same {
+            self.sum_up();
+        }
+    }
+
+    /// Ends an attempt in force without a result; its twin, if there is one, goes on. Returns whether
+    /// the task is pending now. What went wrong must be with the task by now.
+    pub(super) fn give_up(
+        &mut self,
+        index: u32,
+        number: u32,
+        how: AttemptStep,
+        rests_until: Option<Timestamp>,
+    ) -> bool {
+        self.active -= 1;
         match how {
             AttemptStep::Fail => self.failed_attempts += 1,
             AttemptStep::Lose => self.lost_attempts += 1,
             AttemptStep::Start | AttemptStep::Commit | AttemptStep::Cancel => {}
         }
+        match self.twins.remove(&index) {
+            Some(twin) if twin.number == number => return false,
+            Some(twin) => {
+                self.task(index).step(TaskStep::Replace { how, by: twin });
+                return false;
+            }
+            None => self.task(index).step(TaskStep::GiveUp { how, rests_until }),
+        }
+        if rests_until.is_none() {
+            self.make_ready(index);
+        }
+        true
+    }
+
+    /// Lets a ready task rest.
+    pub(super) fn rest(&mut self, index: u32, until: Timestamp) {
+        self.task(index).state = TaskState::Pending { rests_until: Some(until) };
+        self.forget_ready(index);
     }
 
     /// Ends the rest of a task.
@@ -189,6 +278,12 @@ impl StageTasks {
         self.done_bytes -= commit.bytes;
         self.make_ready(index);
         commit
+    }
+
+    /// Forgets what the attempt committed last reported: it counts no more. The task must be pending.
+    pub(super) fn forget_report(&mut self, index: u32) {
+        self.task(index).committed = None;
+        self.sum_up();
     }
 
     /// Tasks that rest, and until when.
@@ -217,12 +312,28 @@ impl StageTasks {
         queue.insert(index);
     }
 
+    fn forget_ready(&mut self, index: u32) {
+        let _was_fresh = self.fresh.remove(&index) || self.troubled.remove(&index);
+    }
+
+    fn next_number(&mut self, index: u32) -> u32 {
+        let task = self.task(index);
+        task.next_number += 1;
+        task.next_number - 1
+    }
+
+    fn add_twin(&mut self, index: u32, twin: Attempt) {
+        let earlier = self.twins.insert(index, twin);
+        assert!(earlier.is_none(), "a task has one twin at most");
+        self.active += 1;
+    }
+
     fn sum_up(&mut self) {
         self.counters = Counters::default();
         self.stats = AttemptStats::default();
-        for report in self.tasks.iter().filter_map(|task| task.committed.as_ref()) {
-            self.counters.merge(&report.counters);
-            self.stats.merge(&report.stats);
+        for committed in self.tasks.iter().filter_map(|task| task.committed.as_ref()) {
+            self.counters.merge(&committed.report.counters);
+            self.stats.merge(&committed.report.stats);
         }
     }
 }

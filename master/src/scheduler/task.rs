@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use gristmill_common::failure::{Disposition, Failure, FailureCode};
+use gristmill_common::failure::{Disposition, Failure, FailureCode, InputPosition};
 use gristmill_common::ids::{SessionId, WorkerId};
-use gristmill_common::task::AttemptReport;
+use gristmill_common::task::{AttemptOutput, AttemptReport};
 use gristmill_common::time::Timestamp;
 
 use super::attempt::{Attempt, AttemptState, AttemptStep};
@@ -47,9 +47,30 @@ pub(super) enum TaskStep {
         number: u32,
         /// The session.
         session: SessionId,
+        /// When.
+        now: Timestamp,
     },
     /// The attempt in force began.
-    Start,
+    Start {
+        /// When.
+        now: Timestamp,
+    },
+    /// Another attempt takes the place of the one in force.
+    Replace {
+        /// How the one in force ends.
+        how: AttemptStep,
+        /// The other one.
+        by: Attempt,
+    },
+    /// The output that was committed last is there again, at another session.
+    Return {
+        /// The number of its attempt.
+        number: u32,
+        /// Who holds it.
+        session: SessionId,
+        /// Bytes of input that count as done with it.
+        bytes: u64,
+    },
     /// The report of the attempt in force is accepted.
     Commit {
         /// Bytes of input that count as done with it.
@@ -71,10 +92,17 @@ impl TaskState {
     pub(super) fn after(self, step: TaskStep) -> Option<TaskState> {
         match (self, step) {
             (TaskState::Pending { .. }, TaskStep::Wake) => Some(TaskState::Pending { rests_until: None }),
-            (TaskState::Pending { .. }, TaskStep::Assign { number, session }) => {
-                Some(TaskState::Active(Attempt { number, session, state: AttemptState::Assigned }))
+            (TaskState::Pending { .. }, TaskStep::Assign { number, session, now }) => {
+                Some(TaskState::Active(Attempt { number, session, state: AttemptState::Assigned, since: now }))
             }
-            (TaskState::Active(attempt), TaskStep::Start) => Some(TaskState::Active(attempt.after(AttemptStep::Start))),
+            (TaskState::Pending { .. }, TaskStep::Return { number, session, bytes }) => {
+                Some(TaskState::Done(Commit { number, session, bytes }))
+            }
+            (TaskState::Active(attempt), TaskStep::Start { now }) => Some(TaskState::Active(attempt.started(now))),
+            (TaskState::Active(attempt), TaskStep::Replace { how, by }) => {
+                attempt.after(how);
+                Some(TaskState::Active(by))
+            }
             (TaskState::Active(attempt), TaskStep::Commit { bytes }) => {
                 let Attempt { number, session, .. } = attempt.after(AttemptStep::Commit);
                 Some(TaskState::Done(Commit { number, session, bytes }))
@@ -86,14 +114,23 @@ impl TaskState {
             (TaskState::Done(_), TaskStep::Revoke) => Some(TaskState::Pending { rests_until: None }),
             (
                 TaskState::Pending { .. },
-                TaskStep::Start | TaskStep::Commit { .. } | TaskStep::GiveUp { .. } | TaskStep::Revoke,
+                TaskStep::Start { .. }
+                | TaskStep::Replace { .. }
+                | TaskStep::Commit { .. }
+                | TaskStep::GiveUp { .. }
+                | TaskStep::Revoke,
             )
-            | (TaskState::Active(_), TaskStep::Wake | TaskStep::Assign { .. } | TaskStep::Revoke)
+            | (
+                TaskState::Active(_),
+                TaskStep::Wake | TaskStep::Assign { .. } | TaskStep::Return { .. } | TaskStep::Revoke,
+            )
             | (
                 TaskState::Done(_),
                 TaskStep::Wake
                 | TaskStep::Assign { .. }
-                | TaskStep::Start
+                | TaskStep::Return { .. }
+                | TaskStep::Replace { .. }
+                | TaskStep::Start { .. }
                 | TaskStep::Commit { .. }
                 | TaskStep::GiveUp { .. },
             ) => None,
@@ -110,9 +147,28 @@ pub(super) struct Task {
     pub(super) next_number: u32,
     /// What went wrong with it; absent for nearly every task, and there may be very many.
     trouble: Option<Box<Trouble>>,
-    /// The report of the attempt committed last. It stays when a map output is lost: the reducers
-    /// may have fetched all of it, and then the job's counters include it.
-    pub(super) committed: Option<Box<AttemptReport>>,
+    /// The attempt committed last. It stays when a map output is lost: the reducers may have fetched
+    /// all of it, and then the job's counters include it.
+    pub(super) committed: Option<Box<Committed>>,
+}
+
+/// What an attempt that was committed said.
+#[derive(Debug, Clone)]
+pub(super) struct Committed {
+    /// Its number within its task.
+    pub(super) number: u32,
+    /// Its report.
+    pub(super) report: AttemptReport,
+}
+
+impl Committed {
+    /// What tells its map output from one with other records.
+    pub(super) fn content_hash(&self) -> Option<u64> {
+        match &self.report.output {
+            AttemptOutput::MapOutput(made) => Some(made.content_hash),
+            AttemptOutput::Part(_) => None,
+        }
+    }
 }
 
 /// What went wrong with a task.
@@ -144,10 +200,21 @@ pub(super) struct CountedFailure {
     failure: Failure,
 }
 
+impl CountedFailure {
+    /// Whether the executor went down with it, so that the attempt could not skip the record by itself.
+    fn ended_its_process(&self) -> bool {
+        matches!(self.failure.code, FailureCode::ExecutorCrash | FailureCode::RecordTimeout | FailureCode::OutOfMemory)
+    }
+
+    fn is_at_the_same_record(&self, other: &CountedFailure) -> bool {
+        self.ended_its_process() && self.failure.position == other.failure.position
+    }
+}
+
 impl Task {
-    /// A task without attempts.
-    pub(super) fn new() -> Self {
-        Self { state: TaskState::Pending { rests_until: None }, next_number: 0, trouble: None, committed: None }
+    /// A task without attempts, whose first one gets this number.
+    pub(super) fn new(next_number: u32) -> Self {
+        Self { state: TaskState::Pending { rests_until: None }, next_number, trouble: None, committed: None }
     }
 
     /// What went wrong with it.
@@ -204,6 +271,35 @@ impl Task {
         let elsewhere = |counted: &CountedFailure| counted.failure.disposition == Disposition::RetryElsewhere;
         let trouble = self.trouble();
         !trouble.lost_on.is_empty() || trouble.failures.iter().any(elsewhere)
+    }
+
+    /// Records on which user code ended its process often enough to be skipped, if the job allows bad
+    /// ones: what crashes twice at one record crashes there.
+    pub(super) fn skipped(&self) -> Vec<InputPosition> {
+        let failures = &self.trouble().failures;
+        let mut skipped = Vec::new();
+        for (nth, counted) in failures.iter().enumerate() {
+            let again = |earlier: &CountedFailure| earlier.is_at_the_same_record(counted);
+            if let Some(position) = counted.failure.position.as_ref().filter(|at| !skipped.contains(*at))
+                && counted.ended_its_process()
+                && failures[..nth].iter().any(again)
+            {
+                skipped.push(position.clone());
+            }
+        }
+        skipped
+    }
+
+    /// Failures that count: all, or, if the job allows bad records, those at records not skipped.
+    pub(super) fn counted_failures(&self, allows_bad: bool) -> usize {
+        let failures = &self.trouble().failures;
+        if !allows_bad {
+            return failures.len();
+        }
+        let skipped = self.skipped();
+        let stays =
+            |counted: &&CountedFailure| counted.failure.position.as_ref().is_none_or(|at| !skipped.contains(at));
+        failures.iter().filter(stays).count()
     }
 
     /// Counts a failure. Returns whether the user's code fails the same way wherever it runs: twice

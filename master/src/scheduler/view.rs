@@ -3,7 +3,7 @@
 
 use gristmill_common::counters::Counters;
 use gristmill_common::failure::Failure;
-use gristmill_common::ids::{JobId, SessionId, WorkerId};
+use gristmill_common::ids::{JobId, SessionId, TaskId, WorkerId};
 use gristmill_common::task::AttemptStats;
 
 /// Where a job is in its life.
@@ -66,6 +66,8 @@ pub struct JobView {
     pub map_stats: AttemptStats,
     /// Sums over committed reduce attempts so far.
     pub reduce_stats: AttemptStats,
+    /// Map tasks whose attempts made different outputs, in order.
+    pub differed: Vec<TaskId>,
     /// Why it failed, and of which task, as `task m-3 failed 4 attempts: …`.
     pub failure: Option<Failure>,
     /// What it waits for, if it makes no progress.
@@ -104,4 +106,6 @@ pub struct WorkerView {
     pub committed: u64,
     /// Attempts of it that failed.
     pub failed: u64,
+    /// Whether it is given no work for a while because its attempts kept failing.
+    pub excluded: bool,
 }

@@ -9,6 +9,7 @@ use gristmill_common::time::Timestamp;
 
 use super::config::SchedulerConfig;
 use super::event::WorkerProfile;
+use super::health::{Health, Standing};
 use super::view::{SessionState, WorkerView};
 
 /// Where a session is in its life: `Live <-> Suspect`, then `Lost` or `Left` for ever.
@@ -96,6 +97,8 @@ pub(super) struct Session {
     pub(super) committed: u64,
     /// Attempts of it that failed and counted.
     pub(super) failed: u64,
+    /// Whether its worker is given work.
+    pub(super) standing: Standing,
 }
 
 impl Session {
@@ -109,7 +112,13 @@ impl Session {
 
     /// Whether it may be given work when it has room.
     pub(super) fn is_live(&self) -> bool {
-        self.life.state() == SessionState::Live && self.profile.slots > 0
+        let allowed = match self.standing {
+            Standing::Good => true,
+            // One attempt at a time shows whether it is well again.
+            Standing::Probed => self.active.is_empty(),
+            Standing::Excluded => false,
+        };
+        allowed && self.life.state() == SessionState::Live && self.profile.slots > 0
     }
 
     /// The load at which a session has no room for more, if so many assignments are sent ahead for
@@ -160,6 +169,8 @@ pub(super) struct Sessions {
     with_room: BTreeSet<(u64, SessionId)>,
     deadlines: BTreeSet<(Timestamp, SessionId)>,
     ended: VecDeque<SessionId>,
+    /// Workers with failures that look like their own.
+    pub(super) health: BTreeMap<WorkerId, Health>,
 }
 
 impl Sessions {
@@ -174,7 +185,8 @@ impl Sessions {
         assert!(earlier.is_none(), "the earlier session of {} must have ended", profile.worker);
         let life = SessionLife::Live { heard: now };
         let (active, jobs) = (BTreeSet::new(), BTreeSet::new());
-        let session = Session { profile, life, active, jobs, committed: 0, failed: 0 };
+        let standing = self.health.get(&profile.worker).map_or(Standing::Good, Health::standing);
+        let session = Session { profile, life, active, jobs, committed: 0, failed: 0, standing };
         let place = session.place(config);
         self.all.insert(id, session);
         self.move_to(id, Place::default(), place);
@@ -253,6 +265,7 @@ impl Sessions {
             active: u32::try_from(session.active.len()).unwrap_or(u32::MAX),
             committed: session.committed,
             failed: session.failed,
+            excluded: session.standing == Standing::Excluded,
         };
         self.iter().map(view).collect()
     }

@@ -168,7 +168,7 @@ impl Cluster<'_> {
             self.report(worker, &WorkerReport::AttemptStarted { id });
             let Some(Local::Running { work, .. }) = self.workers[worker].attempts.get(&id) else { continue };
             let fetches: Vec<(SessionId, AttemptId)> = match work {
-                AttemptWork::Map => Vec::new(),
+                AttemptWork::Map { .. } => Vec::new(),
                 AttemptWork::Reduce { sources } => {
                     let pairs = sources.iter().map(|source| source.attempts.iter().map(|map| (source.session, *map)));
                     pairs.flatten().collect()

@@ -182,7 +182,8 @@ impl<'a> Cluster<'a> {
             Incident::Submit(index) => {
                 let job = &self.options.jobs[index];
                 let split_bytes = vec![10; job.maps as usize];
-                let request = JobRequest { split_bytes, reducers: job.reduces, max_attempts: job.max_attempts };
+                let request =
+                    JobRequest { max_attempts: job.max_attempts, ..JobRequest::new(split_bytes, job.reduces) };
                 self.feed(&Event::JobSubmitted { job: job_id(index), request: Arc::new(request) })
             }
             Incident::Cancel(index) => self.feed(&Event::CancelRequested { job: job_id(index) }),

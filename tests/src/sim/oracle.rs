@@ -180,9 +180,9 @@ impl Oracle {
         let job = self.jobs.get(&id.job).ok_or("unknown job")?;
         ensure(!job.decided && !job.state.is_terminal(), "the job is decided")?;
         match (work, id.attempt.task.stage) {
-            (AttemptWork::Map, Stage::Map) => {}
+            (AttemptWork::Map { .. }, Stage::Map) => {}
             (AttemptWork::Reduce { sources }, Stage::Reduce) => self.check_sources(job, sources)?,
-            (AttemptWork::Map, Stage::Reduce) | (AttemptWork::Reduce { .. }, Stage::Map) => {
+            (AttemptWork::Map { .. }, Stage::Reduce) | (AttemptWork::Reduce { .. }, Stage::Map) => {
                 return Err("work of the other stage".into());
             }
         }

@@ -26,11 +26,16 @@ const HEADER_BYTES: usize = 9;
 
 /// The bytes of a record at its place.
 pub(super) fn encode(key: RecordKey, record: &JournalRecord) -> Vec<u8> {
+    encode_as(FORMAT, key, record)
+}
+
+/// The same, under any format number.
+pub(super) fn encode_as(format: u8, key: RecordKey, record: &JournalRecord) -> Vec<u8> {
     let mut frame = vec![0; HEADER_BYTES];
     let message = v1::JournalRecord::from(record);
     message.encode(&mut frame).expect("a Vec takes all bytes");
-    frame[0] = FORMAT;
-    let sum = checksum(key, FORMAT, &frame[HEADER_BYTES..]);
+    frame[0] = format;
+    let sum = checksum(key, format, &frame[HEADER_BYTES..]);
     frame[1..HEADER_BYTES].copy_from_slice(&sum.to_le_bytes());
     frame
 }

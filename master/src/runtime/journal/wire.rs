@@ -25,10 +25,9 @@ impl From<&JournalRecord> for v1::JournalRecord {
                 Body::WorkerNamed(message::WorkerNamed { key: key.clone(), worker: worker.0 })
             }
             JournalRecord::Fact(fact) => fact_to_wire(fact),
-            JournalRecord::Closed { key, status } => Body::Closed(message::Closed {
-                idempotency_key: key.clone(),
-                status: Some(status.as_ref().into()),
-            }),
+            JournalRecord::Closed { key, status } => {
+                Body::Closed(message::Closed { idempotency_key: key.clone(), status: Some(status.as_ref().into()) })
+            }
         };
         Self { body: Some(body) }
     }
@@ -63,7 +62,12 @@ impl TryFrom<v1::JournalRecord> for JournalRecord {
             },
             Body::Revoked(revoked) => {
                 let reduces: Result<Vec<AttemptId>, _> = revoked.reduces.into_iter().map(TryInto::try_into).collect();
-                Record::Revoked { job: JobId(revoked.job), map: TaskId::map(revoked.map), reduces: reduces? }
+                Record::Revoked {
+                    job: JobId(revoked.job),
+                    map: TaskId::map(revoked.map),
+                    reduces: reduces?,
+                    rounds: revoked.rounds,
+                }
             }
             Body::Decided(decided) => Record::Decided { job: JobId(decided.job) },
             Body::Ended(ended) => Record::Ended {
@@ -84,10 +88,10 @@ fn fact_to_wire(fact: &Record) -> Body {
         Record::Failed { id, worker, failure } => {
             Body::Failed(message::Failed { id: Some(id.into()), worker: worker.0, failure: Some(failure.into()) })
         }
-        Record::Revoked { job, map, reduces } => {
+        Record::Revoked { job, map, reduces, rounds } => {
             assert_eq!(map.stage, Stage::Map, "only map tasks have outputs that others read");
             let reduces = reduces.iter().map(Into::into).collect();
-            Body::Revoked(message::Revoked { job: job.0, map: map.index, reduces })
+            Body::Revoked(message::Revoked { job: job.0, map: map.index, reduces, rounds: *rounds })
         }
         Record::Decided { job } => Body::Decided(message::Decided { job: job.0 }),
         Record::Ended { job, state, failure } => Body::Ended(message::Ended {

@@ -294,7 +294,8 @@ pub fn remove_leftovers(output: &Uri, job: JobId) -> Result<(), OutputError> {
         locked => locked?,
     };
     let (uri, created) = (output.clone(), Vec::new());
-    let mut claim = OutputClaim { job, uri, output: path, staging, overwrite: false, fsync: false, created, lock: Some(lock) };
+    let mut claim =
+        OutputClaim { job, uri, output: path, staging, overwrite: false, fsync: false, created, lock: Some(lock) };
     match previous {
         Some(record) if record.job != job.to_string() => claim.abandon(),
         previous => {

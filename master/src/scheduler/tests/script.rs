@@ -20,14 +20,15 @@ use gristmill_common::counters::Counters;
 use gristmill_common::failure::{Disposition, Failure, FailureCode, InputPosition};
 use gristmill_common::ids::{AttemptId, JobAttempt, JobId, MasterEpoch, Stage, WorkerId};
 use gristmill_common::naming::staged_part_name;
+use gristmill_common::spec::Share;
 use gristmill_common::task::{
-    AttemptOutput, AttemptReport, AttemptStats, MapOutputSummary, PartSummary, SegmentSource,
+    AttemptOutput, AttemptReport, AttemptStats, BadRecords, MapOutputSummary, Offer, PartSummary, SegmentSource,
 };
 use gristmill_common::time::Timestamp;
 
 use crate::scheduler::{
-    AttemptWork, CloseReason, Command, Event, JobRequest, JobView, Scheduler, SchedulerConfig, SessionState,
-    WorkerProfile, WorkerReport,
+    AttemptWork, CloseReason, Command, Event, JobRequest, JobView, Record, RestoredJob, Scheduler, SchedulerConfig,
+    SessionState, WorkerProfile, WorkerReport,
 };
 
 /// Runs the script with the usual constants, and no assignment sent ahead unless a slot is free.
@@ -38,7 +39,8 @@ pub(super) fn check(script: &str) {
 /// Runs the script and compares it with what it becomes when each `>` and `=` line is what really
 /// happened.
 pub(super) fn check_with(config: SchedulerConfig, script: &str) {
-    let mut scheduler = Scheduler::new(config);
+    let mut scheduler = Scheduler::new(config.clone());
+    let mut journal: Vec<RestoredJob> = Vec::new();
     let lines: Vec<&str> = script.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let mut actual = String::new();
     for line in lines.iter().filter(|line| !line.starts_with(['>', '='])) {
@@ -53,8 +55,21 @@ pub(super) fn check_with(config: SchedulerConfig, script: &str) {
             None => {
                 let (time, event) = line.split_once(' ').expect(line);
                 let now = Timestamp::from_millis(time.parse().expect(line));
-                for command in scheduler.step(now, parse_event(event)) {
-                    actual += &format!("  > {}\n", show_command(&command));
+                let commands = match event.strip_prefix("restart ") {
+                    Some(epoch) => {
+                        let config = SchedulerConfig { epoch: parse(epoch), ..config.clone() };
+                        let (restored, commands) = Scheduler::restore(config, now, journal.clone());
+                        scheduler = restored;
+                        commands
+                    }
+                    None => scheduler.step(now, write_down(scheduler.epoch(), parse_event(event), &mut journal)),
+                };
+                for record in commands.iter().filter_map(recorded) {
+                    let job = journal.iter_mut().find(|job| job.job == record.job());
+                    job.expect("only known jobs are recorded").apply(record.clone());
+                }
+                for command in commands.iter().filter(|command| !matches!(command, Command::Record(_))) {
+                    actual += &format!("  > {}\n", show_command(command));
                 }
                 if let Err(broken) = scheduler.check_invariants() {
                     panic!("{broken}, after\n{actual}");
@@ -70,6 +85,21 @@ pub(super) fn check_with(config: SchedulerConfig, script: &str) {
     assert_eq!(actual, expected, "\n--- what happened:\n{actual}--- what should have:\n{expected}");
 }
 
+/// What the journal does of a submission.
+fn write_down(epoch: MasterEpoch, event: Event, journal: &mut Vec<RestoredJob>) -> Event {
+    if let Event::JobSubmitted { job, request } = &event {
+        journal.push(RestoredJob::new(*job, Arc::clone(request), epoch));
+    }
+    event
+}
+
+fn recorded(command: &Command) -> Option<&Record> {
+    match command {
+        Command::Record(record) => Some(record),
+        _ => None,
+    }
+}
+
 fn parse_event(text: &str) -> Event {
     let (verb, rest) = text.split_once(' ').unwrap_or((text, ""));
     let mut words = rest.split(' ');
@@ -81,7 +111,7 @@ fn parse_event(text: &str) -> Event {
         "register" => Event::WorkerRegistered {
             session: parse(first),
             profile: Arc::new(parse_profile(&options)),
-            offers: Vec::new(),
+            offers: parse_offers(&options),
         },
         "break" => Event::StreamBroken { session: parse(first) },
         "resume" => Event::StreamResumed { epoch: parse_epoch(&options), session: parse(first) },
@@ -107,6 +137,10 @@ fn parse_report(verb: &str, options: &[&str]) -> Option<WorkerReport> {
         "started" => WorkerReport::AttemptStarted { id: id() },
         "made" => {
             let mut report = map_report(id().attempt, parse(options[1]));
+            if let AttemptOutput::MapOutput(made) = &mut report.output {
+                made.content_hash = option(options, "hash").unwrap_or_default().into();
+            }
+            report.bad = parse_bad(options);
             report.stats.wall_micros = option(options, "took").unwrap_or_default().into();
             WorkerReport::AttemptFinished { id: id(), report }
         }
@@ -148,17 +182,43 @@ fn parse_code(text: &str) -> FailureCode {
         FailureCode::WriteFailed,
         FailureCode::InputChanged,
         FailureCode::MapOutputLost,
+        FailureCode::SourceUnreachable,
+        FailureCode::OutOfMemory,
         FailureCode::WorkerLost,
     ];
     codes.into_iter().find(|code| code.to_string() == text).unwrap_or_else(|| panic!("unknown code {text:?}"))
 }
 
 fn parse_request(options: &[&str]) -> JobRequest {
+    let split_bytes = vec![100; option(options, "maps").expect("maps N") as usize];
+    let reducers = option(options, "reduces").expect("reduces N");
+    let share = Share {
+        weight: option(options, "weight").unwrap_or(1),
+        min_slots: option(options, "least").unwrap_or(0),
+        priority: option(options, "priority").unwrap_or(0).cast_signed(),
+    };
     JobRequest {
-        split_bytes: vec![100; option(options, "maps").expect("maps N") as usize],
-        reducers: option(options, "reduces").expect("reduces N"),
         max_attempts: option(options, "tries").unwrap_or(4),
+        share,
+        require_deterministic: options.contains(&"deterministic"),
+        max_bad_records: option(options, "bad").unwrap_or(0).into(),
+        ..JobRequest::new(split_bytes, reducers)
     }
+}
+
+/// `… offers j1/m-0.0 j1/m-1.0#7`, the second one a finished map output with that hash.
+fn parse_offers(options: &[&str]) -> Vec<Offer> {
+    let offered = options.iter().skip_while(|word| **word != "offers").skip(1);
+    let parse_offer = |text: &&str| {
+        let (id, hash) = text.split_once('#').map_or((*text, None), |(id, hash)| (id, Some(parse(hash))));
+        Offer { id: parse_attempt(id), content_hash: hash }
+    };
+    offered.map(parse_offer).collect()
+}
+
+fn parse_bad(options: &[&str]) -> Option<BadRecords> {
+    let records = option(options, "skipped")?.into();
+    Some(BadRecords { staged_name: "bad".to_owned(), records, bytes: 1 })
 }
 
 fn parse_profile(options: &[&str]) -> WorkerProfile {
@@ -224,7 +284,11 @@ fn show_command(command: &Command) -> String {
         Command::Record(_) => String::new(),
         Command::StartAttempt { session, id, work } => {
             let work = match work {
-                AttemptWork::Map => "map".to_owned(),
+                AttemptWork::Map { skip } if skip.is_empty() => "map".to_owned(),
+                AttemptWork::Map { skip } => {
+                    let skip: Vec<String> = skip.iter().map(InputPosition::to_string).collect();
+                    format!("map but {}", skip.join(" "))
+                }
                 AttemptWork::Reduce { sources } if sources.is_empty() => "of nothing".to_owned(),
                 AttemptWork::Reduce { sources } => sources.iter().map(show_source).collect::<Vec<_>>().join(", "),
             };

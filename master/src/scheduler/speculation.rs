@@ -1,0 +1,116 @@
+//! Stragglers: an attempt that takes much longer than its peers took for as much input gets a twin on
+//! another worker, if one is idle. The first of the two that finishes is the result.
+
+use std::time::Duration;
+
+use gristmill_common::ids::{AttemptId, JobAttempt, JobId, SessionId, Stage, TaskId};
+
+use super::Scheduler;
+use super::command::Command;
+use super::job::Job;
+use super::stage::StageTasks;
+use super::view::JobState;
+
+impl Scheduler {
+    /// Sets or clears the time of the next look at stragglers: there is something to look for when a
+    /// job has attempts in force and none to assign, and a worker is idle.
+    pub(super) fn watch_stragglers(&mut self) {
+        let wanted = !self.config.speculation_interval.is_zero()
+            && self.jobs.values().any(may_straggle)
+            && self.idle_sessions().next().is_some();
+        self.next_look = wanted.then(|| self.next_look.unwrap_or(self.now + self.config.speculation_interval));
+    }
+
+    /// Gives stragglers twins, the one furthest behind first, as long as workers are idle.
+    pub(super) fn look_for_stragglers(&mut self) {
+        self.next_look = None;
+        let jobs: Vec<JobId> = self.jobs.iter().filter(|(_, job)| may_straggle(job)).map(|(id, _)| *id).collect();
+        for job in jobs {
+            for (_, task, session) in self.stragglers(job) {
+                let Some(idle) = self.idle_beside(job, task, session) else { continue };
+                self.assign_twin(job, task, idle);
+            }
+        }
+    }
+
+    /// Attempts far behind, with how far, in descending order.
+    fn stragglers(&self, id: JobId) -> Vec<(Duration, TaskId, SessionId)> {
+        let job = &self.jobs[&id];
+        let mut found = Vec::new();
+        let open = self.sessions.iter().filter(|(_, session)| session.is_open());
+        for (session, at) in open {
+            for attempt in at.active.range(first_of(id)..).take_while(|attempt| attempt.job == id) {
+                let AttemptId { task, number } = attempt.attempt;
+                let stage = job.stage(task.stage);
+                let alone = !stage.twins().contains_key(&task.index);
+                let since = stage.attempts(task.index).find(|it| it.number == number).map(|it| it.since);
+                let limit = self.straggler_limit(job, stage, task.index);
+                if let (true, Some(since), Some(limit)) = (alone, since, limit)
+                    && self.now.since(since) > limit
+                {
+                    found.push((self.now.since(since).saturating_sub(limit), task, session));
+                }
+            }
+        }
+        found.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
+        found
+    }
+
+    /// How long an attempt of the task may take before it is a straggler; `None` if no peer is done.
+    fn straggler_limit(&self, job: &Job, stage: &StageTasks, index: u32) -> Option<Duration> {
+        let peers = u128::from(stage.stats.wall_micros) * u128::from(self.config.straggler_percent) / 100;
+        let share = match stage.stage {
+            Stage::Map if stage.done_bytes > 0 => {
+                peers * u128::from(job.request.split_bytes[index as usize]) / u128::from(stage.done_bytes)
+            }
+            Stage::Map | Stage::Reduce => peers.checked_div(u128::from(stage.done))?,
+        };
+        let enough = stage.done > 0;
+        let limit = Duration::from_micros(u64::try_from(share).unwrap_or(u64::MAX));
+        enough.then(|| limit.max(self.config.straggler_floor))
+    }
+
+    /// Sessions that may be given work and have a free slot.
+    fn idle_sessions(&self) -> impl Iterator<Item = SessionId> {
+        let idle = self.sessions.with_room().filter(|(_, _, it)| it.active.len() < it.profile.slots as usize);
+        idle.map(|(_, id, _)| id)
+    }
+
+    /// An idle session of another worker than the one that lags, on which the task had no trouble.
+    fn idle_beside(&self, job: JobId, task: TaskId, lags: SessionId) -> Option<SessionId> {
+        let lagging = self.worker_of(lags);
+        let known = self.jobs[&job].get(task)?;
+        let fits = |id: &SessionId| {
+            let worker = self.worker_of(*id);
+            worker != lagging && known.trouble_on(worker) == 0
+        };
+        self.idle_sessions().find(fits)
+    }
+
+    fn assign_twin(&mut self, job: JobId, task: TaskId, session: SessionId) {
+        // A twin of a reduce attempt reads every map output, which must all be there.
+        if task.stage == Stage::Reduce && !self.jobs[&job].map.is_done() {
+            return;
+        }
+        let open = self.jobs.get_mut(&job).expect("the caller found it");
+        let number = open.stage_mut(task.stage).assign_twin(task.index, session, self.now);
+        let id = JobAttempt { job, attempt: AttemptId { task, number } };
+        self.sessions.update(session, &self.config, |session| {
+            session.active.insert(id);
+            session.jobs.insert(job);
+        });
+        let work = self.work_of(job, task);
+        self.commands.push(Command::StartAttempt { session, id, work });
+        self.notify.insert(job);
+    }
+}
+
+/// Whether the job has attempts in force and nothing to assign.
+fn may_straggle(job: &Job) -> bool {
+    job.request.speculation && job.state == JobState::Running && job.active() > 0 && job.assignable().is_none()
+}
+
+/// The least attempt id of a job.
+fn first_of(job: JobId) -> JobAttempt {
+    JobAttempt { job, attempt: AttemptId { task: TaskId::map(0), number: 0 } }
+}

@@ -1,0 +1,132 @@
+//! Stragglers, their twins, and which of both wins.
+
+use super::check;
+
+#[test]
+fn a_straggler_gets_a_twin_and_the_first_that_finishes_wins() {
+    check(
+        "
+        0 submit j1 maps 2 reduces 0
+          > notify j1
+        0 register s-1 w-1 slots 1
+          > start s-1 j1/m-0.0 map
+          > notify j1
+        0 register s-2 w-2 slots 1
+          > start s-2 j1/m-1.0 map
+        0 started s-1 j1/m-0.0
+        0 started s-2 j1/m-1.0
+        100 wrote s-2 j1/m-1.0
+          > notify j1
+        ? deadline
+          = 300
+        300 deadline
+        1000 deadline
+        1200 deadline
+          > start s-2 j1/m-0.1 map
+          > notify j1
+        ? job j1
+          = running map 1/2 bytes 100/200 reduce 0/0 bytes 0/0 active 2
+        1500 wrote s-2 j1/m-0.1
+          > cancel s-1 j1/m-0.0
+          > publish j1 part-00000.m-0.1 part-00001.m-1.0, 130 words = 130 + 0
+          > notify j1
+        ? job j1
+          = committing map 2/2 bytes 200/200 reduce 0/0 bytes 0/0 active 0
+        ",
+    );
+}
+
+#[test]
+fn the_straggler_itself_may_win() {
+    check(
+        "
+        0 submit j1 maps 2 reduces 0
+          > notify j1
+        0 register s-1 w-1 slots 1
+          > start s-1 j1/m-0.0 map
+          > notify j1
+        0 register s-2 w-2 slots 1
+          > start s-2 j1/m-1.0 map
+        100 wrote s-2 j1/m-1.0
+          > notify j1
+        1500 deadline
+          > start s-2 j1/m-0.1 map
+          > notify j1
+        1600 wrote s-1 j1/m-0.0
+          > cancel s-2 j1/m-0.1
+          > publish j1 part-00000.m-0.0 part-00001.m-1.0, 30 words = 30 + 0
+          > notify j1
+        ",
+    );
+}
+
+#[test]
+fn a_twin_goes_on_alone_when_its_sibling_fails_or_is_lost() {
+    check(
+        "
+        0 submit j1 maps 2 reduces 0
+          > notify j1
+        0 register s-1 w-1 slots 1
+          > start s-1 j1/m-0.0 map
+          > notify j1
+        0 register s-2 w-2 slots 1
+          > start s-2 j1/m-1.0 map
+        100 wrote s-2 j1/m-1.0
+          > notify j1
+        1500 deadline
+          > start s-2 j1/m-0.1 map
+          > notify j1
+        1600 failed s-1 j1/m-0.0 USER_PANIC x
+          > notify j1
+        ? job j1
+          = running map 1/2 failed 1 bytes 100/200 reduce 0/0 bytes 0/0 active 1
+        1700 wrote s-2 j1/m-0.1
+          > publish j1 part-00000.m-0.1 part-00001.m-1.0, 130 words = 130 + 0
+          > notify j1
+        ",
+    );
+}
+
+#[test]
+fn a_lost_twin_is_not_replaced_by_a_new_attempt() {
+    check(
+        "
+        0 submit j1 maps 2 reduces 0
+          > notify j1
+        0 register s-1 w-1 slots 1
+          > start s-1 j1/m-0.0 map
+          > notify j1
+        0 register s-2 w-2 slots 1
+          > start s-2 j1/m-1.0 map
+        100 wrote s-2 j1/m-1.0
+          > notify j1
+        1500 deadline
+          > start s-2 j1/m-0.1 map
+          > notify j1
+        1600 break s-2
+        2100 deadline
+          > close s-2 lost
+          > notify j1
+        ? job j1
+          = running map 1/2 lost 1 bytes 100/200 reduce 0/0 bytes 0/0 active 1
+        ",
+    );
+}
+
+#[test]
+fn no_twin_runs_on_the_straggler_s_own_worker() {
+    check(
+        "
+        0 submit j1 maps 2 reduces 0
+          > notify j1
+        0 register s-1 w-1 slots 2
+          > start s-1 j1/m-0.0 map
+          > start s-1 j1/m-1.0 map
+          > notify j1
+        100 wrote s-1 j1/m-1.0
+          > notify j1
+        1500 deadline
+        2000 deadline
+        ",
+    );
+}
