@@ -124,12 +124,17 @@ struct PlannedSubmission {
     binary_sha256: String,
 }
 
+impl Drop for Driver {
+    /// What is left to do is the next master's: nothing that is staged may go with this one.
+    fn drop(&mut self) {
+        self.jobs.abandon_claims();
+    }
+}
+
 impl Driver {
     async fn run(mut self, inbox: mpsc::Receiver<Request>) -> Result<(), JournalError> {
         info!(epoch = %self.scheduler.epoch(), "driver started");
         let result = self.serve(inbox).await;
-        // What is left to do is the next master's: nothing staged may go with this one.
-        self.jobs.abandon_claims();
         match &result {
             Ok(()) => info!(epoch = %self.scheduler.epoch(), "driver ended"),
             Err(failure) => error!(reason = describe(failure), "driver ended: the journal cannot be written"),
