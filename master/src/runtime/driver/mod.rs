@@ -75,7 +75,8 @@ pub fn start_driver(
         streams: Streams::with_workers(workers),
         jobs: table,
         tasks: JoinSet::new(),
-        planning: Arc::new(Semaphore::new(MAX_PLANNING)),
+        planning: Arc::new(Semaphore::new(0)),
+        sweeping: BTreeSet::new(),
         untold: BTreeSet::new(),
         closing: None,
         journal: Some(journal),
@@ -91,7 +92,11 @@ struct Driver {
     streams: Streams,
     jobs: JobTable,
     tasks: JoinSet<Done>,
+    /// Has no permits before what an earlier master left is removed: the same job submitted again would
+    /// find its output claimed.
     planning: Arc<Semaphore>,
+    /// Jobs of an earlier master whose leftovers are being removed.
+    sweeping: BTreeSet<JobId>,
     /// Jobs whose watchers are to hear of progress.
     untold: BTreeSet<JobId>,
     /// When a shutdown under way waits no longer.

@@ -63,6 +63,9 @@ impl Driver {
         if let Err(reason) = &result {
             warn!(%job, reason, "staged output not removed");
         }
+        if self.sweeping.remove(&job) {
+            self.open_planning();
+        }
         if !self.jobs.end_undoing(job, result.err()) {
             // It never was a job: its planning did not end.
             self.outbox.record(Change::Forget(job));

@@ -4,7 +4,7 @@ use gristmill_common::ids::JobId;
 use gristmill_common::naming::Uri;
 use tracing::info;
 
-use super::{Done, Driver};
+use super::{Done, Driver, MAX_PLANNING};
 use crate::failpoint::failpoint;
 use crate::runtime::describe;
 use crate::runtime::journal::Change;
@@ -25,6 +25,7 @@ impl Driver {
         }
         for (job, output) in leftovers {
             self.jobs.begin_undoing(job);
+            self.sweeping.insert(job);
             self.tasks.spawn(async move {
                 let remove = move || {
                     failpoint("driver.sweep").map_err(|error| error.to_string())?;
@@ -33,6 +34,14 @@ impl Driver {
                 let result = tokio::task::spawn_blocking(remove).await;
                 Done::Undone { job, result: result.unwrap_or_else(|error| Err(error.to_string())) }
             });
+        }
+        self.open_planning();
+    }
+
+    /// Lets jobs be planned, unless leftovers are still being removed.
+    pub(super) fn open_planning(&mut self) {
+        if self.sweeping.is_empty() {
+            self.planning.add_permits(MAX_PLANNING);
         }
     }
 }
