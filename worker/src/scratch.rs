@@ -1,4 +1,4 @@
-//! A worker's folder: who may use it, and what lies where in it. Reads no file of the engine.
+//! A worker's folder: who may use it, and what lies where in it. Leaves the engine's files to the engine.
 //!
 //! ```text
 //! <dir>/lock                                     held while a worker uses the folder
@@ -9,6 +9,7 @@
 //! <dir>/logs/<job>/<attempt>.log                 what user code printed
 //! ```
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
@@ -19,6 +20,7 @@ use gristmill_common::naming::scratch_job_dir;
 use rustix::fs::FlockOperation;
 
 use crate::engine::map_output_path;
+use crate::engine::shuffle::Finished;
 
 /// Jobs whose logs are kept after their end. Raised, old failures can be looked into for longer;
 /// lowered, less disk is held: at most this times attempts times the bound of one log.
@@ -63,13 +65,13 @@ pub(crate) struct WorkerDir {
 }
 
 impl WorkerDir {
-    /// Takes the folder, making it if need be, and removes what an earlier process left in its
-    /// scratch.
+    /// Takes the folder, making it if need be. Of what an earlier process left in its scratch, finished
+    /// map outputs are given back, and everything else is removed.
     ///
     /// # Errors
     ///
     /// If another process holds the folder, or it cannot be used.
-    pub(crate) fn open(dir: &Path) -> Result<Self, WorkerDirError> {
+    pub(crate) fn open(dir: &Path) -> Result<(Self, Held), WorkerDirError> {
         let unusable = |path: &Path, source| WorkerDirError::Unusable { path: path.to_owned(), source };
         make_private_dir(dir).map_err(|source| unusable(dir, source))?;
         let dir = fs::canonicalize(dir).map_err(|source| unusable(dir, source))?;
@@ -87,12 +89,15 @@ impl WorkerDir {
         let key_path = dir.join("worker-key");
         let key = read_or_make_key(&key_path).map_err(|source| unusable(&key_path, source))?;
         let scratch = Scratch { root: dir.join("scratch") };
-        scratch.clear().map_err(|source| unusable(&scratch.root, source))?;
+        let held = scratch.recover().map_err(|source| unusable(&scratch.root, source))?;
         let logs = dir.join("logs");
         make_private_dir(&logs).map_err(|source| unusable(&logs, source))?;
-        Ok(Self { key, scratch, logs, _lock: lock })
+        Ok((Self { key, scratch, logs, _lock: lock }, held))
     }
 }
+
+/// Finished map outputs of jobs, with the hash of what each holds.
+pub(crate) type Held = BTreeMap<JobId, BTreeMap<AttemptId, u64>>;
 
 /// Where jobs work.
 #[derive(Debug, Clone)]
@@ -151,6 +156,30 @@ impl Scratch {
         absent_is_fine(fs::remove_dir_all(self.job_dir(job)))
     }
 
+    /// Removes everything but finished map outputs, and tells which ones there are.
+    fn recover(&self) -> io::Result<Held> {
+        make_private_dir(&self.root)?;
+        let mut held = Held::new();
+        for entry in fs::read_dir(&self.root)? {
+            let path = entry?.path();
+            let job = path.file_name().and_then(|name| name.to_str()?.parse::<JobId>().ok());
+            let finished =
+                job.filter(|job| self.job_dir(*job) == path).and_then(|job| Some((job, finished(job, &path)?)));
+            let Some((job, finished)) = finished else {
+                remove_all(&path)?;
+                continue;
+            };
+            for file in fs::read_dir(&path)? {
+                let file = file?.path();
+                if !finished.files.contains(&file) {
+                    remove_all(&file)?;
+                }
+            }
+            held.insert(job, finished.outputs);
+        }
+        Ok(held)
+    }
+
     /// Removes everything.
     ///
     /// # Errors
@@ -165,6 +194,31 @@ impl Scratch {
 /// Removes a file; one that is not there is removed already.
 pub(crate) fn remove_file(path: &Path) -> io::Result<()> {
     absent_is_fine(fs::remove_file(path))
+}
+
+/// Removes a file, or a folder with all that is in it.
+fn remove_all(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(file) if file.is_dir() => absent_is_fine(fs::remove_dir_all(path)),
+        Ok(_) => remove_file(path),
+        Err(error) => absent_is_fine(Err(error)),
+    }
+}
+
+/// What there is of a job's finished map outputs, if there is anything.
+fn finished(job: JobId, dir: &Path) -> Option<Finished> {
+    match Finished::find(dir) {
+        Ok(finished) => {
+            let (outputs, damaged) = (finished.outputs.len(), finished.damaged.len());
+            let first = finished.damaged.first().map(ToString::to_string);
+            tracing::info!(%job, outputs, damaged, first, "map outputs of an earlier process");
+            (outputs > 0).then_some(finished)
+        }
+        Err(error) => {
+            tracing::warn!(%job, %error, "scratch of an earlier process dropped");
+            None
+        }
+    }
 }
 
 /// Removes the oldest folders of logs beyond the bound. Names of jobs sort by submission.
@@ -215,31 +269,67 @@ fn is_key(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::shuffle::MapOutput;
+    use crate::testing::hand_made_output;
 
     #[test]
     fn a_folder_serves_one_worker_at_a_time_and_keeps_its_key() {
         let dir = tempfile::tempdir().expect("a folder");
-        let first = WorkerDir::open(&dir.path().join("w")).expect("free");
+        let (first, _) = WorkerDir::open(&dir.path().join("w")).expect("free");
         let error = WorkerDir::open(&dir.path().join("w")).expect_err("taken");
         assert!(error.to_string().starts_with("another worker uses the folder "), "{error}");
         let key = first.key.clone();
         drop(first);
-        let second = WorkerDir::open(&dir.path().join("w")).expect("free again");
+        let (second, _) = WorkerDir::open(&dir.path().join("w")).expect("free again");
         assert_eq!((second.key.len(), &second.key), (32, &key));
-        assert_ne!(WorkerDir::open(&dir.path().join("v")).expect("free").key, key);
+        assert_ne!(WorkerDir::open(&dir.path().join("v")).expect("free").0.key, key);
+    }
+
+    /// The files and folders under `dir`, by their names in it.
+    fn names(dir: &Path) -> Vec<String> {
+        let mut seen = Vec::new();
+        for entry in fs::read_dir(dir).expect("a folder") {
+            let entry = entry.expect("an entry");
+            let name = entry.file_name().into_string().expect("UTF-8");
+            if entry.path().is_dir() {
+                seen.extend(names(&entry.path()).into_iter().map(|inner| format!("{name}/{inner}")));
+            } else {
+                seen.push(name);
+            }
+        }
+        seen.sort_unstable();
+        seen
     }
 
     #[test]
-    fn what_an_earlier_process_left_is_removed() {
+    fn of_what_an_earlier_process_left_only_finished_map_outputs_stay() {
         let dir = tempfile::tempdir().expect("a folder");
-        let attempt = "m-1.0".parse().expect("an attempt");
-        let first = WorkerDir::open(dir.path()).expect("free");
-        first.scratch.open_job(JobId(1)).expect("folders");
-        let output = first.scratch.map_output(JobId(1), attempt);
-        fs::write(&output, b"old").expect("a file");
+        let attempt = |text: &str| text.parse().expect("an attempt");
+        let (first, held) = WorkerDir::open(dir.path()).expect("free");
+        assert_eq!(held, Held::new());
+        let scratch = &first.scratch;
+        for (job, outputs) in [(JobId(1), &["m-0.0", "m-7.1000"][..]), (JobId(2), &[])] {
+            scratch.open_job(job).expect("folders");
+            outputs.iter().for_each(|name| hand_made_output(&scratch.map_output(job, attempt(name)), &[b"x", b"yz"]));
+            let whole = scratch.job_dir(job).join("whole");
+            hand_made_output(&whole, &[b"x"]);
+            let cut = &fs::read(&whole).expect("just written")[..70];
+            for name in
+                ["m-3.0.out", "r-0.0.out", "m-3.0.spill", "positions-1", "pack-1", "pack-2.idx", "fetch/r-0.0-s-1.seg"]
+            {
+                fs::write(scratch.job_dir(job).join(name), cut).expect("scratch");
+            }
+        }
+        fs::write(scratch.root().join("stray"), b"").expect("scratch");
+        fs::create_dir_all(scratch.root().join("j-1/fetch")).expect("scratch");
         drop(first);
-        WorkerDir::open(dir.path()).expect("free");
-        assert!(!output.exists());
+        let (second, held) = WorkerDir::open(dir.path()).expect("free");
+        let hash =
+            |name| MapOutput::open(&second.scratch.map_output(JobId(1), attempt(name))).expect("kept").content_hash();
+        let kept = ["m-0.0", "m-7.1000"].map(|name| (attempt(name), hash(name)));
+        assert_eq!(held, Held::from([(JobId(1), BTreeMap::from(kept))]));
+        let job = JobId(1);
+        assert_eq!(names(second.scratch.root()), [format!("{job}/m-0.0.out"), format!("{job}/m-7.1000.out")]);
     }
 
     #[test]
@@ -252,7 +342,7 @@ mod tests {
     fn a_damaged_key_is_replaced() {
         let dir = tempfile::tempdir().expect("a folder");
         fs::write(dir.path().join("worker-key"), "12").expect("a file");
-        assert_eq!(WorkerDir::open(dir.path()).expect("free").key.len(), 32);
+        assert_eq!(WorkerDir::open(dir.path()).expect("free").0.key.len(), 32);
     }
 
     #[test]

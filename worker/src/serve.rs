@@ -71,7 +71,7 @@ impl ShuffleService {
             let sender = Sender { partition, frames, buffers: FrameBuffers::new(BUFFERS_KEPT) };
             for attempt in attempts {
                 if sender.send_segment(&mut outputs, attempt).is_err() {
-                    // The reader went away; what it did not take it will ask for again.
+                    // What the reader did not get it will ask for again.
                     return;
                 }
             }
@@ -106,8 +106,8 @@ impl Service<Request<Body>> for ShuffleService {
     }
 }
 
-/// The reader of a stream is gone.
-struct Gone;
+/// Nothing more is sent: the reader is gone, or was told of an error.
+struct Over;
 
 /// Answers one request, on a thread that may wait for the disk.
 struct Sender {
@@ -117,31 +117,45 @@ struct Sender {
 }
 
 impl Sender {
-    fn send(&self, frame: Framed) -> Result<(), Gone> {
-        self.frames.blocking_send(frame).map_err(|_| Gone)
+    fn send(&self, frame: Framed) -> Result<(), Over> {
+        self.frames.blocking_send(frame).map_err(|_| Over)
     }
 
-    fn send_segment(&self, outputs: &mut MapOutputs, attempt: AttemptId) -> Result<(), Gone> {
+    /// Ends the stream with an error.
+    fn fail(&self, status: Status) -> Result<(), Over> {
+        tracing::warn!(reason = status.message(), "segments cannot be served");
+        self.send(Err(status))?;
+        Err(Over)
+    }
+
+    fn send_segment(&self, outputs: &mut MapOutputs, attempt: AttemptId) -> Result<(), Over> {
         let partition = self.partition;
-        let opened = outputs.open(attempt).map_err(|error| error.to_string()).and_then(|output| {
-            let segment = output.segment(partition);
-            segment.map(|segment| (output, segment)).ok_or_else(|| format!("there is no partition {partition}"))
-        });
-        let (output, segment) = match opened {
-            Ok(opened) => opened,
-            Err(reason) => {
-                tracing::warn!(%attempt, partition, reason, "map output asked for cannot be served");
-                return self.send(Ok(header(attempt, 0, Some(reason))));
-            }
+        let missing = |reason: String| {
+            tracing::warn!(%attempt, partition, reason, "map output asked for cannot be served");
+            self.send(Ok(header(attempt, 0, Some(reason))))
+        };
+        let output = match outputs.open(attempt) {
+            Ok(output) => output,
+            Err(error) if error.is_loss() => return missing(error.to_string()),
+            // Too many open files, or a disk that does not answer: the output may be well.
+            Err(error) => return self.fail(Status::unavailable(error.to_string())),
+        };
+        let Some(segment) = output.segment(partition) else {
+            return missing(format!("there is no partition {partition}"));
         };
         self.send(Ok(header(attempt, segment.bytes, None)))?;
         let (mut offset, end) = (segment.offset, segment.offset + segment.bytes);
         while offset < end {
             let len = usize::try_from(end - offset).unwrap_or(usize::MAX).min(SENT_FRAME_BYTES);
             let frame = self.buffers.data(len, |data| output.file().read_exact_at(data, offset));
-            // Bytes were promised: only an error of the whole stream can take that back.
-            let failed = |error| Status::data_loss(format!("cannot read {}: {error}", output.path().display()));
-            self.send(frame.map_err(failed))?;
+            match frame {
+                Ok(frame) => self.send(Ok(frame))?,
+                // Bytes were promised: only an error of the whole stream can take that back.
+                Err(error) => {
+                    let message = format!("cannot read {}: {error}", output.path().display());
+                    return self.fail(Status::data_loss(message));
+                }
+            }
             offset += len as u64;
         }
         Ok(())

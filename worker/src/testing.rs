@@ -1,5 +1,5 @@
-//! What tests of executor and agent share: a binary with jobs that finish, wait, panic, print or
-//! abort, as their names say.
+//! What tests of executor and agent share: a binary with jobs that finish, wait, panic, print, abort or
+//! find their segments damaged, as their names say.
 
 use std::fs;
 use std::path::Path;
@@ -66,6 +66,12 @@ impl AnyJob for FakeJob {
             ("hang", _) => loop {
                 std::thread::yield_now();
             },
+            // All but the first task wait for this file.
+            ("gate", 1..) => {
+                while !context.staging.join("gate").exists() && !context.cancelled.load(Ordering::Relaxed) {
+                    std::thread::yield_now();
+                }
+            }
             ("wait", _) | ("abort", _) => {
                 println!("{attempt} waits");
                 while !context.cancelled.load(Ordering::Relaxed) {
@@ -85,6 +91,18 @@ impl AnyJob for FakeJob {
                 }
                 let part = PartSummary { staged_name, bytes: 4, records: u64::from(context.spec.fsync), checksum: 0 };
                 return Ok(AttemptReport { output: AttemptOutput::Part(part), ..fake_report() });
+            }
+            (EngineTask::Reduce { segments }, _) if matches!(self.name.as_str(), "damaged" | "heal") => {
+                let bytes = fs::read(&segments[0].path).expect("a segment");
+                if !bytes.ends_with(b"whole") {
+                    if self.name == "heal" {
+                        // What was damaged on the way is whole where it came from.
+                        hand_made_output(&map_output_path(context.scratch, segments[0].attempt), &[b"whole"]);
+                    }
+                    let mut failure = Failure::new(FailureCode::MapOutputLost, "damaged");
+                    failure.lost_outputs.push(segments[0].attempt);
+                    return Err(failure);
+                }
             }
             (EngineTask::Reduce { segments }, _) => {
                 // The part tells what the segments hold, so that a test sees what was fetched.

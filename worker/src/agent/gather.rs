@@ -10,9 +10,10 @@ use gristmill_common::failure::{Failure, FailureCode};
 use gristmill_common::ids::{AttemptId, JobAttempt, MasterEpoch};
 use gristmill_common::task::SegmentSource;
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 use crate::engine::LocalSegment;
-use crate::engine::shuffle::{MapOutputs, SegmentError};
+use crate::engine::shuffle::MapOutputs;
 use crate::fetch::{FetchOrder, fetch};
 use crate::scratch::{self, Scratch};
 
@@ -24,26 +25,55 @@ const PARALLEL_SOURCES: usize = 4;
 /// less memory.
 pub(super) const MAX_FETCHES: usize = 16;
 
+/// Sources on this machine whose indexes a worker reads, and parts that it forces to disk, at a time.
+/// A source may have a file open for each executor that ever worked there. Raised, a burst of short
+/// attempts may run out of descriptors; lowered, a slow disk holds up attempts on faster ones.
+pub(super) const MAX_DISK_WORK: usize = 8;
+
 /// What to gather for one attempt.
 #[derive(Debug)]
 pub(super) struct Gather {
     pub(super) epoch: MasterEpoch,
     pub(super) id: JobAttempt,
-    pub(super) sources: Vec<SegmentSource>,
+    pub(super) sources: Arc<[SegmentSource]>,
+    pub(super) round: Round,
     pub(super) scratch: Scratch,
     /// The name of this machine; `None` fetches everything.
     pub(super) machine: Option<String>,
-    pub(super) limit: Arc<Semaphore>,
+    /// [`MAX_FETCHES`] permits.
+    pub(super) fetches: Arc<Semaphore>,
+    /// [`MAX_DISK_WORK`] permits.
+    pub(super) disk: Arc<Semaphore>,
     /// Files of fetched segments that nobody reads any more.
     pub(super) spares: FetchedFiles,
+    /// Set when nobody wants the segments any more.
+    pub(super) cancel: CancellationToken,
+}
+
+/// How often an attempt's segments were gathered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Round {
+    /// What is damaged of the fetched ones may have been damaged on the way here.
+    First,
+    /// What is damaged now was damaged where it came from.
+    Second,
 }
 
 /// The segments of an attempt, in map-task order.
 #[derive(Debug)]
 pub(super) struct Gathered {
     pub(super) segments: Vec<LocalSegment>,
-    /// Keeps the fetched ones on disk.
+    pub(super) given: Given,
+}
+
+/// What an attempt has besides its work.
+#[derive(Debug, Default)]
+pub(super) struct Given {
+    /// Keeps fetched segments on disk.
     pub(super) files: FetchedFiles,
+    /// Where to gather from once more if a segment proves damaged; `None` if nothing was fetched, or
+    /// it was done already.
+    pub(super) again: Option<Arc<[SegmentSource]>>,
 }
 
 /// Files of fetched segments, removed when this is dropped.
@@ -78,15 +108,26 @@ impl Drop for FetchedFiles {
 struct FromSource {
     segments: Vec<LocalSegment>,
     lost: Vec<(AttemptId, String)>,
+    unreachable: Vec<(AttemptId, String)>,
+}
+
+impl FromSource {
+    fn extend(&mut self, other: FromSource) {
+        self.segments.extend(other.segments);
+        self.lost.extend(other.lost);
+        self.unreachable.extend(other.unreachable);
+    }
 }
 
 impl Gather {
-    /// Gathers.
+    /// Gathers. Once this returns, nothing of it works any more, and what was fetched is in the answer
+    /// or removed.
     ///
     /// # Errors
     ///
-    /// `MAP_OUTPUT_LOST` with every map attempt whose segment cannot be had, or `WRITE_FAILED` if
-    /// this worker's scratch does not take what is fetched.
+    /// `MAP_OUTPUT_LOST` with every map attempt whose holder has no whole output of it; if there is none,
+    /// `SOURCE_UNREACHABLE` with every one whose holder does not answer; `WRITE_FAILED` if this worker's
+    /// scratch does not take what is fetched; `CANCELLED`.
     pub(super) async fn run(mut self) -> Result<Gathered, Failure> {
         let (here, remote) = self.read_local().await?;
         // From here on every way out removes what was fetched, unless it is handed on. A spare file
@@ -101,29 +142,36 @@ impl Gather {
         }
         let fetched: Vec<io::Result<FromSource>> =
             stream::iter(fetches).buffer_unordered(PARALLEL_SOURCES).collect().await;
-        let (mut segments, mut lost) = (here.segments, here.lost);
+        if self.cancel.is_cancelled() {
+            return Err(Failure::new(FailureCode::Cancelled, "the attempt was cancelled"));
+        }
+        let mut all = here;
         for source in fetched {
-            let source = source.map_err(|error| self.cannot_write(&error))?;
-            segments.extend(source.segments);
-            lost.extend(source.lost);
+            all.extend(source.map_err(|error| self.cannot_write(&error))?);
         }
-        if !lost.is_empty() {
-            return Err(lost_outputs(lost));
+        if !all.lost.is_empty() {
+            return Err(without(FailureCode::MapOutputLost, all.lost));
         }
+        if !all.unreachable.is_empty() {
+            return Err(without(FailureCode::SourceUnreachable, all.unreachable));
+        }
+        let mut segments = all.segments;
         segments.sort_unstable_by_key(|segment| segment.attempt.task.index);
         // A spare file that was not needed goes; one that was is there under its new name only.
         drop(FetchedFiles(files.0.drain(..given).collect()));
-        Ok(Gathered { segments, files })
+        let again = (self.round == Round::First && !files.0.is_empty()).then_some(self.sources);
+        Ok(Gathered { segments, given: Given { files, again } })
     }
 
     /// Looks up the segments that lie on this machine, and what is left of each source.
     async fn read_local(&self) -> Result<(FromSource, Vec<SegmentSource>), Failure> {
         let (job, partition) = (self.id.job, self.id.attempt.task.index);
-        let (machine, sources) = (self.machine.clone(), self.sources.clone());
+        let (machine, sources) = (self.machine.clone(), Arc::clone(&self.sources));
+        let _permit = self.disk.acquire().await.expect("it is never closed");
         let read = tokio::task::spawn_blocking(move || {
             let mut here = FromSource::default();
             let mut remote = Vec::new();
-            for mut source in sources {
+            for mut source in sources.iter().cloned() {
                 if machine.as_ref() == Some(&source.machine) {
                     let dir = gristmill_common::naming::scratch_job_dir(Path::new(&source.scratch), job);
                     let mut outputs = MapOutputs::new(&dir);
@@ -138,8 +186,12 @@ impl Gather {
             .map_err(|error| Failure::new(FailureCode::ExecutorCrash, format!("cannot read map outputs: {error}")))
     }
 
+    /// Fetches from one source; less than everything if it is cancelled.
     async fn fetch_from(&self, source: &SegmentSource, spare: Option<PathBuf>) -> io::Result<FromSource> {
-        let _permit = self.limit.acquire().await.map_err(io::Error::other)?;
+        let Some(permit) = self.cancel.run_until_cancelled(self.fetches.acquire()).await else {
+            return Ok(FromSource::default());
+        };
+        let _permit = permit.expect("it is never closed");
         let order = FetchOrder {
             epoch: self.epoch,
             job: self.id.job,
@@ -150,9 +202,13 @@ impl Gather {
             spare,
             progress_timeout: FetchOrder::PROGRESS_TIMEOUT,
         };
-        let fetched = fetch(&order).await?;
-        let lost = fetched.lost.into_iter().map(|(attempt, reason)| (attempt, format!("{}: {reason}", source.address)));
-        Ok(FromSource { segments: fetched.segments, lost: lost.collect() })
+        let fetched = fetch(&order, &self.cancel).await?;
+        let named = |(attempt, reason)| (attempt, format!("{}: {reason}", source.address));
+        Ok(FromSource {
+            segments: fetched.segments,
+            lost: fetched.lost.into_iter().map(named).collect(),
+            unreachable: fetched.unreachable.into_iter().map(named).collect(),
+        })
     }
 
     fn cannot_write(&self, error: &io::Error) -> Failure {
@@ -173,22 +229,22 @@ fn read_segment(outputs: &mut MapOutputs, attempt: AttemptId, partition: u32, he
             }
             None => here.lost.push((attempt, format!("{} has no partition {partition}", output.path().display()))),
         },
-        Err(SegmentError::Read { source, .. }) if source.kind() != io::ErrorKind::NotFound => return false,
-        Err(error) => here.lost.push((attempt, error.to_string())),
+        Err(error) if error.is_loss() => here.lost.push((attempt, error.to_string())),
+        Err(_) => return false,
     }
     true
 }
 
-fn lost_outputs(mut lost: Vec<(AttemptId, String)>) -> Failure {
-    lost.sort_unstable();
-    let (first, reason) = &lost[0];
-    let more = match lost.len() {
+/// The failure of an attempt that has to do without these map outputs, of which there is at least one.
+fn without(code: FailureCode, mut outputs: Vec<(AttemptId, String)>) -> Failure {
+    outputs.sort_unstable();
+    let (first, reason) = &outputs[0];
+    let more = match outputs.len() {
         1 => String::new(),
         several => format!(" (and {} more)", several - 1),
     };
-    let mut failure =
-        Failure::new(FailureCode::MapOutputLost, format!("cannot get map output {first}: {reason}{more}"));
-    failure.lost_outputs = lost.into_iter().map(|(attempt, _)| attempt).collect();
+    let mut failure = Failure::new(code, format!("cannot get map output {first}: {reason}{more}"));
+    failure.lost_outputs = outputs.into_iter().map(|(attempt, _)| attempt).collect();
     failure
 }
 
@@ -209,6 +265,15 @@ mod tests {
 
     /// Gathers partition 0 from a source whose scratch is `there` and which nobody serves.
     async fn gather(there: &Path, machine: Option<&str>, attempts: &[&str]) -> Result<Vec<LocalSegment>, Failure> {
+        gather_until(CancellationToken::new(), there, machine, attempts).await
+    }
+
+    async fn gather_until(
+        cancel: CancellationToken,
+        there: &Path,
+        machine: Option<&str>,
+        attempts: &[&str],
+    ) -> Result<Vec<LocalSegment>, Failure> {
         let here = tempfile::tempdir().expect("a folder");
         let scratch = Scratch::at(here.path());
         scratch.open_job(JOB).expect("folders");
@@ -222,11 +287,14 @@ mod tests {
         let gather = Gather {
             epoch: MasterEpoch(1),
             id: JobAttempt { job: JOB, attempt: attempt("r-0.0") },
-            sources: vec![source],
+            sources: [source].into(),
+            round: Round::First,
             scratch: scratch.clone(),
             machine: machine.map(ToOwned::to_owned),
-            limit: Arc::new(Semaphore::new(MAX_FETCHES)),
+            fetches: Arc::new(Semaphore::new(MAX_FETCHES)),
+            disk: Arc::new(Semaphore::new(MAX_DISK_WORK)),
             spares: FetchedFiles::default(),
+            cancel,
         };
         let gathered = within(gather.run()).await;
         let result = gathered.map(|gathered| gathered.segments);
@@ -264,8 +332,31 @@ mod tests {
             let failure = gather(there.path(), machine, &["m-1.0", "m-0.0"]).await.expect_err("nobody serves");
             assert!(failure.message.starts_with("cannot get map output m-0.0: http://127.0.0.1:1: cannot connect: "));
             assert!(failure.message.ends_with(" (and 1 more)"), "{}", failure.message);
+            assert_eq!(failure.code, FailureCode::SourceUnreachable);
             assert_eq!(failure.lost_outputs, [attempt("m-0.0"), attempt("m-1.0")]);
         }
+    }
+
+    #[tokio::test]
+    async fn what_is_gone_is_told_from_what_is_out_of_reach() {
+        let there = tempfile::tempdir().expect("a folder");
+        let scratch = Scratch::at(there.path());
+        scratch.open_job(JOB).expect("folders");
+        // The one cannot be read from here, nor fetched; the other is not there.
+        fs::create_dir(scratch.map_output(JOB, attempt("m-0.0"))).expect("a folder");
+        let failure = gather(there.path(), Some("this"), &["m-0.0"]).await.expect_err("unreadable");
+        assert_eq!((failure.code, failure.lost_outputs), (FailureCode::SourceUnreachable, vec![attempt("m-0.0")]));
+        let failure = gather(there.path(), Some("this"), &["m-0.0", "m-1.0"]).await.expect_err("one is lost");
+        assert_eq!((failure.code, failure.lost_outputs), (FailureCode::MapOutputLost, vec![attempt("m-1.0")]));
+    }
+
+    #[tokio::test]
+    async fn a_cancelled_gathering_ends_at_once_and_leaves_nothing() {
+        let there = tempfile::tempdir().expect("a folder");
+        let cancel = CancellationToken::new();
+        cancel.cancel();
+        let failure = gather_until(cancel, there.path(), None, &["m-0.0"]).await.expect_err("cancelled");
+        assert_eq!(failure.code, FailureCode::Cancelled);
     }
 
     #[test]

@@ -10,12 +10,12 @@ use gristmill_common::spec::JobSpec;
 use tokio_util::sync::CancellationToken;
 
 use super::crash::Victim;
-use super::gather::FetchedFiles;
+use super::gather::{FetchedFiles, Given};
 use super::process::{ExecutorHandle, ExecutorKey};
 use super::report::Report;
 use crate::executor::message::Work;
 
-/// One job of the session.
+/// One job that has work here, or had.
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) spec: JobSpec,
@@ -72,13 +72,13 @@ pub(super) enum Attempt {
     /// Its segments are being made local.
     Gathering { cancel: CancellationToken },
     /// It waits for a slot.
-    Ready { work: Work, files: FetchedFiles },
+    Ready { work: Work, given: Given },
     /// It runs in an executor.
-    Running { files: FetchedFiles },
+    Running { given: Given },
     /// It has run, and its part is being forced to disk.
     Forcing,
     /// It runs, but nobody wants its result any more; the files stay until it has stopped.
-    Cancelled { _files: FetchedFiles },
+    Cancelled { _given: Given },
 }
 
 impl Job {

@@ -4,33 +4,32 @@
 //! ```text
 //! Unregistered --Registered--> in session --stream breaks--> reconnecting --Registered--> in session
 //!      ^                           |                              |
-//!      +---- desk has cleared <----+-------- CloseSession <-------+
+//!      +---------------------------+-------- CloseSession <-------+
 //! ```
+//!
+//! A registration offers what the desk has kept from earlier sessions. Masters of an epoch older than
+//! the latest one seen are not listened to.
 
 use std::ops::ControlFlow;
 use std::time::Duration;
 
 use gristmill_common::backoff::Backoff;
 use gristmill_common::ids::{MasterEpoch, SessionId, WorkerId};
-use gristmill_common::wire::transport::{self, MAX_MESSAGE_BYTES};
+use gristmill_common::wire::transport;
 use gristmill_common::wire::v1;
-use gristmill_common::wire::v1::control_client::ControlClient;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, timeout};
-use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::Streaming;
 
 use super::desk::{DeskEvent, ToLink};
+use super::dial::{connect, open};
 use super::report::{FromMaster, Session};
 use super::unsent::Unsent;
 
 /// The waits between tries to reach the master. The cap is below half of the time a broken stream
 /// may take to resume.
 const BACKOFF: Backoff = Backoff { base: Duration::from_millis(20), cap: Duration::from_millis(250) };
-
-/// How long a master may take to answer on a new stream.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long a leaving worker waits for its master to take note.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -132,10 +131,9 @@ impl Link {
                 StreamEnd::Broken(reason) => tracing::warn!(session = %self.shown(), reason, "stream to master broken"),
                 StreamEnd::Left => return Ok(()),
                 StreamEnd::Closed => {
-                    tokio::select! {
-                        () = self.clear() => {}
-                        () = leave.cancelled() => return Ok(()),
-                    }
+                    self.session = None;
+                    // What the new session has to know it asks for.
+                    self.unsent.clear();
                 }
             }
         }
@@ -181,26 +179,19 @@ impl Link {
         let again = |text: String| ControlFlow::Continue(text);
         let endpoint =
             transport::endpoint(&self.url).map_err(|_| ControlFlow::Break(LinkError::Url { url: self.url.clone() }))?;
-        let (outgoing, messages) = mpsc::channel(MAX_UNSENT);
+        let channel = connect(&endpoint).await.map_err(again)?;
         let first = match self.session {
             Some(_) => v1::worker_message::Body::Resume(v1::Resume {}),
-            None => v1::worker_message::Body::Register(self.register.clone()),
+            None => v1::worker_message::Body::Register(self.registration().await),
         };
+        let (outgoing, messages) = mpsc::channel(MAX_UNSENT);
         outgoing.try_send(self.envelope(first)).expect("a new channel has room");
-        let open = async {
-            let channel = endpoint.connect().await.map_err(|error| again(crate::fetch::innermost(&error)))?;
-            let mut client = ControlClient::new(channel)
-                .max_decoding_message_size(MAX_MESSAGE_BYTES)
-                .max_encoding_message_size(MAX_MESSAGE_BYTES);
-            let answer = client.session(ReceiverStream::new(messages)).await;
-            let mut incoming = answer.map_err(|status| again(status.message().to_owned()))?.into_inner();
-            let first = incoming.message().await.map_err(|status| again(status.message().to_owned()))?;
-            let first = first.ok_or_else(|| again("the stream ended at once".to_owned()))?;
-            Ok((first, incoming))
-        };
-        let opened = timeout(ANSWER_TIMEOUT, open).await;
-        let (answer, incoming) = opened.map_err(|_| again("it did not answer".to_owned()))??;
+        let (answer, incoming) = open(channel, messages).await.map_err(again)?;
         let session = Session { epoch: MasterEpoch(answer.epoch), id: SessionId(answer.session) };
+        let latest = *self.epoch.borrow();
+        if latest.is_some_and(|latest| session.epoch < latest) {
+            return Err(again(format!("its epoch {} is over", session.epoch)));
+        }
         let body = answer.body.ok_or_else(|| again("it answered without a meaning".to_owned()))?;
         match FromMaster::try_from(body).map_err(|error| again(error.to_string()))? {
             FromMaster::Registered(registered) => {
@@ -221,6 +212,35 @@ impl Link {
         }
     }
 
+    /// Who this is and what it has, as soon as the desk has ended the session before.
+    async fn registration(&mut self) -> v1::Register {
+        self.tell_desk(DeskEvent::OffersWanted).await;
+        let offers = loop {
+            match self.from_desk.recv().await {
+                Some(ToLink::Offers(offers)) => break offers,
+                Some(report @ ToLink::Report { .. }) => self.take(report),
+                // Without a desk the worker is ending, and the link with it.
+                None => std::future::pending().await,
+            }
+        };
+        v1::Register { offers: offers.iter().map(Into::into).collect(), ..self.register.clone() }
+    }
+
+    /// Tells the desk something, and listens to it meanwhile: it may be waiting for the link.
+    async fn tell_desk(&mut self, event: DeskEvent) {
+        let desk = self.desk.clone();
+        let mut room = std::pin::pin!(desk.reserve());
+        loop {
+            tokio::select! {
+                room = &mut room => {
+                    // A desk that is gone ends the worker.
+                    return room.map_or((), |room| room.send(event));
+                }
+                Some(message) = self.from_desk.recv() => self.take(message),
+            }
+        }
+    }
+
     /// Takes note of the session that the master named.
     async fn enter(&mut self, session: Session, registered: &v1::Registered) -> Result<(), String> {
         match self.session {
@@ -231,8 +251,7 @@ impl Link {
                 tracing::info!(%worker, session = %session.id, epoch = %session.epoch, "registered with master");
                 self.session = Some(session);
                 self.epoch.send_replace(Some(session.epoch));
-                // A desk that is gone ends the worker.
-                let _ = self.desk.send(DeskEvent::SessionOpened(session)).await;
+                self.tell_desk(DeskEvent::SessionOpened(session)).await;
             }
         }
         Ok(())
@@ -303,8 +322,8 @@ impl Link {
     fn take(&mut self, message: ToLink) {
         match message {
             ToLink::Report { session, report } if self.session == Some(session) => self.unsent.push(report),
-            // Of a session that is over meanwhile.
-            ToLink::Report { .. } | ToLink::Cleared => {}
+            // Of a session that is over meanwhile; and offers are only given when they are waited for.
+            ToLink::Report { .. } | ToLink::Offers(_) => {}
         }
     }
 
@@ -315,20 +334,6 @@ impl Link {
             "superseded" => Err(LinkError::Superseded),
             "incompatible" => Err(LinkError::Refused { url: self.url.clone(), message: close.message.clone() }),
             _ => Ok(()),
-        }
-    }
-
-    /// Has the desk drop everything of the session, and waits until it has.
-    async fn clear(&mut self) {
-        self.session = None;
-        self.unsent.clear();
-        if self.desk.send(DeskEvent::SessionClosed).await.is_err() {
-            return;
-        }
-        while let Some(message) = self.from_desk.recv().await {
-            if message == ToLink::Cleared {
-                return;
-            }
         }
     }
 

@@ -4,6 +4,7 @@
 //! | module | what |
 //! |---|---|
 //! | `link` | the stream to the master: sessions, heartbeats, orders in, reports out |
+//! | `dial` | reaches the master in bounded time |
 //! | `desk` | owns all state of jobs and attempts, and decides |
 //! | `admission`, `crash` | pure: who may start, who is to blame |
 //! | `gather` | makes the segments of a reduce attempt local |
@@ -18,6 +19,7 @@ mod binary;
 mod config;
 mod crash;
 mod desk;
+mod dial;
 mod gather;
 mod job;
 mod link;
@@ -53,7 +55,7 @@ use self::spawner::Spawner;
 use self::unsent::Unsent;
 use crate::executor::EXECUTOR_VERB;
 use crate::memory::MemoryPermits;
-use crate::scratch::{WorkerDir, WorkerDirError};
+use crate::scratch::{Held, WorkerDir, WorkerDirError};
 use crate::serve::ShuffleService;
 
 /// Events that wait for the desk. It never waits for long, so this only bounds memory.
@@ -128,7 +130,8 @@ pub enum WorkerError {
 /// Runs a worker until `shutdown` resolves; then it leaves its master in order, ends its executors
 /// and removes its scratch.
 ///
-/// Executors are this process's own binary, started with [`EXECUTOR_VERB`].
+/// Executors are this process's own binary, started with [`EXECUTOR_VERB`]. What an earlier process of
+/// the same folder finished is offered to the master, unless that process ended in order.
 ///
 /// # Errors
 ///
@@ -145,14 +148,14 @@ async fn run_with_executors(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), WorkerError> {
     config.validate()?;
-    let dir = WorkerDir::open(&config.dir)?;
+    let (dir, held) = WorkerDir::open(&config.dir)?;
     let binary = std::env::current_exe().and_then(|path| Binary::open(&path));
     let binary = binary.map_err(|source| WorkerError::Binary { source })?;
     let spawner = Spawner::new(binary, terms.args).map_err(|source| WorkerError::Binary { source })?;
     let listen = config.listen;
     let listener = TcpListener::bind(listen).await.map_err(|source| WorkerError::Listen { listen, source })?;
     let bound = listener.local_addr().map_err(|source| WorkerError::Listen { listen, source })?;
-    let worker = Worker::new(&config, &dir, spawner, terms.cancel_grace, bound);
+    let worker = Worker::new(&config, &dir, held, spawner, terms.cancel_grace, bound);
     worker.run(listener, &dir, shutdown).await
 }
 
@@ -172,6 +175,7 @@ impl Worker {
     fn new(
         config: &WorkerConfig,
         dir: &WorkerDir,
+        held: Held,
         spawner: Spawner,
         cancel_grace: Duration,
         bound: SocketAddr,
@@ -219,7 +223,7 @@ impl Worker {
             session: None,
             unsent: Unsent::default(),
         };
-        let desk = Desk::new(desk_config, launcher, admission);
+        let desk = Desk::new(desk_config, launcher, admission, held);
         Self { desk, desk_events, desk_inbox, to_link, link, epoch: epoch_seen, leave, tasks }
     }
 

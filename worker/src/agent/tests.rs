@@ -1,5 +1,7 @@
 //! The agent against a master of paper: real sockets, real executor processes, fake jobs.
 
+mod offers;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -8,7 +10,7 @@ use std::time::Duration;
 
 use futures::Stream;
 use gristmill_common::failure::{Disposition, Failure, FailureCode};
-use gristmill_common::ids::{AttemptId, JobAttempt, JobId, SessionId};
+use gristmill_common::ids::{JobAttempt, JobId, SessionId};
 use gristmill_common::naming::staged_part_name;
 use gristmill_common::size::ByteSize;
 use gristmill_common::spec::JobSpec;
@@ -30,6 +32,7 @@ use crate::executor::run_child;
 use crate::testing::{FakeJobs, fake_report, fake_spec, hand_made_output, within};
 
 const JOB: JobId = JobId(0x68ff_1a2b_3c4d);
+/// The epoch of masters, unless a session says otherwise.
 const EPOCH: u64 = 3;
 
 /// What the executors of these tests run: their standard input is a socket. Nothing when it is run
@@ -95,7 +98,7 @@ impl Stage {
     /// The worker's next stream, and its first message.
     async fn stream(&mut self) -> (Session, Hear) {
         let (incoming, answers) = within(self.streams.recv()).await.expect("the server runs");
-        let mut session = Session { incoming, answers, id: 0 };
+        let mut session = Session { incoming, answers, epoch: EPOCH, id: 0 };
         let message = within(session.incoming.message()).await.expect("a stream").expect("a message");
         session.id = message.session;
         (session, message.body.expect("a meaning"))
@@ -103,9 +106,13 @@ impl Stage {
 
     /// Lets the worker register under this session.
     async fn register(&mut self, id: u64) -> (Session, v1::Register) {
+        self.register_in(EPOCH, id).await
+    }
+
+    async fn register_in(&mut self, epoch: u64, id: u64) -> (Session, v1::Register) {
         let (mut session, first) = self.stream().await;
         let Hear::Register(register) = first else { panic!("{first:?}") };
-        session.id = id;
+        (session.epoch, session.id) = (epoch, id);
         session.welcome().await;
         (session, register)
     }
@@ -153,6 +160,7 @@ fn terms(cancel_grace: Duration) -> ExecutorTerms {
 struct Session {
     incoming: Streaming<v1::WorkerMessage>,
     answers: Answers,
+    epoch: u64,
     id: u64,
 }
 
@@ -165,7 +173,7 @@ impl Session {
     }
 
     async fn say(&self, body: Say) {
-        let message = v1::MasterMessage { epoch: EPOCH, session: self.id, body: Some(body) };
+        let message = v1::MasterMessage { epoch: self.epoch, session: self.id, body: Some(body) };
         within(self.answers.send(Ok(message))).await.expect("the worker listens");
     }
 
@@ -177,7 +185,7 @@ impl Session {
     async fn hear_at_last(&mut self) -> Hear {
         loop {
             let message = self.incoming.message().await.expect("a stream").expect("a message");
-            assert_eq!((message.epoch, message.session), (EPOCH, self.id));
+            assert_eq!((message.epoch, message.session), (self.epoch, self.id));
             match message.body.expect("a meaning") {
                 Hear::Heartbeat(_) => {}
                 body => return body,
@@ -220,6 +228,18 @@ fn split() -> Split {
     let uri = "/in/a.txt".parse().expect("a location");
     let object = Arc::new(InputObject { uri, size: 9, modified_micros: None, etag: None });
     Split { pieces: vec![Piece { object, start: 0, end: 9 }], role: 0 }
+}
+
+/// The input of a reduce attempt from what this worker holds.
+fn reduce(holder: &v1::Register, attempts: &[&str]) -> TaskInput {
+    let source = SegmentSource {
+        session: SessionId(1),
+        address: holder.address.clone(),
+        machine: holder.machine.clone(),
+        scratch: holder.scratch.clone(),
+        attempts: attempts.iter().map(|attempt| attempt.parse().expect("an attempt")).collect(),
+    };
+    TaskInput::Reduce { sources: [source].into() }
 }
 
 fn close(reason: &str) -> Say {
@@ -419,31 +439,6 @@ async fn a_broken_stream_is_resumed_and_questions_are_answered_again() {
 }
 
 #[tokio::test]
-async fn a_closed_session_takes_everything_with_it() {
-    let mut stage = Stage::set(|_| {}).await;
-    let (mut session, register) = stage.register(1).await;
-    stage.open(&session, &fake_spec("fake")).await;
-    session.start("m-0.0").await;
-    session.started("m-0.0").await;
-    session.finished("m-0.0").await;
-    session.say(close("lost")).await;
-    let (mut next, again) = stage.register(2).await;
-    assert_eq!(again, register);
-    assert_eq!(fs::read_dir(stage.scratch()).expect("a folder").count(), 0);
-
-    // What belongs to the old session is not carried out under the new one.
-    next.id = 1;
-    stage.open(&next, &fake_spec("fake")).await;
-    next.start("m-0.1").await;
-    next.id = 2;
-    stage.open(&next, &fake_spec("fake")).await;
-    next.start("m-0.2").await;
-    next.started("m-0.2").await;
-    next.finished("m-0.2").await;
-    stage.stop(next).await;
-}
-
-#[tokio::test]
 async fn a_session_that_cannot_be_resumed_is_replaced() {
     let mut stage = Stage::set(|_| {}).await;
     let (session, _) = stage.register(1).await;
@@ -467,14 +462,7 @@ async fn segments_reach_a_reduce_attempt_from_disk_and_through_the_network() {
         for (attempt, bytes) in [("m-0.0", "zero"), ("m-1.2", "one")] {
             hand_made_output(&stage.output(attempt), &[b"", bytes.as_bytes()]);
         }
-        let source = |attempts: &[&str]| SegmentSource {
-            session: SessionId(1),
-            address: register.address.clone(),
-            machine: register.machine.clone(),
-            scratch: register.scratch.clone(),
-            attempts: attempts.iter().map(|attempt| attempt.parse::<AttemptId>().expect("an attempt")).collect(),
-        };
-        session.start_with("r-1.0", &TaskInput::Reduce { sources: [source(&["m-1.2", "m-0.0"])].into() }).await;
+        session.start_with("r-1.0", &reduce(&register, &["m-1.2", "m-0.0"])).await;
         session.started("r-1.0").await;
         session.finished("r-1.0").await;
         let part = |attempt: &str| stage.staging().join(staged_part_name(1, id(attempt).attempt));
@@ -482,7 +470,7 @@ async fn segments_reach_a_reduce_attempt_from_disk_and_through_the_network() {
         let fetched = stage.scratch().join(JOB.to_string()).join("fetch");
         until("fetched segments are gone", || fs::read_dir(&fetched).expect("a folder").count() == 0).await;
 
-        session.start_with("r-1.1", &TaskInput::Reduce { sources: [source(&["m-0.0", "m-7.0"])].into() }).await;
+        session.start_with("r-1.1", &reduce(&register, &["m-0.0", "m-7.0"])).await;
         let failure = session.failed("r-1.1").await;
         assert_eq!((failure.code, failure.disposition), (FailureCode::MapOutputLost, Disposition::RedoInput));
         assert_eq!(failure.lost_outputs, ["m-7.0".parse().expect("an attempt")]);
@@ -512,6 +500,9 @@ async fn parts_are_forced_to_disk_by_the_worker_before_they_are_reported() {
         panic!("a reduce attempt without a part")
     };
     assert_eq!((part.bytes, part.records), (4, 0), "the executor itself forces nothing");
+    session.say(close("lost")).await;
+    let (session, register) = stage.register(2).await;
+    assert_eq!(register.offers, [v1::Offer { id: attempt_body("r-0.1"), content_hash: None }]);
     stage.stop(session).await;
 }
 

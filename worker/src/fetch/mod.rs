@@ -14,6 +14,8 @@ use gristmill_common::ids::{AttemptId, JobId, MasterEpoch};
 use gristmill_common::wire::transport::{self, SEGMENT_FRAME_BYTES};
 use gristmill_common::wire::v1;
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tonic::Code;
 
 use self::file::SegmentFile;
 use crate::engine::LocalSegment;
@@ -23,8 +25,8 @@ use crate::rpc::{self, Messages};
 /// longer; lowered, a loaded one is given up although it would have answered.
 const PROGRESS_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Tries in a row without a single new segment before the rest counts as lost. The master hears of
-/// a dead worker from its broken stream anyway; these are for a network that stumbles.
+/// Tries in a row without a single new segment before the other worker counts as unreachable. The
+/// master hears of a dead worker from its broken stream anyway; these are for a network that stumbles.
 const TRIES: u32 = 3;
 
 /// The waits between tries.
@@ -56,8 +58,10 @@ impl FetchOrder {
 pub(crate) struct Fetched {
     /// The segments that have bytes, in the order asked for.
     pub(crate) segments: Vec<LocalSegment>,
-    /// The attempts whose segments cannot be had, and why.
+    /// The attempts of which the other worker has no whole output, and why.
     pub(crate) lost: Vec<(AttemptId, String)>,
+    /// The attempts that could not be asked for, and why: their outputs may be well.
+    pub(crate) unreachable: Vec<(AttemptId, String)>,
 }
 
 /// Why one try ended before everything was there.
@@ -82,32 +86,17 @@ impl From<tonic::Status> for TryError {
     }
 }
 
-/// Fetches what is ordered, in several tries if need be.
+/// Fetches what is ordered, in several tries if need be, or less if `cancel` is set. Nobody writes to
+/// the file any more when this returns: who removes it then removes it for good.
 ///
 /// # Errors
 ///
-/// If the local file cannot be written. What the other worker does not give is no error here, but
-/// lost.
-pub(crate) async fn fetch(order: &FetchOrder) -> io::Result<Fetched> {
+/// If the local file cannot be written. What the other worker does not give is no error here.
+pub(crate) async fn fetch(order: &FetchOrder, cancel: &CancellationToken) -> io::Result<Fetched> {
     let file = SegmentFile::create(order.file.clone(), order.spare.clone());
     let pending = order.attempts.iter().copied().collect();
     let mut fetch = Fetch { order, file, written: 0, pending, done: Fetched::default() };
-    let mut failures = 0;
-    while !fetch.pending.is_empty() {
-        let before = fetch.pending.len();
-        let error = match fetch.try_once().await {
-            Ok(()) | Err(TryError::Write) => break,
-            Err(error) => error,
-        };
-        failures = if fetch.pending.len() < before { 1 } else { failures + 1 };
-        tracing::debug!(address = order.address, job = %order.job, failures, error = %error, "fetch failed");
-        if failures >= TRIES {
-            let reason = error.to_string();
-            fetch.done.lost.extend(fetch.pending.drain(..).map(|attempt| (attempt, reason.clone())));
-            break;
-        }
-        tokio::time::sleep(BACKOFF.delay(failures, crate::random::random())).await;
-    }
+    let _whole = cancel.run_until_cancelled(Box::pin(fetch.run())).await;
     fetch.file.close().await?;
     Ok(fetch.done)
 }
@@ -123,6 +112,33 @@ struct Fetch<'a> {
 }
 
 impl Fetch<'_> {
+    /// Tries until nothing is pending.
+    async fn run(&mut self) {
+        let mut failures = 0;
+        while !self.pending.is_empty() {
+            if failures > 0 {
+                tokio::time::sleep(BACKOFF.delay(failures, crate::random::random())).await;
+            }
+            let before = self.pending.len();
+            let error = match self.try_once().await {
+                Ok(()) | Err(TryError::Write) => break,
+                Err(error) => error,
+            };
+            if let TryError::Refused { status } = &error
+                && status.code() == Code::DataLoss
+            {
+                // It began to send a segment and cannot read the rest of it.
+                self.done.lost.extend(self.pending.pop_front().map(|attempt| (attempt, error.to_string())));
+            }
+            failures = if self.pending.len() < before { 1 } else { failures + 1 };
+            tracing::debug!(address = self.order.address, job = %self.order.job, failures, %error, "fetch failed");
+            if failures >= TRIES {
+                let reason = error.to_string();
+                self.done.unreachable.extend(self.pending.drain(..).map(|attempt| (attempt, reason.clone())));
+            }
+        }
+    }
+
     /// Asks for everything pending and takes what comes.
     async fn try_once(&mut self) -> Result<(), TryError> {
         let mut messages = self.in_time(self.open()).await??;

@@ -55,6 +55,14 @@ fn order(address: &str, dir: &Path, attempts: &[&str]) -> FetchOrder {
     }
 }
 
+async fn fetch_all(order: &FetchOrder) -> Fetched {
+    within(fetch(order, &CancellationToken::new())).await.expect("writable")
+}
+
+fn attempts(reasons: &[(AttemptId, String)]) -> Vec<String> {
+    reasons.iter().map(|(attempt, _)| attempt.to_string()).collect()
+}
+
 /// The attempts and bytes of what was fetched.
 fn contents(fetched: &Fetched) -> BTreeMap<String, Vec<u8>> {
     let read = |segment: &LocalSegment| {
@@ -87,23 +95,57 @@ async fn segments_come_as_they_lie_in_the_map_outputs() {
 
     let address = serve(service(&scratch)).await;
     let order = order(&address, here.path(), &["m-0.0", "m-1.0", "m-9.0", "m-3.0", "m-2.1"]);
-    let fetched = within(fetch(&order)).await.expect("writable");
+    let fetched = fetch_all(&order).await;
     let expect = BTreeMap::from([("m-0.0".to_owned(), b"zero".to_vec()), ("m-2.1".to_owned(), large)]);
     assert_eq!(contents(&fetched), expect);
-    let lost: Vec<AttemptId> = fetched.lost.iter().map(|(attempt, _)| *attempt).collect();
-    assert_eq!(lost, [attempt("m-9.0"), attempt("m-3.0")], "{:?}", fetched.lost);
+    assert_eq!(attempts(&fetched.lost), ["m-9.0", "m-3.0"], "{:?}", fetched.lost);
+    assert_eq!(fetched.unreachable, []);
 }
 
 #[tokio::test]
-async fn a_worker_that_is_not_there_loses_everything() {
+async fn of_a_worker_that_is_not_there_nothing_is_known() {
     let here = tempfile::tempdir().expect("a folder");
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = format!("http://{}", listener.local_addr().expect("bound"));
     drop(listener);
-    let fetched = within(fetch(&order(&address, here.path(), &["m-0.0", "m-1.0"]))).await.expect("writable");
-    let lost: Vec<AttemptId> = fetched.lost.iter().map(|(attempt, _)| *attempt).collect();
-    assert_eq!((lost, fetched.segments), (vec![attempt("m-0.0"), attempt("m-1.0")], vec![]));
-    assert!(fetched.lost[0].1.starts_with("cannot connect: "), "{:?}", fetched.lost);
+    let fetched = fetch_all(&order(&address, here.path(), &["m-0.0", "m-1.0"])).await;
+    assert_eq!(attempts(&fetched.unreachable), ["m-0.0", "m-1.0"]);
+    assert_eq!((fetched.lost, fetched.segments), (vec![], vec![]));
+    assert!(fetched.unreachable[0].1.starts_with("cannot connect: "), "{:?}", fetched.unreachable);
+}
+
+#[tokio::test]
+async fn an_output_that_cannot_be_read_now_is_not_lost() {
+    let (there, here) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let scratch = Scratch::at(there.path());
+    scratch.open_job(JOB).expect("folders");
+    hand_made_output(&scratch.map_output(JOB, attempt("m-0.0")), &[b"other", b"zero"]);
+    // It opens, and every read fails.
+    std::fs::create_dir(scratch.map_output(JOB, attempt("m-1.0"))).expect("a folder");
+    let address = serve(service(&scratch)).await;
+    let fetched = fetch_all(&order(&address, here.path(), &["m-0.0", "m-9.0", "m-1.0"])).await;
+    assert_eq!(contents(&fetched), BTreeMap::from([("m-0.0".to_owned(), b"zero".to_vec())]));
+    assert_eq!((attempts(&fetched.lost), attempts(&fetched.unreachable)), (vec!["m-9.0".into()], vec!["m-1.0".into()]));
+}
+
+#[tokio::test]
+async fn a_cancelled_fetch_leaves_its_file_to_whoever_removes_it() {
+    let here = tempfile::tempdir().expect("a folder");
+    let silent = vec![head("m-0.0", 4), data(b"ze"), SILENCE];
+    let address = serve(ShuffleServer::new(Scripted(Mutex::new(vec![silent])))).await;
+    let order = order(&address, here.path(), &["m-0.0", "m-1.0"]);
+    for cancelled_before in [true, false] {
+        let cancel = CancellationToken::new();
+        let watch = async {
+            while !cancelled_before && std::fs::metadata(&order.file).map_or(0, |file| file.len()) < 2 {
+                tokio::task::yield_now().await;
+            }
+            cancel.cancel();
+        };
+        let ((), fetched) = within(async { tokio::join!(biased; watch, fetch(&order, &cancel)) }).await;
+        assert_eq!(fetched.expect("writable"), Fetched::default());
+        std::fs::remove_file(&order.file).expect("there by now, and not made later");
+    }
 }
 
 #[tokio::test]
@@ -145,8 +187,14 @@ async fn generated_clients_understand_the_service() {
     assert_eq!(seen, large);
 }
 
+/// What a stream gives next.
+type Step = Result<v1::FetchFrame, Status>;
+
+/// The end of the script of a worker that falls silent.
+const SILENCE: Step = Ok(v1::FetchFrame { body: None });
+
 /// Answers each request with the next script; the last one repeats.
-struct Scripted(Mutex<Vec<Vec<v1::FetchFrame>>>);
+struct Scripted(Mutex<Vec<Vec<Step>>>);
 
 type Frames = futures::stream::BoxStream<'static, Result<v1::FetchFrame, Status>>;
 
@@ -157,9 +205,9 @@ impl Shuffle for Scripted {
     async fn fetch(&self, _: Request<v1::FetchRequest>) -> Result<Response<Frames>, Status> {
         let mut scripts = self.0.lock().expect("no panic");
         let script = if scripts.len() > 1 { scripts.remove(0) } else { scripts[0].clone() };
-        // A script without an end is a worker that falls silent.
-        let silent = script.last().is_some_and(|frame| frame.body.is_none());
-        let frames = futures::stream::iter(script.into_iter().filter(|frame| frame.body.is_some()).map(Ok));
+        let is_silence = |step: &Step| step.as_ref().is_ok_and(|frame| frame.body.is_none());
+        let silent = script.last().is_some_and(is_silence);
+        let frames = futures::stream::iter(script.into_iter().filter(move |step| !is_silence(step)));
         let rest = if silent { futures::stream::pending().boxed() } else { futures::stream::empty().boxed() };
         Ok(Response::new(frames.chain(rest).boxed()))
     }
@@ -170,16 +218,20 @@ fn header(name: &str, bytes: u64) -> v1::FetchFrame {
     v1::FetchFrame { body: Some(v1::fetch_frame::Body::Header(header)) }
 }
 
-fn data(bytes: &'static [u8]) -> v1::FetchFrame {
-    v1::FetchFrame { body: Some(v1::fetch_frame::Body::Data(Bytes::from_static(bytes))) }
+fn head(name: &str, bytes: u64) -> Step {
+    Ok(header(name, bytes))
 }
 
-async fn scripted(scripts: Vec<Vec<v1::FetchFrame>>) -> Fetched {
+fn data(bytes: &'static [u8]) -> Step {
+    Ok(v1::FetchFrame { body: Some(v1::fetch_frame::Body::Data(Bytes::from_static(bytes))) })
+}
+
+async fn scripted(scripts: Vec<Vec<Step>>) -> Fetched {
     let here = tempfile::tempdir().expect("a folder");
     let address = serve(ShuffleServer::new(Scripted(Mutex::new(scripts)))).await;
     let mut order = order(&address, here.path(), &["m-0.0", "m-1.0"]);
     order.progress_timeout = Duration::from_millis(300);
-    let fetched = within(fetch(&order)).await.expect("writable");
+    let fetched = fetch_all(&order).await;
     let expect = [("m-0.0", b"zero".to_vec()), ("m-1.0", b"one".to_vec())];
     let expect = expect.into_iter().filter(|(name, _)| fetched.segments.iter().any(|s| s.attempt == attempt(name)));
     assert_eq!(contents(&fetched), expect.map(|(name, bytes)| (name.to_owned(), bytes)).collect());
@@ -188,27 +240,35 @@ async fn scripted(scripts: Vec<Vec<v1::FetchFrame>>) -> Fetched {
 
 #[tokio::test]
 async fn a_broken_stream_is_taken_up_where_it_broke() {
-    let zero = || vec![header("m-0.0", 4), data(b"ze"), data(b"ro")];
-    let one = || vec![header("m-1.0", 3), data(b"one")];
-    for broken in [vec![], vec![header("m-1.0", 3)], vec![header("m-1.0", 3), data(b"o")]] {
+    let zero = || vec![head("m-0.0", 4), data(b"ze"), data(b"ro")];
+    let one = || vec![head("m-1.0", 3), data(b"one")];
+    for broken in [vec![], vec![head("m-1.0", 3)], vec![head("m-1.0", 3), data(b"o")]] {
         let fetched = scripted(vec![[zero(), broken].concat(), one()]).await;
-        assert_eq!((fetched.segments.len(), fetched.lost.len()), (2, 0), "{fetched:?}");
+        assert_eq!((fetched.segments.len(), fetched.unreachable.len()), (2, 0), "{fetched:?}");
     }
-    let silent = vec![header("m-1.0", 3), v1::FetchFrame { body: None }];
+    let silent = vec![head("m-1.0", 3), SILENCE];
     let fetched = scripted(vec![[zero(), silent].concat(), one()]).await;
-    assert_eq!((fetched.segments.len(), fetched.lost.len()), (2, 0), "{fetched:?}");
+    assert_eq!((fetched.segments.len(), fetched.unreachable.len()), (2, 0), "{fetched:?}");
+}
+
+#[tokio::test]
+async fn a_segment_that_its_holder_cannot_read_is_lost_alone() {
+    let unreadable = vec![head("m-0.0", 4), data(b"ze"), Err(Status::data_loss("cannot read"))];
+    let fetched = scripted(vec![unreadable, vec![head("m-1.0", 3), data(b"one")]]).await;
+    assert_eq!(fetched.lost, [(attempt("m-0.0"), "cannot read".to_owned())]);
+    assert_eq!((fetched.segments.len(), fetched.unreachable.len()), (1, 0));
 }
 
 #[tokio::test]
 async fn streams_that_break_their_promise_are_not_believed() {
-    let check = async |script: Vec<v1::FetchFrame>, what: &str| {
+    let check = async |script: Vec<Step>, what: &str| {
         let fetched = scripted(vec![script]).await;
         let reason = format!("the stream is not as promised: {what}");
-        assert_eq!(fetched.lost.last(), Some(&(attempt("m-1.0"), reason)));
+        assert_eq!(fetched.unreachable.last(), Some(&(attempt("m-1.0"), reason)));
     };
-    check(vec![header("m-1.0", 3)], "segments out of order").await;
+    check(vec![head("m-1.0", 3)], "segments out of order").await;
     check(vec![data(b"x")], "bytes without a header").await;
-    check(vec![header("m-0.0", 1), data(b"xy")], "a segment longer than its header says").await;
-    check(vec![header("m-0.0", 1), data(b"")], "a frame of a size that cannot be").await;
-    check(vec![header("m-0.0", 1), header("m-1.0", 1)], "a header inside a segment").await;
+    check(vec![head("m-0.0", 1), data(b"xy")], "a segment longer than its header says").await;
+    check(vec![head("m-0.0", 1), data(b"")], "a frame of a size that cannot be").await;
+    check(vec![head("m-0.0", 1), head("m-1.0", 1)], "a header inside a segment").await;
 }

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Desk, DeskEvent, Phase};
 use crate::agent::admission::Request;
-use crate::agent::gather::{FetchedFiles, Gather, Gathered};
+use crate::agent::gather::{FetchedFiles, Gather, Gathered, Given, Round};
 use crate::agent::job::{Attempt, InSlot, Job, JobEnd};
 use crate::agent::report::Report;
 use crate::executor::message::{Run, ToExecutor, Work};
@@ -23,7 +23,7 @@ const SPARE_FILES: usize = 16;
 impl Desk {
     /// Begins an attempt, or answers again for one that is known: the master asks what became of it.
     pub(super) fn start(&mut self, id: JobAttempt, input: TaskInput) {
-        let Some(job) = self.jobs.get_mut(&id.job).filter(|job| job.end == JobEnd::Open) else {
+        let Some(job) = self.jobs.get(&id.job).filter(|job| job.end == JobEnd::Open) else {
             let failure = Failure {
                 disposition: Disposition::NotCounted,
                 ..Failure::new(FailureCode::WorkerLost, format!("given back: {} is not open here", id.job))
@@ -40,20 +40,21 @@ impl Desk {
             }
             return;
         }
-        if let Some(failure) = &job.refusal {
-            let report = Report::Ended { id, result: Err(failure.clone()) };
-            job.reports.insert(id.attempt, report.clone());
-            return self.report(report);
+        if let Some(failure) = job.refusal.clone() {
+            return self.keep_and_send(Report::Ended { id, result: Err(failure) });
+        }
+        if self.drop_held(id) {
+            return self.give_back_held(id);
         }
         match input {
             TaskInput::Map { split, partitions, skip: _ } => {
-                self.enqueue(id, Work::Map { split, partitions }, FetchedFiles::default());
+                self.enqueue(id, Work::Map { split, partitions }, Given::default());
             }
-            TaskInput::Reduce { sources } => self.gather(id, sources.to_vec()),
+            TaskInput::Reduce { sources } => self.gather(id, sources, Round::First),
         }
     }
 
-    fn gather(&mut self, id: JobAttempt, sources: Vec<SegmentSource>) {
+    fn gather(&mut self, id: JobAttempt, sources: Arc<[SegmentSource]>, round: Round) {
         let Phase::Serving(session) = self.phase else { return };
         let Some(job) = self.jobs.get_mut(&id.job) else { return };
         job.gathering += 1;
@@ -64,15 +65,17 @@ impl Desk {
             epoch: session.epoch,
             id,
             sources,
+            round,
             scratch: self.launcher.scratch.clone(),
             machine: self.config.machine.clone(),
-            limit: Arc::clone(&self.fetches),
+            fetches: Arc::clone(&self.fetches),
+            disk: Arc::clone(&self.disk),
             spares,
+            cancel,
         };
         let events = self.launcher.events.clone();
         self.launcher.tasks.spawn(async move {
-            let cancelled = Err(Failure::new(FailureCode::Cancelled, "the attempt was cancelled"));
-            let result = cancel.run_until_cancelled(gather.run()).await.unwrap_or(cancelled);
+            let result = gather.run().await;
             // Without a desk the worker is ending.
             let _ = events.send(DeskEvent::Gathered { id, result }).await;
         });
@@ -86,16 +89,16 @@ impl Desk {
             return;
         }
         match result {
-            Ok(Gathered { segments, files }) => self.enqueue(id, Work::Reduce { segments }, files),
+            Ok(Gathered { segments, given }) => self.enqueue(id, Work::Reduce { segments }, given),
             Err(failure) => self.end_attempt(id, Err(failure)),
         }
     }
 
-    fn enqueue(&mut self, id: JobAttempt, work: Work, files: FetchedFiles) {
+    fn enqueue(&mut self, id: JobAttempt, work: Work, given: Given) {
         let Some(job) = self.jobs.get(&id.job) else { return };
         let alone = job.suspects.contains(&id.attempt.task);
         self.admission.enqueue(Request { id, bytes: job.spec.attempt_bytes, alone });
-        self.attempts.insert(id, Attempt::Ready { work, files });
+        self.attempts.insert(id, Attempt::Ready { work, given });
     }
 
     /// Starts what may start.
@@ -108,8 +111,8 @@ impl Desk {
     }
 
     fn begin(&mut self, id: JobAttempt) {
-        let Some(Attempt::Ready { work, files }) = self.attempts.remove(&id) else { return };
-        self.attempts.insert(id, Attempt::Running { files });
+        let Some(Attempt::Ready { work, given }) = self.attempts.remove(&id) else { return };
+        self.attempts.insert(id, Attempt::Running { given });
         if let Err(error) = self.ensure_executor(id.job) {
             let message = format!("cannot start an executor in {}: {error}", self.launcher.scratch.root().display());
             return self.end_attempt(id, Err(Failure::new(FailureCode::WriteFailed, message)));
@@ -127,6 +130,14 @@ impl Desk {
     /// counts is forced there while the slot works on; how many wait for that is bounded by the
     /// assignments that the master lets a worker hold.
     pub(super) fn on_ended(&mut self, id: JobAttempt, result: Result<AttemptReport, Failure>) {
+        if let Err(failure) = &result
+            && failure.code == FailureCode::MapOutputLost
+            && let Some(sources) = self.take_sources(id)
+        {
+            tracing::warn!(job = %id.job, attempt = %id.attempt, %failure, "segments are fetched once more");
+            self.admission.leave(id);
+            return self.gather(id, sources, Round::Second);
+        }
         let wanted = matches!(self.attempts.get(&id), Some(Attempt::Running { .. }));
         let Some(job) = self.jobs.get(&id.job).filter(|job| wanted && job.spec.fsync) else {
             return self.end_attempt(id, result);
@@ -136,17 +147,27 @@ impl Desk {
             other => return self.end_attempt(id, other),
         };
         self.admission.leave(id);
-        if let Some(Attempt::Running { files }) = self.attempts.insert(id, Attempt::Forcing) {
-            self.keep_spares(id, files);
+        if let Some(Attempt::Running { given }) = self.attempts.insert(id, Attempt::Forcing) {
+            self.keep_spares(id, given.files);
         }
-        let events = self.launcher.events.clone();
+        let (events, disk) = (self.launcher.events.clone(), Arc::clone(&self.disk));
         self.launcher.tasks.spawn(async move {
+            let _permit = disk.acquire().await.expect("it is never closed");
             let forced = tokio::task::spawn_blocking(move || force(&path).map(|()| report)).await;
             // The task is not aborted; a panic in it is a bug that only this attempt has to bear.
             let result = forced.unwrap_or_else(|error| Err(Failure::new(FailureCode::WriteFailed, error.to_string())));
             // Without a desk the worker is ending.
             let _ = events.send(DeskEvent::Forced { id, result }).await;
         });
+    }
+
+    /// Where an attempt's segments are from, if what was fetched of them may be damaged on this side and
+    /// no session has ended since. What it was given goes with the answer.
+    fn take_sources(&mut self, id: JobAttempt) -> Option<Arc<[SegmentSource]>> {
+        match (self.phase, self.attempts.get_mut(&id)) {
+            (Phase::Serving(_), Some(Attempt::Running { given })) => std::mem::take(given).again,
+            _ => None,
+        }
     }
 
     /// Keeps files that an attempt has read, for later fetches of its job.
@@ -173,8 +194,14 @@ impl Desk {
             // Nobody asks for it any more: cancelled, or of a job or session that is over.
             Some(Attempt::Cancelled { .. }) | None => return self.delete_outputs(id),
         }
-        let report = Report::Ended { id, result };
-        if let Some(job) = self.jobs.get_mut(&id.job) {
+        self.keep_and_send(Report::Ended { id, result });
+    }
+
+    /// Reports the end of an attempt, and again whenever the master asks.
+    pub(super) fn keep_and_send(&mut self, report: Report) {
+        if let Report::Ended { id, .. } = &report
+            && let Some(job) = self.jobs.get_mut(&id.job)
+        {
             job.reports.insert(id.attempt, report.clone());
         }
         self.report(report);
@@ -182,6 +209,9 @@ impl Desk {
 
     /// Stops an attempt without a report, and removes what it made.
     pub(super) fn throw_away(&mut self, id: JobAttempt) {
+        if self.drop_held(id) {
+            return self.delete_outputs(id);
+        }
         let Some(job) = self.jobs.get_mut(&id.job) else { return };
         job.reports.remove(&id.attempt);
         match self.attempts.remove(&id) {
@@ -189,8 +219,8 @@ impl Desk {
             None | Some(Attempt::Forcing) => self.delete_outputs(id),
             Some(Attempt::Gathering { cancel }) => cancel.cancel(),
             Some(Attempt::Ready { .. }) => self.admission.leave(id),
-            Some(Attempt::Running { files }) => {
-                self.attempts.insert(id, Attempt::Cancelled { _files: files });
+            Some(Attempt::Running { given }) => {
+                self.attempts.insert(id, Attempt::Cancelled { _given: given });
                 let Some(executor) = &job.executor else { return };
                 executor.handle.send(ToExecutor::Cancel(id));
                 let (events, key, grace) = (self.launcher.events.clone(), executor.key, self.config.cancel_grace);
@@ -206,9 +236,9 @@ impl Desk {
         }
     }
 
-    pub(super) fn drop_attempts(&mut self, which: impl Fn(JobAttempt) -> bool) {
+    pub(super) fn drop_attempts(&mut self, which: impl Fn(JobAttempt, &Attempt) -> bool) {
         self.attempts.retain(|id, attempt| {
-            let dropped = which(*id);
+            let dropped = which(*id, attempt);
             if dropped {
                 self.admission.leave(*id);
                 if let Attempt::Gathering { cancel } = attempt {

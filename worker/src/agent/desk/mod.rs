@@ -1,8 +1,12 @@
 //! The desk: owns everything the agent knows of jobs and attempts, and decides. One task; whatever
 //! waits (links, executors, fetches) is another task that sends it events.
+//!
+//! Work outlives sessions: what runs goes on without a master, and the next session begins with
+//! [`offers`] of all there is.
 
 mod attempts;
 mod executors;
+mod offers;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -12,23 +16,23 @@ use std::time::Duration;
 use gristmill_common::failure::{Disposition, Failure, FailureCode};
 use gristmill_common::ids::{JobAttempt, JobId};
 use gristmill_common::spec::JobSpec;
-use gristmill_common::task::AttemptReport;
+use gristmill_common::task::{AttemptReport, Offer};
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::agent::admission::Admission;
-use crate::agent::gather::{Gathered, MAX_FETCHES};
+use crate::agent::gather::{Gathered, MAX_DISK_WORK, MAX_FETCHES};
 use crate::agent::job::{Attempt, Job, JobEnd};
 use crate::agent::process::{ExecutorEvent, ExecutorKey, Launcher};
 use crate::agent::report::{Order, Report, Session};
-use crate::scratch;
+use crate::scratch::{self, Held};
 
 /// What happens to the desk.
 #[derive(Debug)]
 pub(in crate::agent) enum DeskEvent {
     /// A session began.
     SessionOpened(Session),
-    /// The session is over: everything of it has to go.
-    SessionClosed,
+    /// The session, if there was one, is over, and the next one is to begin.
+    OffersWanted,
     /// The master wants something under the session in force.
     Order(Order),
     /// An executor said something, or ended.
@@ -52,8 +56,8 @@ pub(in crate::agent) enum DeskEvent {
 pub(in crate::agent) enum ToLink {
     /// To be sent under this session, if it is still in force.
     Report { session: Session, report: Report },
-    /// Nothing of the closed session is left.
-    Cleared,
+    /// What the next session begins with. Until it has begun, nothing is reported.
+    Offers(Vec<Offer>),
 }
 
 /// What the desk needs to know of its worker.
@@ -71,12 +75,12 @@ pub(in crate::agent) struct DeskConfig {
 /// What the desk is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// No session yet.
-    Idle,
+    /// There is no session. What runs goes on; whether the link waits for offers.
+    Alone { asked: bool },
     /// Orders are carried out.
     Serving(Session),
-    /// Executors and fetches are ending; then all scratch goes.
-    Clearing,
+    /// The worker stops: executors and fetches are ending; then all scratch goes.
+    Stopping,
     /// All scratch is being removed.
     Removing,
 }
@@ -87,25 +91,28 @@ pub(in crate::agent) struct Desk {
     config: DeskConfig,
     launcher: Launcher,
     fetches: Arc<Semaphore>,
+    disk: Arc<Semaphore>,
     admission: Admission,
     phase: Phase,
-    stopping: bool,
     jobs: BTreeMap<JobId, Job>,
+    /// Map outputs that an earlier process of this worker finished: nobody can report them again.
+    held: Held,
     attempts: BTreeMap<JobAttempt, Attempt>,
     executors: u64,
     outgoing: Vec<ToLink>,
 }
 
 impl Desk {
-    pub(in crate::agent) fn new(config: DeskConfig, launcher: Launcher, admission: Admission) -> Self {
+    pub(in crate::agent) fn new(config: DeskConfig, launcher: Launcher, admission: Admission, held: Held) -> Self {
         Self {
             config,
             launcher,
             fetches: Arc::new(Semaphore::new(MAX_FETCHES)),
+            disk: Arc::new(Semaphore::new(MAX_DISK_WORK)),
             admission,
-            phase: Phase::Idle,
-            stopping: false,
+            phase: Phase::Alone { asked: false },
             jobs: BTreeMap::new(),
+            held,
             attempts: BTreeMap::new(),
             executors: 0,
             outgoing: Vec::new(),
@@ -115,7 +122,7 @@ impl Desk {
     /// Works until the worker stops and nothing of it is left.
     pub(in crate::agent) async fn run(mut self, mut events: mpsc::Receiver<DeskEvent>, link: mpsc::Sender<ToLink>) {
         while let Some(event) = events.recv().await {
-            let last = self.stopping && matches!(event, DeskEvent::Cleared);
+            let last = matches!(event, DeskEvent::Cleared);
             self.handle(event);
             for message in self.outgoing.drain(..) {
                 // A link that is gone ends the worker; until then there is nobody to tell.
@@ -129,13 +136,10 @@ impl Desk {
 
     fn handle(&mut self, event: DeskEvent) {
         match event {
-            DeskEvent::SessionOpened(_) if self.stopping => {}
+            DeskEvent::SessionOpened(_) | DeskEvent::OffersWanted if self.stops() => {}
             DeskEvent::SessionOpened(session) => self.phase = Phase::Serving(session),
-            DeskEvent::SessionClosed => self.clear("its session is over"),
-            DeskEvent::Stop => {
-                self.stopping = true;
-                self.clear("the worker stops");
-            }
+            DeskEvent::OffersWanted => self.end_session(),
+            DeskEvent::Stop => self.stop(),
             DeskEvent::Order(order) => self.carry_out(order),
             DeskEvent::Executor { job, key, event } => self.on_executor(job, key, event),
             DeskEvent::Gathered { id, result } => self.on_gathered(id, result),
@@ -144,11 +148,8 @@ impl Desk {
             DeskEvent::Removed(job) => {
                 self.jobs.remove(&job);
             }
-            DeskEvent::Cleared => {
-                self.jobs.clear();
-                self.phase = Phase::Idle;
-                self.outgoing.push(ToLink::Cleared);
-            }
+            // The last event.
+            DeskEvent::Cleared => {}
         }
         self.admit();
         self.settle();
@@ -202,33 +203,46 @@ impl Desk {
     }
 
     fn release(&mut self, id: JobId) {
-        let Some(job) = self.jobs.get_mut(&id) else { return };
-        job.end = JobEnd::Released;
-        job.kill_executor("its job is over");
-        self.drop_attempts(|attempt| attempt.job == id);
+        let was_held = self.held.remove(&id).is_some();
+        match self.jobs.get_mut(&id) {
+            Some(job) if job.end != JobEnd::Open => return,
+            Some(job) => {
+                job.end = JobEnd::Released;
+                job.reports.clear();
+                job.kill_executor("its job is over");
+                self.drop_attempts(|attempt, _| attempt.job == id);
+            }
+            None if was_held => self.remove_scratch(id),
+            None => return,
+        }
         tracing::info!(job = %id, "job released");
     }
 
     /// Ends everything; [`settle`](Self::settle) sees when it is over.
-    fn clear(&mut self, why: &str) {
-        if self.phase != Phase::Removing {
-            self.phase = Phase::Clearing;
-        }
+    fn stop(&mut self) {
+        self.phase = Phase::Stopping;
         for job in self.jobs.values_mut() {
-            job.kill_executor(why);
+            job.kill_executor("the worker stops");
         }
-        self.drop_attempts(|_| true);
+        self.drop_attempts(|_, _| true);
+    }
+
+    fn stops(&self) -> bool {
+        matches!(self.phase, Phase::Stopping | Phase::Removing)
     }
 
     /// Removes scratch that nothing uses any more.
     fn settle(&mut self) {
-        if self.phase == Phase::Clearing && self.jobs.values().all(Job::is_quiet) {
+        if self.phase == Phase::Stopping && self.jobs.values().all(Job::is_quiet) {
             self.phase = Phase::Removing;
             let scratch = self.launcher.scratch.clone();
             return self.remove("all scratch", move || scratch.clear(), DeskEvent::Cleared);
         }
-        if matches!(self.phase, Phase::Clearing | Phase::Removing) {
+        if self.stops() {
             return;
+        }
+        if self.phase == (Phase::Alone { asked: true }) {
+            self.answer_link();
         }
         let quiet = |(id, job): (&JobId, &mut Job)| {
             let over = job.end == JobEnd::Released && job.is_quiet();
@@ -239,9 +253,13 @@ impl Desk {
         };
         let over: Vec<JobId> = self.jobs.iter_mut().filter_map(quiet).collect();
         for id in over {
-            let scratch = self.launcher.scratch.clone();
-            self.remove("a job's scratch", move || scratch.remove_job(id), DeskEvent::Removed(id));
+            self.remove_scratch(id);
         }
+    }
+
+    fn remove_scratch(&self, id: JobId) {
+        let scratch = self.launcher.scratch.clone();
+        self.remove("a job's scratch", move || scratch.remove_job(id), DeskEvent::Removed(id));
     }
 
     fn remove(&self, what: &'static str, work: impl FnOnce() -> std::io::Result<()> + Send + 'static, done: DeskEvent) {
@@ -266,8 +284,8 @@ impl Desk {
     /// Removes what an attempt left. A small map output lies in a pack and stays until the job's release:
     /// nobody asks for it by an id that is never used again.
     fn delete_outputs(&self, id: JobAttempt) {
-        let Some(job) = self.jobs.get(&id.job) else { return };
-        for path in [self.launcher.scratch.map_output(id.job, id.attempt), job.staged_part(id.attempt)] {
+        let staged = self.jobs.get(&id.job).map(|job| job.staged_part(id.attempt));
+        for path in [self.launcher.scratch.map_output(id.job, id.attempt)].into_iter().chain(staged) {
             if let Err(error) = scratch::remove_file(&path) {
                 tracing::warn!(path = %path.display(), %error, "output cannot be removed");
             }

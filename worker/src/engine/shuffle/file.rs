@@ -294,6 +294,11 @@ impl MapOutput {
         self.index.get(partition as usize).copied()
     }
 
+    /// The hash of all its records: [`MapOutputSummary::content_hash`] of the attempt that wrote it.
+    pub fn content_hash(&self) -> u64 {
+        summary(&self.index).content_hash
+    }
+
     /// The open file, for positional reads.
     pub fn file(&self) -> &Arc<File> {
         &self.file

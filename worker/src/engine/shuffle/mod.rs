@@ -19,6 +19,7 @@
 
 mod block;
 mod file;
+mod finished;
 mod pack;
 mod reader;
 mod varint;
@@ -26,6 +27,7 @@ mod varint;
 pub(super) use block::RecordRef;
 pub use file::{MapOutput, SegmentRange};
 pub(super) use file::{SegmentWriter, frame, summary};
+pub use finished::Finished;
 pub use pack::{MapOutputPack, MapOutputs};
 pub(super) use reader::{Block, SegmentBlocks, SegmentCursor, survey};
 pub(super) use varint::{push_varint, read_varint};
@@ -65,4 +67,17 @@ pub enum SegmentError {
         /// What is wrong.
         reason: &'static str,
     },
+}
+
+impl SegmentError {
+    /// Whether the bytes are not there, or not what they were. False if they cannot be read for another
+    /// reason, which may pass.
+    pub fn is_loss(&self) -> bool {
+        match self {
+            SegmentError::Damaged { .. } => true,
+            SegmentError::Read { source, .. } => {
+                matches!(source.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::UnexpectedEof)
+            }
+        }
+    }
 }

@@ -118,6 +118,15 @@ impl MapOutputs {
         Self { dir: dir.to_owned(), packed: None }
     }
 
+    /// The attempts whose outputs are in packs.
+    ///
+    /// # Errors
+    ///
+    /// If a pack cannot be read.
+    pub(super) fn packed(&mut self) -> Result<impl Iterator<Item = AttemptId>, SegmentError> {
+        Ok(self.packs()?.keys().copied())
+    }
+
     /// Opens the output of an attempt and checks its header, index and trailer; blocks are checked
     /// when read.
     ///
@@ -125,16 +134,18 @@ impl MapOutputs {
     ///
     /// If it cannot be read or is not a whole map output.
     pub fn open(&mut self, attempt: AttemptId) -> Result<MapOutput, SegmentError> {
-        let dir = &self.dir;
-        let packed = self.packed.get_or_insert_with(|| read_packs(dir)).as_ref();
-        let packed = packed.map_err(|Unreadable { path, kind }| SegmentError::Read {
+        match self.packs()?.get(&attempt) {
+            Some(Packed { pack, offset, bytes }) => MapOutput::read(&pack.1, &pack.0, *offset, *bytes),
+            None => MapOutput::open(&map_output_path(&self.dir, attempt)),
+        }
+    }
+
+    fn packs(&mut self) -> Result<&BTreeMap<AttemptId, Packed>, SegmentError> {
+        let packed = self.packed.get_or_insert_with(|| read_packs(&self.dir)).as_ref();
+        packed.map_err(|Unreadable { path, kind }| SegmentError::Read {
             path: path.display().to_string(),
             source: (*kind).into(),
-        })?;
-        match packed.get(&attempt) {
-            Some(Packed { pack, offset, bytes }) => MapOutput::read(&pack.1, &pack.0, *offset, *bytes),
-            None => MapOutput::open(&map_output_path(dir, attempt)),
-        }
+        })
     }
 }
 
@@ -173,7 +184,8 @@ fn read_packs(dir: &Path) -> Result<BTreeMap<AttemptId, Packed>, Unreadable> {
     Ok(packed)
 }
 
-fn index_of(pack: &Path) -> PathBuf {
+/// The index of a pack.
+pub(super) fn index_of(pack: &Path) -> PathBuf {
     let mut path = pack.as_os_str().to_owned();
     path.push(INDEX);
     path.into()
