@@ -3,7 +3,7 @@
 //!
 //! redb checks nothing of a file that was closed in order, and reads what it finds; so the whole tree
 //! is verified before the first record is read, and each record has a checksum of its own. Where the
-//! newest commit was torn, redb falls back to the one before, which nobody was told of more than.
+//! newest commit is not complete, redb goes back to the one before it.
 
 use std::fs::{self, File};
 use std::io;
