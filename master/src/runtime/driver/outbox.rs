@@ -60,8 +60,11 @@ impl<E> Outbox<E> {
 
     /// The next effect, if nothing holds it back.
     pub(super) fn next_effect(&mut self) -> Option<E> {
-        let (_, effect) = self.waiting.pop_front_if(|(batch, _)| *batch <= self.durable)?;
-        Some(effect)
+        let (batch, _) = self.waiting.front()?;
+        if *batch > self.durable {
+            return None;
+        }
+        self.waiting.pop_front().map(|(_, effect)| effect)
     }
 
     /// Whether so much waits that nothing more should be asked for.
