@@ -4,6 +4,8 @@
 //! one are committed, opens the journal again as after `kill -9`, and prints each step's time and the
 //! sum: what a client waits for.
 
+#![allow(clippy::print_stdout, reason = "a benchmark prints its figures")]
+
 use std::error::Error;
 use std::fs;
 use std::path::Path;

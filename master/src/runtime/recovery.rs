@@ -2,6 +2,7 @@
 //! that nobody will finish. Takes up claims; decides nothing else.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use gristmill_common::ids::{JobId, MasterEpoch, WorkerId};
@@ -27,9 +28,18 @@ pub struct Recovered {
     /// The names of workers, by what they call themselves.
     pub(super) workers: HashMap<String, WorkerId>,
     /// Jobs that have no future and may have left something beside their outputs.
-    pub(super) leftovers: Vec<(JobId, Uri)>,
+    pub(super) leftovers: Vec<Leftover>,
     /// What became clear meanwhile and is to be recorded first.
     pub(super) changes: Vec<Change>,
+}
+
+/// What is to be removed of a job.
+#[derive(Debug)]
+pub(super) struct Leftover {
+    pub(super) job: JobId,
+    pub(super) output: Uri,
+    /// Folders above the output that did not exist before, topmost first.
+    pub(super) created: Vec<PathBuf>,
 }
 
 /// Replays a journal and takes up the claims of open jobs. A job whose output cannot be taken up again
@@ -70,7 +80,7 @@ pub fn recover(journal: &mut dyn Journal, now: WallTime) -> Result<Recovered, Jo
 /// The records of one job.
 #[derive(Debug, Default)]
 struct Life {
-    claiming: Option<Uri>,
+    claiming: Option<(Uri, Vec<PathBuf>)>,
     accepted: Option<(AcceptedJob, RestoredJob)>,
     closed: Option<(String, Box<JobStatus>)>,
 }
@@ -80,7 +90,7 @@ impl Life {
     fn apply(&mut self, record: JournalRecord) -> bool {
         match (record, &mut self.accepted) {
             (JournalRecord::WorkerNamed { .. }, _) => {}
-            (JournalRecord::Claiming { output, .. }, _) => self.claiming = Some(output),
+            (JournalRecord::Claiming { output, missing, .. }, _) => self.claiming = Some((output, missing)),
             (JournalRecord::Accepted(job), accepted) => {
                 let request = Arc::new(JobRequest::of(&job.spec, &job.plan));
                 let restored = RestoredJob::new(job.job, request, job.epoch);
@@ -104,18 +114,19 @@ impl Recovered {
         if let Some((key, status)) = life.closed {
             self.add_closed(key, *status);
         } else if let Some((accepted, restored)) = life.accepted {
+            let created = life.claiming.map(|(_, missing)| missing).unwrap_or_default();
             match &restored.ended {
                 Some((state, _)) => {
                     if *state != JobState::Succeeded {
-                        self.leftovers.push((job, accepted.spec.output.clone()));
+                        self.leftovers.push(Leftover { job, output: accepted.spec.output.clone(), created });
                     }
                     self.table.insert_over(&accepted, now);
                     self.jobs.push(restored);
                 }
-                None => self.add_open(&accepted, restored, now),
+                None => self.add_open(&accepted, restored, created, now),
             }
-        } else if let Some(output) = life.claiming {
-            self.leftovers.push((job, output));
+        } else if let Some((output, created)) = life.claiming {
+            self.leftovers.push(Leftover { job, output, created });
         }
     }
 
@@ -128,7 +139,7 @@ impl Recovered {
         self.table.insert_closed(key, status);
     }
 
-    fn add_open(&mut self, accepted: &AcceptedJob, mut restored: RestoredJob, now: WallTime) {
+    fn add_open(&mut self, accepted: &AcceptedJob, mut restored: RestoredJob, created: Vec<PathBuf>, now: WallTime) {
         let job = accepted.job;
         let staged = restored.commits.values().any(|commit| matches!(commit.report.output, AttemptOutput::Part(_)));
         match OutputClaim::reclaim(&accepted.spec, job, staged) {
@@ -138,7 +149,7 @@ impl Recovered {
                     (JobState::Succeeded, None)
                 } else {
                     warn!(%job, reason = describe(&error), "output not taken up again");
-                    self.leftovers.push((job, accepted.spec.output.clone()));
+                    self.leftovers.push(Leftover { job, output: accepted.spec.output.clone(), created });
                     (JobState::Failed, Some(error.to_failure()))
                 };
                 let ended = Record::Ended { job, state, failure };

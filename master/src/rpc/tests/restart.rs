@@ -184,7 +184,7 @@ async fn a_decided_job_is_published_by_the_next_master() {
 async fn what_jobs_without_a_future_left_is_removed() {
     let left = Left::new();
     left.claim("half");
-    let claiming = JournalRecord::Claiming { job: JOB, output: left.spec.output.clone() };
+    let claiming = JournalRecord::Claiming { job: JOB, output: left.spec.output.clone(), missing: Vec::new() };
     let cluster = left.start(vec![claiming]).await;
     wait_for_names(&cluster, &["in", "state"]).await;
     assert_eq!(cluster.client().await.list().await.expect("served"), []);

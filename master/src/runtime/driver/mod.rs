@@ -22,11 +22,13 @@ mod submissions;
 mod watchers;
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use gristmill_common::failure::Failure;
 use gristmill_common::ids::JobId;
+use gristmill_common::spec::JobSpec;
 use gristmill_common::time::{Clock, Timestamp};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
@@ -109,6 +111,7 @@ struct Driver {
 /// Work done beside the driver.
 enum Done {
     Journaled { journal: Box<dyn Journal>, result: Result<(), JournalError> },
+    Looked { submission: PlannedSubmission, spec: Box<JobSpec>, missing: Vec<PathBuf> },
     Planned { submission: PlannedSubmission, result: Box<Result<PreparedJob, SubmitError>> },
     Published { job: JobId, result: Result<(), Box<NotPublished>> },
     Undone { job: JobId, result: Result<(), String> },
@@ -247,6 +250,7 @@ impl Driver {
                 self.journal = Some(journal);
                 self.outbox.batch_is_durable();
             }
+            Done::Looked { submission, spec, missing } => self.on_looked(submission, spec, missing),
             Done::Planned { submission, result } => self.on_planned(submission, *result),
             Done::Published { job, result: Ok(()) } => self.step(Event::JobPublished { job }),
             Done::Published { job, result: Err(not_published) } => {

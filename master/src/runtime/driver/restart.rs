@@ -1,7 +1,5 @@
 //! The first steps of a driver: what an earlier master recorded and did not come to do.
 
-use gristmill_common::ids::JobId;
-use gristmill_common::naming::Uri;
 use tracing::info;
 
 use super::{Done, Driver, MAX_PLANNING};
@@ -9,27 +7,28 @@ use crate::failpoint::failpoint;
 use crate::runtime::describe;
 use crate::runtime::journal::Change;
 use crate::runtime::output::remove_leftovers;
+use crate::runtime::recovery::Leftover;
 use crate::scheduler::Command;
 
 impl Driver {
     /// Records what became clear when the journal was replayed, goes on with decided jobs, and removes
     /// what jobs without a future left.
-    pub(super) fn restart(&mut self, changes: Vec<Change>, commands: Vec<Command>, leftovers: Vec<(JobId, Uri)>) {
+    pub(super) fn restart(&mut self, changes: Vec<Change>, commands: Vec<Command>, leftovers: Vec<Leftover>) {
         info!(open_jobs = self.jobs.open.len(), leftovers = leftovers.len(), "journal replayed");
         changes.into_iter().for_each(|change| self.outbox.record(change));
         self.enqueue(commands);
         for job in self.jobs.over_and_not_closed() {
-            if !leftovers.iter().any(|(leftover, _)| *leftover == job) {
+            if !leftovers.iter().any(|leftover| leftover.job == job) {
                 self.close(job);
             }
         }
-        for (job, output) in leftovers {
+        for Leftover { job, output, created } in leftovers {
             self.jobs.begin_undoing(job);
             self.sweeping.insert(job);
             self.tasks.spawn(async move {
                 let remove = move || {
                     failpoint("driver.sweep").map_err(|error| error.to_string())?;
-                    remove_leftovers(&output, job).map_err(|error| describe(&error))
+                    remove_leftovers(&output, job, &created).map_err(|error| describe(&error))
                 };
                 let result = tokio::task::spawn_blocking(remove).await;
                 Done::Undone { job, result: result.unwrap_or_else(|error| Err(error.to_string())) }

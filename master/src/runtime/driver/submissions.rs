@@ -1,6 +1,7 @@
 //! Submissions: planned beside the driver, answered when the job is in the scheduler's hands and in the
 //! journal.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use gristmill_common::spec::JobSpec;
@@ -12,6 +13,7 @@ use crate::failpoint::failpoint;
 use crate::runtime::handle::{Accepted, MasterGone, Submission, SubmitRefusal};
 use crate::runtime::jobs::{Admission, MAX_OPEN_JOBS, Submitter};
 use crate::runtime::journal::{AcceptedJob, Change, JournalRecord};
+use crate::runtime::output::missing_folders;
 use crate::runtime::prepare::{PreparedJob, SubmitError, fresh_job_id, prepare};
 use crate::scheduler::Event;
 
@@ -30,9 +32,19 @@ impl Driver {
         // A worker's machine may fail after its report; what counts must be on disk by then.
         submission.spec.fsync = true;
         let Submission { key, spec, binary_sha256 } = submission;
-        self.outbox.record(Change::Append(JournalRecord::Claiming { job, output: spec.output.clone() }));
         let submission = PlannedSubmission { job, key, binary_sha256 };
-        self.outbox.push(Effect::Plan { submission, spec: Box::new(spec) });
+        self.tasks.spawn(async move {
+            let output = spec.output.clone();
+            let missing = tokio::task::spawn_blocking(move || missing_folders(&output)).await.unwrap_or_default();
+            Done::Looked { submission, spec: Box::new(spec), missing }
+        });
+    }
+
+    /// It is known what claiming the output would create: that is recorded before it is claimed.
+    pub(super) fn on_looked(&mut self, submission: PlannedSubmission, spec: Box<JobSpec>, missing: Vec<PathBuf>) {
+        let (job, output) = (submission.job, spec.output.clone());
+        self.outbox.record(Change::Append(JournalRecord::Claiming { job, output, missing }));
+        self.outbox.push(Effect::Plan { submission, spec });
     }
 
     pub(super) fn plan(&mut self, submission: PlannedSubmission, spec: JobSpec) {

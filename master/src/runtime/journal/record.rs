@@ -1,6 +1,7 @@
 //! What a journal keeps: the life of each job as far as a master that starts again must know it, and
 //! the names of workers.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use gristmill_common::ids::{JobId, MasterEpoch, WorkerId};
@@ -23,6 +24,9 @@ pub enum JournalRecord {
         job: JobId,
         /// Its output.
         output: Uri,
+        /// Folders above the output that did not exist, topmost first. Whoever undoes the job removes
+        /// them.
+        missing: Vec<PathBuf>,
     },
     /// A job was taken on.
     Accepted(Box<AcceptedJob>),

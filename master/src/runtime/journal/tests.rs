@@ -92,7 +92,10 @@ fn samples() -> Vec<(&'static str, JournalRecord)> {
     };
     vec![
         ("worker_named", JournalRecord::WorkerNamed { key: "a-worker".to_owned(), worker: WorkerId(1) }),
-        ("claiming", JournalRecord::Claiming { job: JOB, output: uri("/out") }),
+        (
+            "claiming",
+            JournalRecord::Claiming { job: JOB, output: uri("/a/b/out"), missing: vec!["/a".into(), "/a/b".into()] },
+        ),
         ("accepted", accepted(JOB)),
         ("map_committed", map_committed(JOB)),
         ("part_committed", committed(JOB, TaskId::reduce(1), AttemptOutput::Part(part))),

@@ -17,9 +17,11 @@ use crate::scheduler::{JobState, Record};
 impl From<&JournalRecord> for v1::JournalRecord {
     fn from(record: &JournalRecord) -> Self {
         let body = match record {
-            JournalRecord::Claiming { job, output } => {
-                Body::Claiming(message::Claiming { job: job.0, output: output.clone().into() })
-            }
+            JournalRecord::Claiming { job, output, missing } => Body::Claiming(message::Claiming {
+                job: job.0,
+                output: output.clone().into(),
+                missing_folders: missing.iter().map(|folder| folder.to_string_lossy().into_owned()).collect(),
+            }),
             JournalRecord::Accepted(accepted) => Body::Accepted(accepted.as_ref().into()),
             JournalRecord::WorkerNamed { key, worker } => {
                 Body::WorkerNamed(message::WorkerNamed { key: key.clone(), worker: worker.0 })
@@ -40,7 +42,8 @@ impl TryFrom<v1::JournalRecord> for JournalRecord {
         let fact = match required("JournalRecord.body", wire.body)? {
             Body::Claiming(claiming) => {
                 let output = claiming.output.parse().map_err(invalid("Claiming.output"))?;
-                return Ok(JournalRecord::Claiming { job: JobId(claiming.job), output });
+                let missing = claiming.missing_folders.into_iter().map(Into::into).collect();
+                return Ok(JournalRecord::Claiming { job: JobId(claiming.job), output, missing });
             }
             Body::Accepted(accepted) => return Ok(JournalRecord::Accepted(Box::new(accepted.try_into()?))),
             Body::WorkerNamed(named) => {

@@ -118,7 +118,7 @@ impl OutputClaim {
         let output = spec.output.local_path().unwrap_or_default();
         let lost = !naming::staged_parts_dir(&output, job).is_dir() && !publish::is_published_at(&output, job);
         if staged && lost {
-            remove_leftovers(&spec.output, job)?;
+            remove_leftovers(&spec.output, job, &[])?;
             return Err(OutputError::StagedPartsGone { output: spec.output.clone() });
         }
         Self::acquire(spec, job)
@@ -179,10 +179,7 @@ impl OutputClaim {
     }
 
     fn create_parents(&mut self) -> Result<(), OutputError> {
-        let missing =
-            |folder: &&Path| matches!(fs::metadata(folder), Err(error) if error.kind() == io::ErrorKind::NotFound);
-        let mut missing: Vec<PathBuf> =
-            self.output.ancestors().skip(1).take_while(missing).map(Path::to_path_buf).collect();
+        let mut missing = missing_above(&self.output);
         while let Some(parent) = missing.pop() {
             match failpoint("claim.create_parent").and_then(|()| fs::create_dir(&parent)) {
                 Ok(()) if self.created.contains(&parent) => {}
@@ -278,24 +275,55 @@ pub fn is_published(output: &Uri, job: JobId) -> bool {
     output.local_path().is_some_and(|path| publish::is_published_at(&path, job))
 }
 
-/// Removes what a claim of this very job left whose process is gone. What others claim or left stays.
+/// Folders above the output that do not exist, topmost first.
+pub fn missing_folders(output: &Uri) -> Vec<PathBuf> {
+    let mut missing = output.local_path().map(|path| missing_above(&path)).unwrap_or_default();
+    missing.reverse();
+    missing
+}
+
+/// Folders above a path that do not exist, deepest first.
+fn missing_above(path: &Path) -> Vec<PathBuf> {
+    let missing =
+        |folder: &&Path| matches!(fs::metadata(folder), Err(error) if error.kind() == io::ErrorKind::NotFound);
+    path.ancestors().skip(1).take_while(missing).map(Path::to_path_buf).collect()
+}
+
+/// Removes what a claim of this very job left whose process is gone, and of `created`, topmost first,
+/// the folders above the output with nothing in them. What others claim or left stays.
 ///
 /// # Errors
 ///
 /// The first thing that cannot be removed.
-pub fn remove_leftovers(output: &Uri, job: JobId) -> Result<(), OutputError> {
+pub fn remove_leftovers(output: &Uri, job: JobId, created: &[PathBuf]) -> Result<(), OutputError> {
     let Some(path) = output.local_path() else { return Ok(()) };
-    let staging = naming::staging_dir(&path);
+    let removed = remove_staged(output, &path, job);
+    for folder in created.iter().rev().filter(|folder| path.starts_with(folder) && path != **folder) {
+        // Fails if anything is in it, and then it shall stay.
+        let _ = fs::remove_dir(folder);
+    }
+    removed
+}
+
+fn remove_staged(uri: &Uri, output: &Path, job: JobId) -> Result<(), OutputError> {
+    let staging = naming::staging_dir(output);
     if !staging.exists() {
         return Ok(());
     }
-    let (lock, previous) = match ClaimFile::lock(&staging, output) {
+    let (lock, previous) = match ClaimFile::lock(&staging, uri) {
         Err(OutputError::Held { .. }) => return Ok(()),
         locked => locked?,
     };
-    let (uri, created) = (output.clone(), Vec::new());
-    let mut claim =
-        OutputClaim { job, uri, output: path, staging, overwrite: false, fsync: false, created, lock: Some(lock) };
+    let mut claim = OutputClaim {
+        job,
+        uri: uri.clone(),
+        output: output.to_owned(),
+        staging,
+        overwrite: false,
+        fsync: false,
+        created: Vec::new(),
+        lock: Some(lock),
+    };
     match previous {
         Some(record) if record.job != job.to_string() => claim.abandon(),
         previous => {

@@ -453,16 +453,25 @@ fn a_claim_is_taken_up_again_with_everything_that_was_staged() {
 fn leftovers_of_one_job_are_removed_and_what_others_left_or_hold_stays() {
     let dir = tempfile::tempdir().expect("scratch");
     let spec = spec(&dir.path().join("deep/out"));
-    remove_leftovers(&spec.output, JOB).expect("nothing is there");
+    remove_leftovers(&spec.output, JOB, &[]).expect("nothing is there");
     assert_eq!(tree(dir.path()), [""; 0]);
     let claim = OutputClaim::acquire(&spec, JOB).expect("free");
     stage(&claim, &["one"]);
     let left = tree(dir.path());
-    remove_leftovers(&spec.output, JOB).expect("it is held");
+    remove_leftovers(&spec.output, JOB, &[]).expect("it is held");
     assert_eq!(tree(dir.path()), left);
     claim.abandon();
-    remove_leftovers(&spec.output, OTHER).expect("not its own");
+    remove_leftovers(&spec.output, OTHER, &[]).expect("not its own");
     assert_eq!(tree(dir.path()), left);
-    remove_leftovers(&spec.output, JOB).expect("removed");
+    remove_leftovers(&spec.output, JOB, &[]).expect("removed");
     assert_eq!(tree(dir.path()), [""; 0]);
+
+    // Nothing but the folders above it was made before its process ended.
+    let spec = JobSpec { output: Uri::from_path(&dir.path().join("a/b/out")), ..spec };
+    let missing = missing_folders(&spec.output);
+    assert_eq!(missing, [dir.path().join("a"), dir.path().join("a/b")]);
+    fs::create_dir_all(dir.path().join("a/b")).expect("created");
+    fs::write(dir.path().join("a/other"), "").expect("written");
+    remove_leftovers(&spec.output, JOB, &missing).expect("removed");
+    assert_eq!(tree(dir.path()), ["a/", "a/other"]);
 }
