@@ -11,6 +11,7 @@
 //! |---|---|
 //! | `args.rs` | flags of a job, and the spec they make |
 //! | `settings.rs` | `gristmill.toml` and `GRISTMILL_*` |
+//! | `span.rs` | times as people type them |
 //! | `error.rs` | exit codes and the error that verbs return |
 //! | `service.rs`, `processes.rs` | what the processes of a cluster share; starting and ending them |
 //! | `client.rs` | the master's URL, the connection, a job followed to its end |
@@ -32,6 +33,7 @@ mod processes;
 mod run;
 mod service;
 mod settings;
+mod span;
 mod status;
 mod submit;
 mod validate;

@@ -60,6 +60,8 @@ fn help_shows_verbs_jobs_flags_and_examples() {
             "--line-endings <RULE>",
             "--delimiter <STRING>",
             "--max-attempts <N>",
+            "--max-bad-records <N>",
+            "--record-timeout <TIME>",
             "--fsync",
             "--dir <SCRATCH>",
             "--json",
@@ -68,6 +70,7 @@ fn help_shows_verbs_jobs_flags_and_examples() {
     );
     check("run grep --help", &["Options of grep:", "--pattern <RE>", "--count"]);
     check("generate tera --help", &["--rows <N>", "--files <N>"]);
+    check("worker --help", &["--memory <SIZE>", "--executor-memory <SIZE>"]);
     check("validate tera --help", &["<URI>...", "--json"]);
     check("generate text --help", &["--bytes <SIZE>", "--seed <N>", "--files <N>"]);
 }

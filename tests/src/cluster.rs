@@ -21,6 +21,7 @@ pub struct Cluster {
     url: String,
     master: Child,
     workers: Vec<Option<Child>>,
+    worker_args: Vec<String>,
 }
 
 impl Cluster {
@@ -30,6 +31,15 @@ impl Cluster {
     ///
     /// If they do not come up in time.
     pub fn start(binary: impl Into<PathBuf>, workers: usize) -> Self {
+        Self::start_with(binary, workers, &[])
+    }
+
+    /// The same with more arguments for each worker.
+    ///
+    /// # Panics
+    ///
+    /// As [`start`](Self::start).
+    pub fn start_with(binary: impl Into<PathBuf>, workers: usize, worker_args: &[&str]) -> Self {
         let binary = binary.into();
         let dir = tempfile::tempdir().expect("a temporary folder");
         let mut master = command(&binary)
@@ -44,7 +54,8 @@ impl Cluster {
         BufReader::new(stdout).read_line(&mut line).expect("the master prints its URL");
         let at = line.find("http://").expect("the master prints its URL");
         let url = line[at..].split_whitespace().next().expect("a URL is a word").to_owned();
-        let mut cluster = Self { binary, dir, url, master, workers: vec![] };
+        let worker_args = worker_args.iter().map(ToString::to_string).collect();
+        let mut cluster = Self { binary, dir, url, master, workers: vec![], worker_args };
         for index in 0..workers {
             cluster.workers.push(None);
             cluster.start_worker(index);
@@ -68,6 +79,7 @@ impl Cluster {
         let worker = command(&self.binary)
             .args(["worker", "--master", &self.url, "--slots", "1", "--dir"])
             .arg(self.dir.path().join(&name))
+            .args(&self.worker_args)
             .stdout(Stdio::null())
             .stderr(log(self.dir.path(), &name))
             .spawn();
@@ -229,8 +241,9 @@ pub fn eventually(mut condition: impl FnMut() -> bool) -> bool {
 
 fn command(binary: &Path) -> Command {
     let mut command = Command::new(binary);
-    // The second names the trial data to tests; to the program it would be an unknown setting.
+    // The others are for tests; to the program they would be unknown settings.
     command.stdin(Stdio::null()).env_remove("GRISTMILL_MASTER").env_remove("GRISTMILL_TEST_DATA");
+    command.env_remove("GRISTMILL_TEST_ROUNDS");
     command
 }
 

@@ -26,6 +26,8 @@ pub struct WorkerConfig {
     pub slots: u32,
     /// Memory of all attempts together.
     pub memory: ByteSize,
+    /// The most memory that one executor process may have for its data, user code's own included.
+    pub executor_memory: ByteSize,
     /// How long the worker goes on without a master.
     pub orphan_timeout: Duration,
     /// Whether blocks of map outputs are compressed.
@@ -76,6 +78,7 @@ pub(super) mod tests {
             dir,
             slots: 2,
             memory: ByteSize::mib(400),
+            executor_memory: ByteSize::mib(2000),
             orphan_timeout: Duration::from_secs(20),
             compress: false,
             shuffle_network: false,

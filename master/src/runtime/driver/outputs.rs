@@ -20,10 +20,11 @@ impl Driver {
         info!(%job, parts = result.parts.len(), "job decided");
         self.tasks.spawn(async move {
             let publish = move || {
-                let JobResult { parts, bad: _, counters, map_stats, reduce_stats } = result;
+                let JobResult { parts, bad, counters, map_stats, reduce_stats } = result;
                 let stats = ManifestStats { map: map_stats, reduce: reduce_stats };
-                let manifest = Manifest::new(job, &spec, &plan, times).with_result(&parts, counters, stats);
-                match claim.publish(&parts, &manifest) {
+                let manifest =
+                    Manifest::new(job, &spec, &plan, times).with_result(&parts, counters, stats).with_bad(&bad);
+                match claim.publish(&parts, &bad, &manifest) {
                     Ok(()) => Ok(()),
                     Err(error) => Err(Box::new(NotPublished { failure: error.to_failure(), claim: Some(claim) })),
                 }

@@ -46,8 +46,8 @@ impl Desk {
             return self.report(report);
         }
         match input {
-            TaskInput::Map { split, partitions, skip: _ } => {
-                self.enqueue(id, Work::Map { split, partitions }, FetchedFiles::default());
+            TaskInput::Map { split, partitions, skip } => {
+                self.enqueue(id, Work::Map { split, partitions, skip }, FetchedFiles::default());
             }
             TaskInput::Reduce { sources } => self.gather(id, sources.to_vec()),
         }
