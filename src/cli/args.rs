@@ -211,7 +211,8 @@ fn samples(spec: &JobSpec) -> Result<Vec<InputSample>, CliError> {
     Ok(samples)
 }
 
-fn bad_location(error: &ParseUriError) -> CliError {
+/// A location that cannot be.
+pub(super) fn bad_location(error: &ParseUriError) -> CliError {
     let exit = match error {
         ParseUriError::UnknownScheme { .. } => Exit::Rejected,
         ParseUriError::Empty | ParseUriError::NotAbsolute { .. } => Exit::Usage,

@@ -157,6 +157,7 @@ fn allowed_bad_records_are_kept_aside_and_nothing_else_is_missing() {
         assert!(said.contains(&line), "{said}");
         assert_eq!(parts(output).into_values().collect::<Vec<_>>(), [b"one\ntwo\nthree\n".to_vec()]);
         assert_eq!(bad(output), expect);
+        succeed(&["verify", arg(output)]);
     }
     let job = ["submit", "misbehaving", "-i", arg(&input), "-o", arg(&there), "--overwrite", "--max-bad-records", "2"];
     let ended = cluster.run(&job);

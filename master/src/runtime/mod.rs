@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `prepare.rs` | a spec becomes a planned job with a claim on its output; for embedded runs too |
 //! | `output.rs`, `manifest.rs` | staging, publishing and undoing outputs; `_SUCCESS` |
+//! | `verify.rs` | whether a published output is still what its `_SUCCESS` says |
 //! | `driver/` | the one task that owns the scheduler and carries out its commands |
 //! | `handle.rs` | what the rest of the master asks the driver for |
 //! | `sessions.rs` | the streams of open sessions and the names of workers |
@@ -25,6 +26,7 @@ pub(crate) mod random;
 mod sessions;
 mod state_dir;
 mod status;
+pub mod verify;
 
 pub use driver::start_driver;
 pub use handle::{Accepted, MasterGone, MasterHandle, Submission, SubmitRefusal};
