@@ -57,7 +57,9 @@ impl Embedded<'_> {
         match (task.stage, work) {
             (Stage::Map, AttemptWork::Map { .. }) => {
                 let split = &self.plan.splits[task.index as usize];
-                run_in_hand(self.job, &EngineTask::Map { split, partitions: self.plan.reducers }, &context)
+                // A record that ends this process ends the job: there is none to pass over.
+                let task = EngineTask::Map { split, partitions: self.plan.reducers, skip: &[] };
+                run_in_hand(self.job, &task, &context)
             }
             (Stage::Reduce, AttemptWork::Reduce { sources }) => {
                 let segments = self.segments(task.index, sources)?;

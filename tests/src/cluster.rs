@@ -21,6 +21,7 @@ pub struct Cluster {
     url: String,
     master: Child,
     workers: Vec<Option<Child>>,
+    worker_args: Vec<String>,
 }
 
 impl Cluster {
@@ -30,10 +31,20 @@ impl Cluster {
     ///
     /// If they do not come up in time.
     pub fn start(binary: impl Into<PathBuf>, workers: usize) -> Self {
+        Self::start_with(binary, workers, &[])
+    }
+
+    /// The same with more arguments for each worker.
+    ///
+    /// # Panics
+    ///
+    /// As [`start`](Self::start).
+    pub fn start_with(binary: impl Into<PathBuf>, workers: usize, worker_args: &[&str]) -> Self {
         let binary = binary.into();
         let dir = tempfile::tempdir().expect("a temporary folder");
         let (master, url) = start_master(&binary, dir.path(), "127.0.0.1:0");
-        let mut cluster = Self { binary, dir, url, master, workers: vec![] };
+        let worker_args = worker_args.iter().map(ToString::to_string).collect();
+        let mut cluster = Self { binary, dir, url, master, workers: vec![], worker_args };
         for index in 0..workers {
             cluster.workers.push(None);
             cluster.start_worker(index);
@@ -79,6 +90,7 @@ impl Cluster {
         let worker = command(&self.binary)
             .args(["worker", "--master", &self.url, "--slots", "1", "--dir"])
             .arg(self.dir.path().join(&name))
+            .args(&self.worker_args)
             .stdout(Stdio::null())
             .stderr(log(self.dir.path(), &name))
             .spawn();
@@ -262,8 +274,9 @@ fn start_master(binary: &Path, dir: &Path, listen: &str) -> (Child, String) {
 
 fn command(binary: &Path) -> Command {
     let mut command = Command::new(binary);
-    // The second names the trial data to tests; to the program it would be an unknown setting.
+    // The others are for tests; to the program they would be unknown settings.
     command.stdin(Stdio::null()).env_remove("GRISTMILL_MASTER").env_remove("GRISTMILL_TEST_DATA");
+    command.env_remove("GRISTMILL_TEST_ROUNDS");
     command
 }
 

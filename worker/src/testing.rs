@@ -63,16 +63,19 @@ impl AnyJob for FakeJob {
         match (self.name.as_str(), attempt.task.index) {
             ("panic", _) => panic!("on purpose"),
             ("abort", 0) => std::process::abort(),
-            ("hang", _) => loop {
-                std::thread::yield_now();
-            },
+            ("hang", 0) => {
+                let _turn = context.position.user_turn();
+                loop {
+                    std::thread::yield_now();
+                }
+            }
             // All but the first task wait for this file.
             ("gate", 1..) => {
                 while !context.staging.join("gate").exists() && !context.cancelled.load(Ordering::Relaxed) {
                     std::thread::yield_now();
                 }
             }
-            ("wait", _) | ("abort", _) => {
+            ("wait" | "abort" | "hang", _) => {
                 println!("{attempt} waits");
                 while !context.cancelled.load(Ordering::Relaxed) {
                     std::thread::yield_now();

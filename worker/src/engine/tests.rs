@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use gristmill_common::failure::{Disposition, Failure, FailureCode};
+use gristmill_common::failure::{Disposition, Failure, FailureCode, InputPosition};
 use gristmill_common::ids::{AttemptId, JobAttempt, JobId, TaskId};
 use gristmill_common::naming::Uri;
 use gristmill_common::partition::Partitioning;
@@ -23,6 +23,8 @@ use proptest::prelude::*;
 use super::shuffle::{MapOutputPack, MapOutputs};
 use super::{AnyJob, AttemptContext, Compression, EngineTask, IntoAnyJob, LocalSegment, range_partitioning};
 
+mod bad_records;
+
 /// One engine run in folders of its own.
 struct Bench {
     dir: tempfile::TempDir,
@@ -32,6 +34,8 @@ struct Bench {
     split_size: u64,
     stats: AttemptStats,
     pack: MapOutputPack,
+    /// Passed over by every map attempt.
+    skip: Vec<InputPosition>,
 }
 
 impl Bench {
@@ -45,7 +49,7 @@ impl Bench {
         spec.attempt_bytes = ByteSize(attempt_bytes);
         let stats = AttemptStats::default();
         let pack = MapOutputPack::new(&dir.path().join("scratch"));
-        Self { dir, spec, compression: Compression::Lz4, partitions: 3, split_size, stats, pack }
+        Self { dir, spec, compression: Compression::Lz4, partitions: 3, split_size, stats, pack, skip: Vec::new() }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -97,9 +101,9 @@ impl Bench {
 
     fn run(&mut self, job: &dyn AnyJob, objects: &[(&str, &[u8])]) -> Result<ReferenceOutput, Failure> {
         let mut output = ReferenceOutput::default();
-        let splits = self.splits(objects);
+        let (splits, skip) = (self.splits(objects), self.skip.clone());
         for (index, split) in splits.iter().enumerate() {
-            let input = EngineTask::Map { split, partitions: self.partitions };
+            let input = EngineTask::Map { split, partitions: self.partitions, skip: &skip };
             let report = self.attempt(job, TaskId::map(index as u32), &input)?;
             output.counters.merge(&report.counters);
             if job.shape() == JobShape::MapOnly {
@@ -369,7 +373,7 @@ fn changed_inputs_and_damaged_outputs_are_found() {
     let job = IntoAnyJob.map_reduce(WordCount);
     let splits = bench.splits(&[("a", b"to be or not to be\n")]);
     let map = |bench: &mut Bench| {
-        let input = EngineTask::Map { split: &splits[0], partitions: 3 };
+        let input = EngineTask::Map { split: &splits[0], partitions: 3, skip: &[] };
         bench.attempt(&*job, TaskId::map(0), &input)
     };
     map(&mut bench).expect("unchanged");
@@ -438,7 +442,7 @@ fn repeated_attempts_give_the_same_segments() {
         let mut bench = Bench::new(1 << 20, 1 << 30);
         bench.compression = compression;
         let splits = bench.splits(&[("a", &words)]);
-        let input = EngineTask::Map { split: &splits[0], partitions: 3 };
+        let input = EngineTask::Map { split: &splits[0], partitions: 3, skip: &[] };
         let report = bench.attempt(&*IntoAnyJob.map_reduce(WordCount), TaskId::map(0), &input).expect("succeeds");
         let AttemptOutput::MapOutput(made) = report.output else { panic!("not a map output") };
         assert_eq!(made.partitions, 3);

@@ -16,7 +16,7 @@ use super::sorter::Sorter;
 use crate::engine::fold::{Folder, Placement, Side};
 use crate::engine::kept::Kept;
 use crate::engine::runs::{merge_segment, narrow};
-use crate::engine::shuffle::{self, RecordOrder, SegmentRange, SegmentWriter};
+use crate::engine::shuffle::{self, RecordOrder, RecordRef, SegmentRange, SegmentWriter};
 use crate::engine::{AttemptContext, failures, map_output_path};
 
 /// Takes the pairs of one map attempt.
@@ -57,6 +57,22 @@ impl<'a, J: MapReduce> Emitter<'a, J> {
     /// The engine's own failure, if one interrupted user code.
     pub(super) fn take_failure(&mut self) -> Option<Failure> {
         self.failure.take()
+    }
+
+    /// Takes in pairs that were encoded before, and what user code counted with them.
+    pub(super) fn take_in<'p>(
+        &mut self,
+        mut pairs: impl Iterator<Item = RecordRef<'p>>,
+        counters: &Counters,
+    ) -> Result<(), Failure> {
+        self.counters.merge(counters);
+        pairs.try_for_each(|pair| {
+            self.emitted += 1;
+            match J::Combine::ACTIVE {
+                true => self.folder.add_encoded(pair, &self.partitioner),
+                false => self.sorter.add::<J>(pair.key, pair.value, &self.partitioner),
+            }
+        })
     }
 
     /// What user code counted.

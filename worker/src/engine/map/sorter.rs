@@ -53,6 +53,7 @@ impl<'a> Sorter<'a> {
 
     #[cold]
     fn spill<J: MapReduce>(&mut self, placement: &impl Placement) -> Result<(), Failure> {
+        let _turn = self.context.position.engine_turn();
         let mut spills = std::mem::take(&mut self.spills);
         let spilled = spills.add::<J>(placement.partitions(), self.context, |writer| self.write(writer, placement));
         self.spills = spills;
