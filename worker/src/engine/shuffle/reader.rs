@@ -6,9 +6,13 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
 use gristmill_common::key::key_prefix;
+use gristmill_sys::memory::prefetch;
 
 use super::block::{self, BlockHeader, HEADER_BYTES, RecordRef};
 use super::{RecordOrder, SegmentError};
+
+/// Bytes that a cache line holds.
+const CACHE_LINE: usize = 64;
 
 /// A segment, block by block.
 #[derive(Debug)]
@@ -174,7 +178,20 @@ impl SegmentCursor {
         self.value_end = at as u32;
         let key_end = self.value_end - value_len;
         self.key = (key_end - key_len, key_end);
+        self.prefetch_next();
         Ok(())
+    }
+
+    /// Asks for the first two cache lines of the next record. A merge of many runs comes back to this
+    /// one after so many others that neither the caches nor the processor remember it.
+    #[inline]
+    fn prefetch_next(&self) {
+        let next = self.value_end as usize;
+        for line in [next, next + CACHE_LINE] {
+            if let Some(byte) = self.raw.get(line) {
+                prefetch(byte);
+            }
+        }
     }
 }
 
