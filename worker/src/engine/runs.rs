@@ -14,8 +14,10 @@ use gristmill_common::ids::AttemptId;
 use gristmill_common::job::MapReduce;
 use gristmill_common::task::AttemptStats;
 
-use super::merge::{Merge, fan_in};
-use super::shuffle::{self, RecordOrder, RecordRef, SegmentBlocks, SegmentCursor, SegmentRange, SegmentWriter};
+use super::merge::{MAX_FAN_IN, Merge, fan_in};
+use super::shuffle::{
+    self, BLOCK_BYTES, RecordOrder, RecordRef, SegmentBlocks, SegmentCursor, SegmentRange, SegmentWriter,
+};
 use super::{AttemptContext, LocalSegment, failures};
 
 /// Bytes a cursor needs besides its block.
@@ -85,6 +87,11 @@ impl Run {
     /// How its records follow each other.
     pub(super) fn order(&self) -> RecordOrder {
         self.order
+    }
+
+    /// Memory that merging it with others takes.
+    fn need(&self) -> u64 {
+        self.largest() + CURSOR_BYTES
     }
 
     /// Memory that reading any one of its segments takes: a block as stored and as read.
@@ -193,7 +200,8 @@ impl<'a> RunMerge<'a> {
 }
 
 /// Merges groups of consecutive runs into longer ones until all that is left can be merged at once
-/// in half of the attempt's memory. The groups depend on the runs' sizes and order alone.
+/// in half of the attempt's memory. Merges no more of them than that takes: each is written and read
+/// once more. The groups depend on the runs' sizes and order alone.
 pub(super) fn narrow<J: MapReduce>(
     runs: &mut Vec<Run>,
     context: &AttemptContext<'_>,
@@ -204,15 +212,36 @@ pub(super) fn narrow<J: MapReduce>(
     while runs.len() > fit(runs) {
         let mut file = SpillFile::create(context)?;
         let mut narrowed = Vec::new();
-        let mut rest = runs.as_slice();
-        while !rest.is_empty() {
-            let (group, others) = rest.split_at(fit(rest).min(rest.len()));
-            narrowed.push(merge_to_run::<J>(group, &mut file, context, stats)?);
-            rest = others;
+        let mut need: u64 = runs.iter().map(Run::need).sum();
+        while runs.len() > 1 && (need > budget || narrowed.len() + runs.len() > MAX_FAN_IN) {
+            let most = fit(runs).min(runs.len());
+            let excess = (narrowed.len() + runs.len()).saturating_sub(MAX_FAN_IN);
+            let group;
+            (group, need) = group_to_merge(runs[..most].iter().map(Run::need), need, budget, excess);
+            let rest = runs.split_off(group);
+            narrowed.push(merge_to_run::<J>(runs, &mut file, context, stats)?);
+            *runs = rest;
         }
+        narrowed.append(runs);
         *runs = narrowed;
     }
     Ok(())
+}
+
+/// How many of the first runs to merge: all of `needs`, or as few as bring the memory that all runs
+/// take, which is `need`, within `budget` and make `excess` runs less. Also tells what all
+/// runs take afterwards, at most.
+fn group_to_merge(needs: impl ExactSizeIterator<Item = u64>, need: u64, budget: u64, excess: usize) -> (usize, u64) {
+    let all = needs.len();
+    let (mut merged, mut one) = (0, 2 * BLOCK_BYTES as u64 + CURSOR_BYTES);
+    for (group, next) in (1..).zip(needs) {
+        merged += next;
+        one = one.max(next);
+        if group > excess.max(1) && need - merged + one <= budget {
+            return (group, need - merged + one);
+        }
+    }
+    (all, need - merged + one)
 }
 
 /// Merges runs into one, appended to `file`.
@@ -288,4 +317,26 @@ pub(super) fn shown(key: &[u8]) -> String {
     const MOST: usize = 60;
     let text = key[..key.len().min(MOST)].escape_ascii();
     if key.len() > MOST { format!("\"{text}…\"") } else { format!("\"{text}\"") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_is_as_small_as_it_can_be() {
+        let block = 2 * BLOCK_BYTES as u64 + CURSOR_BYTES;
+        let check = |needs: &[u64], all: u64, budget: u64, excess: usize, expect: (usize, u64)| {
+            assert_eq!(group_to_merge(needs.iter().copied(), all, budget, excess), expect);
+        };
+        let full = [block; 10];
+        check(&full, 64 * block, 63 * block, 0, (2, 63 * block));
+        check(&full, 64 * block, 60 * block, 0, (5, 60 * block));
+        check(&full, 64 * block, 9 * block, 0, (10, 55 * block));
+        check(&full, 64 * block, u64::MAX, 3, (4, 61 * block));
+        // Merged, the smallest of runs may take a whole block.
+        let small = [block / 4; 10];
+        check(&small, 16 * block, 15 * block, 0, (8, 15 * block));
+        check(&[4 * block, block], 9 * block, 8 * block, 0, (2, 8 * block));
+    }
 }

@@ -257,6 +257,21 @@ fn jobs_equal_the_reference_however_small_the_memory() {
     }
 }
 
+#[test]
+fn merging_in_passes_reads_no_more_than_it_must() {
+    // Half of the memory holds the blocks of a few segments less than there are.
+    let words = text(1, 2_000);
+    let names: Vec<String> = (0..40).map(|n| format!("{n:02}")).collect();
+    let objects: Vec<(&str, &[u8])> = names.iter().map(|name| (name.as_str(), words.as_slice())).collect();
+    let expect = reference(&objects, 1, |input| input.map_reduce(Concat));
+    let mut bench = Bench::new(4 << 20, 1 << 20);
+    (bench.partitions, bench.compression) = (1, Compression::None);
+    bench.check(IntoAnyJob.map_reduce(Concat), &objects, &expect);
+    let segments = bench.segments(40, 0).iter().map(|segment| segment.bytes).sum::<u64>();
+    let spilled = bench.stats.spilled_bytes;
+    assert!(spilled > 0 && spilled < segments / 4, "{spilled} of {segments} bytes");
+}
+
 /// Writes words in order over all parts.
 struct SortWords;
 
