@@ -1,5 +1,5 @@
-//! Sorted runs in files, and merging them: spills of a map attempt into its map output, segments of
-//! a reduce attempt into fewer ones. A fold that may run early runs here too.
+//! Sorted runs in files, and merging them: spills of a map attempt into its map output, runs of a
+//! reduce attempt's segments into fewer ones. A fold that may run early runs here too.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -39,7 +39,7 @@ pub(super) struct Run {
     order: RecordOrder,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Place {
     /// A spill or merge of this very attempt, in a file without a name.
     Own(Arc<File>),
@@ -48,7 +48,7 @@ enum Place {
     MapOutput { path: PathBuf, held: Option<Arc<File>>, attempt: AttemptId },
 }
 
-/// Other attempts' segments, each as the only partition of a run; empty ones are left out.
+/// The runs of other attempts' segments, in order, each with one partition; empty ones are left out.
 pub(super) fn fetched(segments: &[LocalSegment]) -> Result<Vec<Run>, Failure> {
     let mut shared: BTreeMap<&Path, usize> = BTreeMap::new();
     for segment in segments {
@@ -58,25 +58,24 @@ pub(super) fn fetched(segments: &[LocalSegment]) -> Result<Vec<Run>, Failure> {
     // One that cannot be opened is tried again for each of its segments, which are then lost.
     let held: BTreeMap<&Path, Arc<File>> =
         several.filter_map(|(path, _)| Some((path, Arc::new(File::open(path).ok()?)))).collect();
-    let run = |segment: &LocalSegment| Run::fetched(segment, held.get(segment.path.as_path()).cloned());
-    segments.iter().filter(|segment| segment.bytes > 0).map(run).collect()
+    let mut runs = Vec::with_capacity(segments.len());
+    for segment in segments {
+        Run::fetched(segment, held.get(segment.path.as_path()).cloned(), &mut runs)?;
+    }
+    Ok(runs)
 }
 
 impl Run {
-    /// Another attempt's segment, as the only partition of a run.
-    fn fetched(segment: &LocalSegment, held: Option<Arc<File>>) -> Result<Self, Failure> {
+    /// Adds the runs of another attempt's segment to `runs`.
+    fn fetched(segment: &LocalSegment, held: Option<Arc<File>>, runs: &mut Vec<Self>) -> Result<(), Failure> {
         let place = Place::MapOutput { path: segment.path.clone(), held, attempt: segment.attempt };
-        let mut run = Self { place, segments: Vec::new(), order: RecordOrder::ByKey };
-        let survey =
-            shuffle::survey(&*run.file()?, segment.offset, segment.bytes).map_err(|error| run.failed(&error))?;
-        run.order = survey.order;
-        run.segments.push(SegmentRange {
-            offset: segment.offset,
-            bytes: segment.bytes,
-            largest: survey.largest,
-            ..SegmentRange::default()
-        });
-        Ok(run)
+        let found = shuffle::survey(&*place.file()?, segment.offset, segment.bytes);
+        for run in found.map_err(|error| place.failed(&error))? {
+            let shuffle::Survey { offset, bytes, largest, order } = run;
+            let range = SegmentRange { offset, bytes, largest, ..SegmentRange::default() };
+            runs.push(Self { place: place.clone(), segments: vec![range], order });
+        }
+        Ok(())
     }
 
     /// Bytes of all its segments.
@@ -99,16 +98,6 @@ impl Run {
         2 * self.segments.iter().map(|segment| segment.largest).max().unwrap_or(0)
     }
 
-    fn file(&self) -> Result<Arc<File>, Failure> {
-        match &self.place {
-            Place::Own(file) => Ok(Arc::clone(file)),
-            Place::MapOutput { held: Some(file), .. } => Ok(Arc::clone(file)),
-            Place::MapOutput { path, held: None, attempt } => File::open(path)
-                .map(Arc::new)
-                .map_err(|error| failures::map_output_lost(*attempt, &format_args!("{}: {error}", path.display()))),
-        }
-    }
-
     /// The blocks of a partition's segment.
     pub(super) fn blocks(&self, partition: usize) -> Result<SegmentBlocks, Failure> {
         let SegmentRange { offset, bytes, .. } = self.segments[partition];
@@ -116,7 +105,7 @@ impl Run {
             Place::Own(_) => "a spill".into(),
             Place::MapOutput { path, .. } => path.display().to_string().into(),
         };
-        Ok(SegmentBlocks::new(self.file()?, name, offset, bytes))
+        Ok(SegmentBlocks::new(self.place.file()?, name, offset, bytes))
     }
 
     fn open(&self, partition: usize) -> Result<SegmentCursor, Failure> {
@@ -125,7 +114,23 @@ impl Run {
 
     /// What it means that this run cannot be read.
     pub(super) fn failed(&self, error: &dyn std::fmt::Display) -> Failure {
-        match &self.place {
+        self.place.failed(error)
+    }
+}
+
+impl Place {
+    fn file(&self) -> Result<Arc<File>, Failure> {
+        match self {
+            Place::Own(file) => Ok(Arc::clone(file)),
+            Place::MapOutput { held: Some(file), .. } => Ok(Arc::clone(file)),
+            Place::MapOutput { path, held: None, attempt } => File::open(path)
+                .map(Arc::new)
+                .map_err(|error| failures::map_output_lost(*attempt, &format_args!("{}: {error}", path.display()))),
+        }
+    }
+
+    fn failed(&self, error: &dyn std::fmt::Display) -> Failure {
+        match self {
             Place::Own(_) => failures::spill_unreadable(&error),
             Place::MapOutput { attempt, .. } => failures::map_output_lost(*attempt, &error),
         }
@@ -151,6 +156,15 @@ impl SpillFile {
         };
         let file = open(&path).map_err(|error| failures::write_failed("spill", &path, &error))?;
         Ok(Self { file: Arc::new(file), bytes: 0 })
+    }
+
+    /// Makes a spill file of an unfinished map output, and gives the runs in it.
+    pub(super) fn take_over(output: SegmentWriter, context: &AttemptContext<'_>) -> Result<(Self, Vec<Run>), Failure> {
+        let (file, bytes, runs) =
+            output.into_spills().map_err(|error| failures::write_failed("spill in", context.scratch, &error))?;
+        let run = |segments| Run { place: Place::Own(Arc::clone(&file)), segments, order: RecordOrder::ByKey };
+        let runs = runs.into_iter().map(run).collect();
+        Ok((Self { file, bytes }, runs))
     }
 
     /// Appends a run that `write` fills.
