@@ -137,21 +137,26 @@ pub(crate) async fn within<F: Future>(future: F) -> F::Output {
 /// Writes a map output whose segments hold these bytes; they are no blocks, which only the engine
 /// would notice.
 pub(crate) fn hand_made_output(path: &Path, segments: &[&[u8]]) {
+    hand_made_runs(path, segments.len(), segments);
+}
+
+/// As [`hand_made_output`], with the first runs of all partitions, then the second ones, and so on.
+pub(crate) fn hand_made_runs(path: &Path, partitions: usize, runs: &[&[u8]]) {
     let mut file = b"GMSEGMT1\x01\x00".to_vec();
     file.extend_from_slice(&[VALUE_FORMAT, 0]);
-    file.extend_from_slice(&(segments.len() as u32).to_le_bytes());
+    file.extend_from_slice(&(partitions as u32).to_le_bytes());
     let mut index = Vec::new();
-    for segment in segments {
-        for field in [file.len() as u64, segment.len() as u64, 1, segment.len() as u64, 0, segment.len() as u64] {
+    for run in runs {
+        for field in [file.len() as u64, run.len() as u64, 1, run.len() as u64, 0, run.len() as u64] {
             index.extend_from_slice(&field.to_le_bytes());
         }
-        file.extend_from_slice(segment);
+        file.extend_from_slice(run);
     }
     let offset = file.len() as u64;
     file.extend_from_slice(&index);
     file.extend_from_slice(&offset.to_le_bytes());
-    file.extend_from_slice(&(segments.len() as u32).to_le_bytes());
-    file.extend_from_slice(&[0; 4]);
+    file.extend_from_slice(&(partitions as u32).to_le_bytes());
+    file.extend_from_slice(&((runs.len() / partitions) as u32 - 1).to_le_bytes());
     file.extend_from_slice(&xxh3_64_with_seed(&index, offset).to_le_bytes());
     file.extend_from_slice(b"GMSEGEND");
     fs::write(path, file).expect("a map output");

@@ -109,14 +109,14 @@ pub enum EngineTask<'a> {
         /// Records that are not mapped because they ended processes before.
         skip: &'a [InputPosition],
     },
-    /// One partition's segments, in map-task order.
+    /// One partition's segments.
     Reduce {
-        /// The segments.
+        /// In map-task order; each whole, or run by run in the order of its runs.
         segments: &'a [LocalSegment],
     },
 }
 
-/// A segment inside a local file: a map output, or a file of fetched segments.
+/// A segment inside a local file, or one run of it: in a map output, or a file of fetched segments.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LocalSegment {
     /// The map attempt that wrote it.
