@@ -71,9 +71,25 @@ pub(crate) struct JobArgs {
     #[arg(long, value_name = "TIME", global = true, display_order = 11)]
     record_timeout: Option<Span>,
 
+    /// Whether a cluster gives attempts that lag far behind their peers a second one elsewhere; side
+    /// effects of user code may then repeat [default: on]
+    #[arg(long, value_name = "SWITCH", value_enum, global = true, display_order = 12)]
+    speculation: Option<Switch>,
+
+    /// Fail if attempts of one map task make different records, instead of making the rest again
+    #[arg(long, global = true, display_order = 13)]
+    require_deterministic: bool,
+
     /// Force parts to disk before they count; clusters always do
-    #[arg(long, global = true, display_order = 12)]
+    #[arg(long, global = true, display_order = 14)]
     fsync: bool,
+}
+
+// On or off; a plain comment, because documented values get a page of help each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Switch {
+    On,
+    Off,
 }
 
 // The two line rules that have names; plain comments, because documented values get a page of help
@@ -170,6 +186,8 @@ impl JobArgs {
         spec.max_bad_records = max_bad_records.unwrap_or(spec.max_bad_records);
         let record_timeout = self.record_timeout.or_else(|| settings.get("record-timeout"));
         spec.record_timeout = record_timeout.map_or(spec.record_timeout, |Span(timeout)| timeout);
+        spec.speculation = self.speculation != Some(Switch::Off);
+        spec.require_deterministic = self.require_deterministic;
         spec.fsync = self.fsync || settings.get("fsync").unwrap_or(false);
         spec.line_rule = match (&self.delimiter, self.line_endings) {
             (Some(delimiter), _) => LineRule::Delimiter(delimiter.clone()),

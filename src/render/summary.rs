@@ -43,6 +43,11 @@ fn lines(status: &JobStatus, now: WallTime, peak_rss: Option<ByteSize>) -> Vec<S
     if bad > 0 {
         lines.push(format!("  {} skipped, kept in {}", plural(bad, "bad record"), status.output.join(BAD_DIR)));
     }
+    if !view.differed.is_empty() {
+        let tasks: Vec<String> = view.differed.iter().take(5).map(ToString::to_string).collect();
+        let more = if view.differed.len() > 5 { ", …" } else { "" };
+        lines.push(format!("  not deterministic: attempts of {}{more} made different records", tasks.join(", ")));
+    }
     for (name, value) in view.counters.iter().filter(|(name, _)| *name != BAD_RECORDS) {
         lines.push(format!("  counter {name}: {}", grouped(value)));
     }

@@ -1,10 +1,12 @@
 //! `cargo sim --seeds N [--first S] [--planted BUG|all]`: simulated clusters, a seed each. Prints seeds,
 //! violations and time last; exit code 1 if a rule was broken, or, with a mistake planted, if none was.
 
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is a program")]
+
 use std::collections::BTreeSet;
 use std::process::ExitCode;
-use std::time::Instant;
 
+use gristmill_common::time::{Clock, Timestamp};
 use gristmill_tests::sim::{Planted, SimOptions, Tally, campaign, shrink};
 
 const USAGE: &str = "usage: cargo sim [--seeds N] [--first S] [--planted BUG | --planted all]";
@@ -60,9 +62,9 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Args, String> {
 
 /// Runs the seeds; whether none broke a rule.
 fn sound(args: &Args) -> bool {
-    let start = Instant::now();
+    let clock = Clock::start();
     let tally = campaign(args.first, args.seeds, None, 3);
-    let time = start.elapsed();
+    let time = clock.now().since(Timestamp::ZERO);
     for violation in &tally.violations {
         println!("seed {}: {}", violation.seed, violation.wrong);
         let (least, wrong) = shrink(violation.seed, None);
@@ -77,9 +79,9 @@ fn sound(args: &Args) -> bool {
 
 /// Runs the seeds with a mistake; whether one found it.
 fn found(args: &Args, name: &str, planted: Planted) -> bool {
-    let start = Instant::now();
+    let clock = Clock::start();
     let tally = campaign(args.first, args.seeds, Some(planted), 1);
-    let time = start.elapsed().as_secs_f64();
+    let time = clock.now().since(Timestamp::ZERO).as_secs_f64();
     match tally.violations.first() {
         Some(violation) => {
             let first_line = violation.wrong.lines().next().unwrap_or_default();

@@ -17,7 +17,7 @@ use gristmill_common::spec::{JobShape, JobSpec};
 use gristmill_common::task::{AttemptOutput, AttemptReport, AttemptStats, MapOutputSummary, PartSummary};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use crate::engine::{AnyJob, AttemptContext, EngineTask, JobSource, map_output_path};
+use crate::engine::{AnyJob, AttemptContext, EngineTask, JobSource, LocalSegment, map_output_path};
 
 /// The jobs of the fake binary.
 pub(crate) struct FakeJobs;
@@ -108,17 +108,8 @@ impl AnyJob for FakeJob {
                 }
             }
             (EngineTask::Reduce { segments }, _) => {
-                // The part tells what the segments hold, so that a test sees what was fetched.
-                let mut part = Vec::new();
-                for segment in *segments {
-                    let bytes = fs::read(&segment.path).expect("a fetched file");
-                    let (start, end) = (segment.offset as usize, (segment.offset + segment.bytes) as usize);
-                    part.extend_from_slice(format!("{} ", segment.attempt).as_bytes());
-                    part.extend_from_slice(&bytes[start..end]);
-                    part.push(b'\n');
-                }
-                fs::write(context.staging.join(staged_part_name(attempt.task.index, attempt)), part)
-                    .expect("a staged part");
+                let staged = context.staging.join(staged_part_name(attempt.task.index, attempt));
+                fs::write(staged, told(segments)).expect("a staged part");
             }
             (EngineTask::Map { .. }, Stage::Map) => {
                 fs::write(map_output_path(context.scratch, attempt), b"output").expect("a map output");
@@ -127,6 +118,19 @@ impl AnyJob for FakeJob {
         }
         Ok(fake_report())
     }
+}
+
+/// What segments hold, as the text of a part, so that a test sees what was fetched.
+fn told(segments: &[LocalSegment]) -> Vec<u8> {
+    let mut part = Vec::new();
+    for segment in segments {
+        let bytes = fs::read(&segment.path).expect("a fetched file");
+        let (start, end) = (segment.offset as usize, (segment.offset + segment.bytes) as usize);
+        part.extend_from_slice(format!("{} ", segment.attempt).as_bytes());
+        part.extend_from_slice(&bytes[start..end]);
+        part.push(b'\n');
+    }
+    part
 }
 
 /// Waits for `future`, not for ever.

@@ -54,7 +54,6 @@ pub(in crate::agent) enum DeskEvent {
 }
 
 /// What the desk tells the link to the master.
-#[expect(clippy::large_enum_variant, reason = "nearly all of them are reports")]
 #[derive(Debug, PartialEq)]
 pub(in crate::agent) enum ToLink {
     /// To be sent under this session, if it is still in force.
