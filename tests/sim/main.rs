@@ -3,8 +3,11 @@
 //! seeds give a longer trial.
 
 use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
 
 use gristmill_master::scheduler::{JobState, StaleReason};
+use gristmill_tests::docs::sh_commands;
 use gristmill_tests::sim::{Fate, Planted, SimOptions, Summary, campaign, simulate};
 
 const DEFAULT_SEEDS: u64 = 1000;
@@ -53,6 +56,21 @@ fn planted_mistakes_are_found() {
     for (name, planted) in all.into_iter().filter(|(name, _)| !rare.contains(&name.as_str())) {
         let tally = campaign(0, DEFAULT_SEEDS, Some(planted), 1);
         assert!(!tally.violations.is_empty(), "{name} is not found in {DEFAULT_SEEDS} seeds");
+    }
+}
+
+/// The commands of the page on reliability, with fewer seeds.
+#[test]
+fn every_simulation_of_the_documents_runs() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
+    let page = std::fs::read_to_string(root.join("docs/reliability.md")).expect("there is a page");
+    let commands = sh_commands(&page);
+    let commands: Vec<&str> = commands.iter().filter_map(|command| command.strip_prefix("cargo sim ")).collect();
+    assert!(commands.len() >= 3, "only {commands:?}");
+    for command in commands {
+        let fewer = command.replace("--planted all", "--planted forget-rest").replace("--seeds 10000", "--seeds 20");
+        let run = Command::new(env!("CARGO_BIN_EXE_sim")).args(fewer.split_whitespace()).output().expect("it starts");
+        assert!(run.status.success(), "{fewer}: {}", String::from_utf8_lossy(&run.stdout));
     }
 }
 
