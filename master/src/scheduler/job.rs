@@ -15,6 +15,7 @@ use super::attempt::{Attempt, AttemptStep};
 use super::command::{AttemptFailure, JobResult};
 use super::event::JobRequest;
 use super::record::RestoredCommit;
+use super::restore::NUMBERS_PER_EPOCH;
 use super::stage::StageTasks;
 use super::task::{Commit, Task};
 use super::view::{JobState, JobView};
@@ -57,6 +58,8 @@ impl JobState {
 /// A job that is not over.
 #[derive(Debug, Clone)]
 pub(super) struct Job {
+    /// The last number that an attempt gets under this master.
+    last_number: u32,
     /// Counts submissions: the order in which equal jobs are served.
     pub(super) order: u64,
     /// What was asked for.
@@ -105,6 +108,7 @@ impl Job {
         let maps = u32::try_from(request.split_bytes.len()).expect("the planner numbers tasks with u32");
         Self {
             order,
+            last_number: first_number.saturating_add(NUMBERS_PER_EPOCH - 1),
             state: JobState::Queued,
             map: StageTasks::new(Stage::Map, maps, first_number),
             reduce: StageTasks::new(Stage::Reduce, request.reducers, first_number),
@@ -164,6 +168,13 @@ impl Job {
     /// Attempts in force.
     pub(super) fn active(&self) -> u32 {
         self.map.active + self.reduce.active
+    }
+
+    /// Why the job fails if a task used up the numbers of its attempts.
+    pub(super) fn out_of_numbers(&self, task: TaskId) -> Option<Failure> {
+        let over = self.get(task).is_some_and(|task| task.next_number > self.last_number);
+        let message = || format!("task {task} was lost or given back {NUMBERS_PER_EPOCH} times");
+        over.then(|| Failure::new(FailureCode::WorkerLost, message()))
     }
 
     /// When the job is served, compared with others: by priority; then those below their least number

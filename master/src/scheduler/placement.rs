@@ -32,7 +32,7 @@ impl Scheduler {
             match self.place_one(&self.jobs[&id], stage) {
                 Some((index, session)) => {
                     self.assign(id, TaskId { stage, index }, session);
-                    if self.jobs[&id].assignable().is_none() {
+                    if self.jobs.get(&id).is_none_or(|job| job.assignable().is_none()) {
                         // The last job that has tasks to send may send more of them ahead.
                         unplaceable.clear();
                     }
@@ -133,6 +133,9 @@ impl Scheduler {
     }
 
     fn assign(&mut self, id: JobId, task: TaskId, session: SessionId) {
+        if let Some(failure) = self.jobs.get(&id).and_then(|job| job.out_of_numbers(task)) {
+            return self.end_job(id, JobStep::Fail, Some(failure));
+        }
         let job = self.jobs.get_mut(&id).expect("the caller found the job");
         if job.state == JobState::Queued {
             job.step(JobStep::Begin);

@@ -16,8 +16,8 @@ use super::task::TaskState;
 use super::view::JobState;
 
 /// Attempts of one task under one master. A number is never given twice, and nobody recorded which
-/// ones were: each master has a range of its own.
-pub(super) const NUMBERS_PER_EPOCH: u32 = 1000;
+/// ones were: each master has a range of its own. A task that needs more fails its job.
+pub(super) const NUMBERS_PER_EPOCH: u32 = 100_000;
 
 impl Scheduler {
     /// A scheduler that goes on where an earlier one of the same cluster stopped, with the jobs in the

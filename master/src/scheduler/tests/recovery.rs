@@ -28,10 +28,10 @@ fn outputs_that_come_back_are_not_made_again() {
         10 register s-1 w-1 slots 1 offers j1/m-0.0#7
           > notify j1
         11 register s-2 w-2 slots 1 offers j1/m-1.0#8
-          > start s-1 j1/r-0.1000 s-1 has m-0.0, s-2 has m-1.0
+          > start s-1 j1/r-0.100000 s-1 has m-0.0, s-2 has m-1.0
           > notify j1
-        12 wrote s-1 j1/r-0.1000 e-2
-          > publish j1 part-00000.r-0.1000, 100040 words = 30 + 100010
+        12 wrote s-1 j1/r-0.100000 e-2
+          > publish j1 part-00000.r-0.100000, 10000040 words = 30 + 10000010
           > notify j1
         ? job j1
           = committing map 2/2 bytes 200/200 reduce 1/1 bytes 0/14 active 0
@@ -60,10 +60,10 @@ fn outputs_that_do_not_come_back_are_made_again_after_a_while() {
           > notify j1
         2001 deadline
         2002 deadline
-          > start s-1 j1/m-1.1000 map
+          > start s-1 j1/m-1.100000 map
         2010 register s-2 w-2 slots 1 offers j1/m-1.0#8
-          > cancel s-1 j1/m-1.1000
-          > start s-1 j1/r-0.1000 s-1 has m-0.0, s-2 has m-1.0
+          > cancel s-1 j1/m-1.100000
+          > start s-1 j1/r-0.100000 s-1 has m-0.0, s-2 has m-1.0
           > notify j1
         ",
     );
@@ -118,13 +118,13 @@ fn a_running_attempt_is_adopted_and_asked_about() {
         20 wrote s-1 j1/m-0.0 e-2
           > notify j1
         2002 deadline
-          > start s-1 j1/m-1.1000 map
+          > start s-1 j1/m-1.100000 map
         2010 register s-2 w-2 slots 1 offers j1/m-1.0
           > start s-2 j1/m-1.0 map
           > notify j1
-        2011 wrote s-1 j1/m-1.1000 e-2
+        2011 wrote s-1 j1/m-1.100000 e-2
           > cancel s-2 j1/m-1.0
-          > publish j1 part-00000.m-0.0 part-00001.m-1.1000, 100030 words = 100030 + 0
+          > publish j1 part-00000.m-0.0 part-00001.m-1.100000, 10000030 words = 10000030 + 0
           > notify j1
         ",
     );
@@ -143,14 +143,14 @@ fn an_attempt_that_comes_back_late_runs_beside_its_successor_and_the_first_wins(
         1 restart e-2
         2 register s-2 w-2 slots 1
         2001 deadline
-          > start s-2 j1/m-0.1000 map
+          > start s-2 j1/m-0.100000 map
         2010 register s-1 w-1 slots 1 offers j1/m-0.0
           > start s-1 j1/m-0.0 map
           > notify j1
         ? job j1
           = running map 0/1 bytes 0/100 reduce 0/0 bytes 0/0 active 2
         2011 wrote s-1 j1/m-0.0 e-2
-          > cancel s-2 j1/m-0.1000
+          > cancel s-2 j1/m-0.100000
           > publish j1 part-00000.m-0.0, 10 words = 10 + 0
           > notify j1
         ",
@@ -250,9 +250,9 @@ fn committed_parts_are_kept_whoever_comes_back() {
         2 restart e-2
         3 register s-1 w-1 slots 1 offers j1/r-0.0
         2002 deadline
-          > start s-1 j1/r-1.1000 of nothing
-        2003 wrote s-1 j1/r-1.1000 e-2
-          > publish j1 part-00000.r-0.0 part-00001.r-1.1000, 100030 words = 0 + 100030
+          > start s-1 j1/r-1.100000 of nothing
+        2003 wrote s-1 j1/r-1.100000 e-2
+          > publish j1 part-00000.r-0.0 part-00001.r-1.100000, 10000030 words = 0 + 10000030
           > notify j1
         ",
     );
@@ -273,14 +273,14 @@ fn counted_failures_outlive_the_master() {
         2 restart e-2
         3 register s-1 w-1 slots 1
         2002 deadline
-          > start s-1 j1/m-0.1000 map
-        2003 failed s-1 j1/m-0.1000 EXECUTOR_CRASH signal 9 e-2
+          > start s-1 j1/m-0.100000 map
+        2003 failed s-1 j1/m-0.100000 EXECUTOR_CRASH signal 9 e-2
           > release s-1 j1
           > undo j1
           > notify j1
         ? failures j1
           = m-0.0 on s-0 counted: signal 6
-          = m-0.1000 on s-1 counted: signal 9 e-2
+          = m-0.100000 on s-1 counted: signal 9 e-2
         ",
     );
 }
