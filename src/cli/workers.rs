@@ -30,7 +30,7 @@ pub(super) fn execute(context: &Context, matches: &ArgMatches) -> Result<Exit, C
         table.row([
             worker.worker.to_string(),
             worker.session.to_string(),
-            json::session_state(worker.state).to_owned(),
+            format!("{}{}", json::session_state(worker.state), if worker.excluded { ", excluded" } else { "" }),
             worker.slots.to_string(),
             worker.active.to_string(),
             worker.committed.to_string(),

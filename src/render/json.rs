@@ -9,6 +9,7 @@
 //! | `counters`, `bad_records` | name -> sum; records skipped |
 //! | `stats` | `{map, reduce}`: what the committed attempts did, and of each stage its `tasks`, `done`, `active`, `failed_attempts`, `lost_attempts` |
 //! | `submitted`, `wall_ms` | when, in UTC; how long it took, or has taken |
+//! | `nondeterministic` | map tasks whose attempts made different records |
 //! | `warnings`, `waiting`, `failure` | texts; what it waits for, if anything; why it failed |
 //! | `peak_rss_bytes` | `run` only: the most memory the process had |
 
@@ -38,6 +39,7 @@ pub(crate) fn job(status: &JobStatus, now: WallTime) -> Value {
         "stats": { "map": stage_stats(&view.map, &view.map_stats), "reduce": stage_stats(&view.reduce, &view.reduce_stats) },
         "submitted": status.submitted.to_string(),
         "wall_ms": wall_millis(status, now),
+        "nondeterministic": view.differed.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "warnings": status.warnings,
         "waiting": view.waiting,
         "failure": view.failure,
@@ -60,6 +62,7 @@ pub(crate) fn worker(worker: &WorkerView) -> Value {
         "active": worker.active,
         "committed": worker.committed,
         "failed": worker.failed,
+        "excluded": worker.excluded,
     })
 }
 
