@@ -8,6 +8,7 @@ use gristmill_common::task::Offer;
 use super::Scheduler;
 use super::attempt::AttemptStep;
 use super::command::{AttemptWork, Command};
+use super::health::Standing;
 use super::job::{Job, JobStep};
 use super::planted::Bug;
 use super::task::{Committed, TaskState};
@@ -45,7 +46,7 @@ impl Scheduler {
             self.belongs_to(session, offer.id);
             match self.answer(session, offer) {
                 Answer::Keep | Answer::TakeBack => {}
-                Answer::Adopt if self.has_place(session) => self.adopt(session, offer.id),
+                Answer::Adopt if self.has_place(session, offer.id) => self.adopt(session, offer.id),
                 Answer::Adopt | Answer::Discard => self.commands.push(Command::DiscardOutput { session, id: offer.id }),
                 Answer::Release if released.contains(&job) => {}
                 Answer::Release => {
@@ -96,10 +97,20 @@ impl Scheduler {
 
     /// Whether the session takes one more attempt. A worker with more than it may be given has some of
     /// several earlier sessions.
-    fn has_place(&self, session: SessionId) -> bool {
-        let queued = self.config.queue_per_slot.max(self.config.max_queue_per_slot);
+    ///
+    /// Reduce attempts are asked about only when every map output is in place. Until then they must not
+    /// take the last place, which a map that has to be made again may need.
+    fn has_place(&self, session: SessionId, id: JobAttempt) -> bool {
         let open = self.sessions.get(session).expect("it just registered");
-        (open.active.len() as u64) < u64::from(open.profile.slots) * (1 + u64::from(queued))
+        let places = |queued: u32| u64::from(open.profile.slots) * (1 + u64::from(queued));
+        let waits =
+            id.attempt.task.stage == Stage::Reduce && self.jobs.get(&id.job).is_some_and(|job| !job.map.is_done());
+        let active = open.active.len() as u64;
+        if waits {
+            open.standing == Standing::Good && active + 1 < places(self.config.queue_per_slot)
+        } else {
+            active < places(self.config.queue_per_slot.max(self.config.max_queue_per_slot))
+        }
     }
 
     fn answer(&self, session: SessionId, offer: &Offer) -> Answer {

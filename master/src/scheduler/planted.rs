@@ -12,6 +12,7 @@ use super::record::Record;
 use super::view::JobState;
 
 /// A mistake.
+#[cfg_attr(not(feature = "planted"), expect(unreachable_pub, reason = "it is public with the feature"))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Bug {
     /// A second finished attempt of a task replaces the first one.

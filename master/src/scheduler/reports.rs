@@ -165,7 +165,8 @@ impl Scheduler {
         if counted {
             self.record(|| Record::Failed { id, worker, failure: failure.clone() });
         }
-        if failure.disposition == Disposition::RetryElsewhere {
+        // A job of another binary says nothing of the worker's health.
+        if failure.disposition == Disposition::RetryElsewhere && failure.code != FailureCode::WrongBinary {
             self.sessions.strike(worker, self.now, &self.config);
         }
         self.sessions.update(session, &self.config, |session| {
@@ -247,7 +248,9 @@ impl Scheduler {
                 // One sink that cannot reach a holder may have itself to blame: another one tries
                 // first, if there is another one.
                 let sinks = job.unreachable.entry(commit.session).or_default();
-                sinks.insert(sink);
+                if unreachable {
+                    sinks.insert(sink);
+                }
                 if unreachable && sinks.len() < MIN_SINKS && live > MIN_SINKS {
                     let trouble = job.stage_mut(id.attempt.task.stage).task(id.attempt.task.index).trouble_mut();
                     *trouble.lost_on.entry(sink).or_default() += 1;
@@ -258,6 +261,11 @@ impl Scheduler {
                     *trouble.lost_on.entry(holder.profile.worker).or_default() += 1;
                 }
                 job.revoke_map(task.index);
+                // Its holder must not offer again what is known to be bad.
+                if !unreachable && self.sessions.open(commit.session).is_some() {
+                    let lost = JobAttempt { job: id.job, attempt: *lost };
+                    self.commands.push(Command::DiscardOutput { session: commit.session, id: lost });
+                }
             }
         }
     }

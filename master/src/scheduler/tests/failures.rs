@@ -187,6 +187,7 @@ fn a_lost_map_output_is_made_again_and_the_reduce_handed_back() {
           > start s-2 j1/r-1.0 s-1 has m-0.0, s-2 has m-1.0
           > notify j1
         4 failed s-1 j1/r-0.0 MAP_OUTPUT_LOST w-2 has no segment; lost m-1.0
+          > discard s-2 j1/m-1.0
           > start s-1 j1/m-1.1 map
           > notify j1
         ? job j1
@@ -228,6 +229,7 @@ fn an_output_that_was_made_again_already_is_not_made_a_third_time() {
           > start s-2 j1/r-1.0 s-1 has m-0.0
           > notify j1
         3 failed s-1 j1/r-0.0 MAP_OUTPUT_LOST damaged; lost m-0.0
+          > discard s-1 j1/m-0.0
           > notify j1
         3 register s-3 w-3 slots 1
           > start s-3 j1/m-0.1 map

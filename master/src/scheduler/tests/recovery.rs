@@ -174,7 +174,7 @@ fn an_adopted_reduce_attempt_is_asked_about_when_all_map_outputs_are_back() {
           > start s-1 j1/r-0.0 s-1 has m-0.0, s-2 has m-1.0
           > notify j1
         2 restart e-2
-        10 register s-1 w-1 slots 1 offers j1/m-0.0#7 j1/r-0.0
+        10 register s-1 w-1 slots 2 offers j1/m-0.0#7 j1/r-0.0
           > notify j1
         11 register s-2 w-2 slots 1 offers j1/m-1.0#8
           > start s-1 j1/r-0.0 s-1 has m-0.0, s-2 has m-1.0
@@ -306,6 +306,32 @@ fn a_worker_that_was_restarted_brings_its_outputs_back_before_they_are_made_agai
           > notify j1
         ? job j1
           = running map 1/2 lost 1 bytes 100/200 reduce 0/1 bytes 0/7 active 1
+        ",
+    );
+}
+
+#[test]
+fn adopted_reduce_attempts_leave_room_for_a_map_that_has_to_be_made_again() {
+    check(
+        "
+        0 submit j1 maps 2 reduces 1
+          > notify j1
+        0 register s-1 w-1 slots 1
+          > start s-1 j1/m-0.0 map
+          > notify j1
+        0 register s-2 w-2 slots 1
+          > start s-2 j1/m-1.0 map
+        1 made s-1 j1/m-0.0 1 hash 7
+          > notify j1
+        1 made s-2 j1/m-1.0 1 hash 8
+          > start s-1 j1/r-0.0 s-1 has m-0.0, s-2 has m-1.0
+          > notify j1
+        2 restart e-2
+        10 register s-1 w-1 slots 1 offers j1/m-0.0#7 j1/r-0.0
+          > discard s-1 j1/r-0.0
+          > notify j1
+        2002 deadline
+          > start s-1 j1/m-1.100000 map
         ",
     );
 }

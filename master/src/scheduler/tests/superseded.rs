@@ -84,6 +84,7 @@ fn a_job_that_must_be_deterministic_fails_at_once() {
           > start s-1 j1/r-0.0 s-1 has m-0.0
           > notify j1
         2 failed s-1 j1/r-0.0 MAP_OUTPUT_LOST gone; lost m-0.0
+          > discard s-1 j1/m-0.0
           > start s-2 j1/m-0.1 map
           > notify j1
         3 made s-2 j1/m-0.1 1 hash 8
@@ -150,6 +151,7 @@ fn a_map_that_differs_time_and_again_fails_its_job() {
           > start s-2 j1/r-1.0 s-1 has m-0.0
           > notify j1
         100 failed s-2 j1/r-1.0 MAP_OUTPUT_LOST gone; lost m-0.0
+          > discard s-1 j1/m-0.0
           > start s-2 j1/m-0.1 map
           > notify j1
         150 made s-2 j1/m-0.1 2 hash 2
@@ -159,6 +161,7 @@ fn a_map_that_differs_time_and_again_fails_its_job() {
         160 deadline
           > start s-1 j1/r-1.1 s-2 has m-0.1
         200 failed s-1 j1/r-1.1 MAP_OUTPUT_LOST gone; lost m-0.1
+          > discard s-2 j1/m-0.1
           > start s-1 j1/m-0.2 map
           > notify j1
         250 made s-1 j1/m-0.2 2 hash 3
@@ -168,6 +171,7 @@ fn a_map_that_differs_time_and_again_fails_its_job() {
         300 deadline
           > start s-2 j1/r-1.2 s-1 has m-0.2
         310 failed s-2 j1/r-1.2 MAP_OUTPUT_LOST gone; lost m-0.2
+          > discard s-1 j1/m-0.2
           > start s-2 j1/m-0.3 map
           > notify j1
         350 made s-2 j1/m-0.3 2 hash 4
@@ -177,6 +181,7 @@ fn a_map_that_differs_time_and_again_fails_its_job() {
         400 deadline
           > start s-1 j1/r-1.3 s-2 has m-0.3
         410 failed s-1 j1/r-1.3 MAP_OUTPUT_LOST gone; lost m-0.3
+          > discard s-2 j1/m-0.3
           > start s-1 j1/m-0.4 map
           > notify j1
         450 made s-1 j1/m-0.4 2 hash 5
