@@ -2,6 +2,7 @@
 //! records never pass through it.
 
 pub mod client;
+pub mod failpoint;
 pub mod plan;
 pub mod rpc;
 pub mod runtime;

@@ -45,6 +45,8 @@ pub(super) fn execute(context: &Context, matches: &ArgMatches) -> Result<Exit, C
     end_with_parent(matches.get_one("parent"))?;
     end_on_panic();
     start_log(context)?;
+    #[cfg(feature = "failpoints")]
+    let _armed = gristmill_master::failpoint::arm();
     let listen = args.listen.or_else(|| context.settings.get("listen")).unwrap_or_else(|| DEFAULT_LISTEN.to_owned());
     let state = args.state.or_else(|| context.settings.get("state"));
     let config = MasterConfig {
@@ -71,7 +73,9 @@ pub(super) fn execute(context: &Context, matches: &ArgMatches) -> Result<Exit, C
 fn master_error(error: &MasterError) -> CliError {
     let exit = match error {
         MasterError::Insecure { .. } => Exit::Usage,
-        MasterError::State(_) | MasterError::Listen { .. } | MasterError::Serve { .. } => Exit::Failed,
+        MasterError::State(_) | MasterError::Journal(_) | MasterError::Listen { .. } | MasterError::Serve { .. } => {
+            Exit::Failed
+        }
     };
     let problem = CliError::of(exit, error);
     match error.hint() {

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Arg;
+use gristmill_master::runtime::journal::panic_is_contained;
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 use tracing_subscriber::EnvFilter;
 
@@ -37,6 +38,10 @@ pub(super) fn start_log(context: &Context) -> Result<(), CliError> {
 pub(super) fn end_on_panic() {
     let before = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
+        // That of an engine on a damaged journal is told as an error.
+        if panic_is_contained() {
+            return;
+        }
         before(info);
         std::process::abort();
     }));

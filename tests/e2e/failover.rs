@@ -1,8 +1,9 @@
-//! Workers that are killed, stopped and resumed in the middle of a job: the answer stays the same.
+//! Masters and workers that are killed, stopped and resumed in the middle of a job: the answer stays the
+//! same.
 
 use std::path::Path;
 
-use gristmill_tests::cluster::Cluster;
+use gristmill_tests::cluster::{Cluster, run_to_end};
 use gristmill_tests::data::parts;
 use serde_json::Value;
 
@@ -89,4 +90,41 @@ fn a_cancelled_job_leaves_nothing() {
     cluster.wait_for_job(&job, "the end", |status| status["state"] == "cancelled");
     let left = || std::fs::read_dir(&out).expect("a scratch folder").count();
     assert!(gristmill_tests::cluster::eventually(|| left() == 0), "{} entries are left", left());
+}
+
+#[test]
+fn a_killed_master_loses_no_job_and_no_committed_task_and_whoever_waits_for_the_job_goes_on_waiting() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let text = generated_text(dir.path(), 24);
+    let here = reference(dir.path(), &text);
+    let mut cluster = Cluster::start(GRISTMILL, 3);
+    let there = dir.path().join("there");
+    let submit = cluster.command(&[&["submit"], &word_count(&text, &there)[..]].concat());
+    let waiting = std::thread::spawn(|| run_to_end(submit));
+    let mut jobs = Value::Null;
+    let some_done = || {
+        jobs = cluster.json(&["jobs"]);
+        done(&jobs["jobs"][0]) >= 5
+    };
+    assert!(gristmill_tests::cluster::eventually(some_done), "{jobs:#}\n{}", cluster.logs());
+    let job = jobs["jobs"][0]["job"].as_str().expect("an id").to_owned();
+    let done_before = done(&jobs["jobs"][0]);
+    assert_eq!(jobs["jobs"][0]["state"], "running", "the job is too short for this test");
+
+    cluster.kill_master();
+    cluster.restart_master();
+    let submitted = waiting.join().expect("the command is waited for");
+    let said = String::from_utf8_lossy(&submitted.stderr).into_owned();
+    assert!(submitted.status.success(), "{said}\n{}", cluster.logs());
+    assert!(said.contains("lost the master"), "{said}");
+    assert!(String::from_utf8_lossy(&submitted.stdout).contains(&job), "it is still the same job");
+    assert_eq!(parts(&here), parts(&there));
+
+    let status = cluster.json(&["status", &job]);
+    let tasks = |stage: &str| status["stats"][stage]["tasks"].as_u64().expect("a number");
+    let workers = cluster.json(&["workers"]);
+    let committed = workers["workers"].as_array().expect("workers").iter().map(|worker| worker["committed"].as_u64());
+    let committed: u64 = committed.map(|count| count.expect("a number")).sum();
+    let left = tasks("map") + tasks("reduce") - done_before;
+    assert!(committed <= left, "{committed} tasks were done after {done_before} before\n{}", cluster.logs());
 }

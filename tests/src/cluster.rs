@@ -32,18 +32,7 @@ impl Cluster {
     pub fn start(binary: impl Into<PathBuf>, workers: usize) -> Self {
         let binary = binary.into();
         let dir = tempfile::tempdir().expect("a temporary folder");
-        let mut master = command(&binary)
-            .args(["master", "--listen", "127.0.0.1:0", "--state"])
-            .arg(dir.path().join("state"))
-            .stdout(Stdio::piped())
-            .stderr(log(dir.path(), "master"))
-            .spawn()
-            .expect("the master starts");
-        let mut line = String::new();
-        let stdout = master.stdout.take().expect("stdout is piped");
-        BufReader::new(stdout).read_line(&mut line).expect("the master prints its URL");
-        let at = line.find("http://").expect("the master prints its URL");
-        let url = line[at..].split_whitespace().next().expect("a URL is a word").to_owned();
+        let (master, url) = start_master(&binary, dir.path(), "127.0.0.1:0");
         let mut cluster = Self { binary, dir, url, master, workers: vec![] };
         for index in 0..workers {
             cluster.workers.push(None);
@@ -56,6 +45,28 @@ impl Cluster {
     /// The master's URL.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Ends the master with SIGKILL.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be killed.
+    pub fn kill_master(&mut self) {
+        self.master.kill().expect("the master can be killed");
+        self.master.wait().expect("the master can be waited for");
+    }
+
+    /// Starts a master that was killed again, on its folder and address.
+    ///
+    /// # Panics
+    ///
+    /// If it does not serve.
+    pub fn restart_master(&mut self) {
+        let listen = self.url.trim_start_matches("http://");
+        let (master, url) = start_master(&self.binary, self.dir.path(), listen);
+        assert_eq!(url, self.url);
+        self.master = master;
     }
 
     /// Starts worker `index` (again), on its own folder.
@@ -102,9 +113,14 @@ impl Cluster {
     ///
     /// If it cannot be started, or does not end in time.
     pub fn run(&self, args: &[&str]) -> Output {
+        run_to_end(self.command(args))
+    }
+
+    /// The command `gristmill ARGS… --master URL`.
+    pub fn command(&self, args: &[&str]) -> Command {
         let mut command = command(&self.binary);
         command.args(args).args(["--master", &self.url]);
-        run_to_end(command)
+        command
     }
 
     /// The object that `gristmill ARGS… --json` prints.
@@ -225,6 +241,23 @@ pub fn eventually(mut condition: impl FnMut() -> bool) -> bool {
         std::thread::park_timeout(Duration::from_millis(20));
     }
     false
+}
+
+/// Starts a master with its state in `dir` and waits for its URL.
+fn start_master(binary: &Path, dir: &Path, listen: &str) -> (Child, String) {
+    let mut master = command(binary)
+        .args(["master", "--listen", listen, "--state"])
+        .arg(dir.join("state"))
+        .stdout(Stdio::piped())
+        .stderr(log(dir, "master"))
+        .spawn()
+        .expect("the master starts");
+    let mut line = String::new();
+    let stdout = master.stdout.take().expect("stdout is piped");
+    BufReader::new(stdout).read_line(&mut line).expect("the master prints its URL");
+    let at = line.find("http://").expect("the master prints its URL");
+    let url = line[at..].split_whitespace().next().expect("a URL is a word").to_owned();
+    (master, url)
 }
 
 fn command(binary: &Path) -> Command {

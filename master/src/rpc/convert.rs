@@ -133,16 +133,21 @@ impl From<JobState> for v1::JobState {
 }
 
 fn job_state(wire: i32) -> Result<JobState, WireError> {
-    match v1::JobState::try_from(wire) {
-        Ok(v1::JobState::Queued) => Ok(JobState::Queued),
-        Ok(v1::JobState::Running) => Ok(JobState::Running),
-        Ok(v1::JobState::Committing) => Ok(JobState::Committing),
-        Ok(v1::JobState::Succeeded) => Ok(JobState::Succeeded),
-        Ok(v1::JobState::Failed) => Ok(JobState::Failed),
-        Ok(v1::JobState::Cancelled) => Ok(JobState::Cancelled),
-        Ok(v1::JobState::Unspecified) | Err(_) => {
-            Err(WireError::Unknown { field: "JobStatus.state", value: wire.to_string() })
-        }
+    let unknown = || WireError::Unknown { field: "JobStatus.state", value: wire.to_string() };
+    let state = v1::JobState::try_from(wire).ok().and_then(known_job_state);
+    state.ok_or_else(unknown)
+}
+
+/// The state, unless it says nothing.
+pub(crate) fn known_job_state(wire: v1::JobState) -> Option<JobState> {
+    match wire {
+        v1::JobState::Queued => Some(JobState::Queued),
+        v1::JobState::Running => Some(JobState::Running),
+        v1::JobState::Committing => Some(JobState::Committing),
+        v1::JobState::Succeeded => Some(JobState::Succeeded),
+        v1::JobState::Failed => Some(JobState::Failed),
+        v1::JobState::Cancelled => Some(JobState::Cancelled),
+        v1::JobState::Unspecified => None,
     }
 }
 

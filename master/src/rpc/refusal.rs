@@ -42,7 +42,7 @@ pub(super) fn of_wire(error: &WireError) -> Status {
 pub(super) fn of_unknown(job: JobId) -> Status {
     with_hint(
         Status::not_found(format!("unknown job {job}")),
-        Some("a master forgets its jobs when it restarts, and old ones after a while"),
+        Some("a master remembers the newest 1000 jobs that are over, on the same --state folder"),
     )
 }
 

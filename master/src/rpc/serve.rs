@@ -13,7 +13,8 @@ use tracing::{info, warn};
 
 use super::control::ControlService;
 use super::jobs::JobsService;
-use crate::runtime::{MasterHandle, StateDir, StateError, start_driver};
+use crate::runtime::journal::{JournalError, RedbJournal};
+use crate::runtime::{MasterHandle, StateDir, StateError, recover, start_driver};
 use crate::scheduler::SchedulerConfig;
 
 /// How long connections may take to end after the driver has.
@@ -55,6 +56,9 @@ pub enum MasterError {
     /// The state folder cannot be used.
     #[error(transparent)]
     State(#[from] StateError),
+    /// What earlier masters recorded cannot be used, or nothing more can be recorded.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
     /// The address cannot be had.
     #[error("cannot listen on {listen}")]
     Listen {
@@ -80,6 +84,7 @@ impl MasterError {
             }
             MasterError::State(StateError::InUse { .. }) => Some("give each master its own --state folder"),
             MasterError::Listen { .. } => Some("choose another port with --listen, or port 0 for any free one"),
+            MasterError::Journal(error) => error.hint(),
             MasterError::State(_) | MasterError::Serve { .. } => None,
         }
     }
@@ -90,8 +95,8 @@ impl MasterError {
 ///
 /// # Errors
 ///
-/// If the address is not safe or cannot be had, the state folder cannot be used, or the server
-/// fails.
+/// If the address is not safe or cannot be had, the state folder or its journal cannot be used, the
+/// journal cannot be written any more, or the server fails.
 pub async fn run_master(
     config: MasterConfig,
     shutdown: impl Future<Output = ()>,
@@ -99,13 +104,16 @@ pub async fn run_master(
 ) -> Result<(), MasterError> {
     let MasterConfig { listen, state, insecure_listen, mut scheduler } = config;
     let warning = check_address(listen, insecure_listen)?;
+    let clock = Clock::start();
     let state = StateDir::open(&state)?;
+    let mut journal = RedbJournal::open(&state.journal())?;
+    let recovered = recover(&mut journal, clock.wall())?;
     let source = |source| MasterError::Listen { listen, source };
     let listener = TcpListener::bind(listen).await.map_err(source)?;
     let address = listener.local_addr().map_err(source)?;
     scheduler.epoch = state.epoch();
     let lease = scheduler.lease;
-    let (master, driver) = start_driver(Clock::start(), scheduler);
+    let (master, driver) = start_driver(clock, scheduler, Box::new(journal), recovered);
     info!(%address, epoch = %state.epoch(), "master serves");
     ready(MasterReady { url: format!("http://{address}"), epoch: state.epoch(), warning });
 
@@ -125,11 +133,11 @@ pub async fn run_master(
         master.shutdown().await;
     }
     drop(master);
-    if let Err(error) = driver.await
-        && error.is_panic()
-    {
+    match driver.await {
+        Ok(ended) => ended?,
         // A bug of ours: whoever runs the master sees it as one.
-        std::panic::resume_unwind(error.into_panic());
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(_cancelled) => {}
     }
     served.map_err(|source| MasterError::Serve { source })
 }

@@ -6,14 +6,15 @@ use std::sync::Arc;
 
 use gristmill_common::counters::Counters;
 use gristmill_common::ids::{JobId, TaskId};
+use gristmill_common::naming::Uri;
 use gristmill_common::spec::JobSpec;
 use gristmill_common::task::{AttemptStats, JobPlan, TaskInput};
 use gristmill_common::time::{Timestamp, WallTime};
 use tokio::sync::{oneshot, watch};
 
 use super::handle::{Accepted, SubmitRefusal};
+use super::journal::AcceptedJob;
 use super::output::OutputClaim;
-use super::prepare::PreparedJob;
 use super::status::JobStatus;
 use crate::scheduler::{AttemptWork, JobState, JobView, StageView};
 
@@ -26,24 +27,34 @@ pub(super) type Submitter = oneshot::Sender<Result<Accepted, SubmitRefusal>>;
 /// One job.
 #[derive(Debug)]
 pub(super) struct JobRecord {
+    /// The submission that made it.
+    key: String,
+    name: String,
+    output: Uri,
+    submitted: WallTime,
+    finished: Option<WallTime>,
+    warnings: Vec<String>,
+    /// What only an open job needs; most of its memory.
+    work: Option<JobWork>,
+    /// How it was when nothing was left to be published or undone. Absent before then.
+    closed: Option<JobView>,
+    /// Whether what it staged is being removed.
+    undoing: bool,
+    watchers: watch::Sender<Arc<JobStatus>>,
+    /// In which state it was last put in the way of watchers, and when.
+    shown: (JobState, Timestamp),
+}
+
+/// What only an open job needs.
+#[derive(Debug)]
+pub(super) struct JobWork {
     pub(super) spec: Arc<JobSpec>,
-    /// Without splits once the job is over: they are most of its memory.
     pub(super) plan: Arc<JobPlan>,
     /// The claim on the output, until it is published or undone.
     pub(super) claim: Option<OutputClaim>,
     /// The folder in which attempts stage parts.
     pub(super) staging: String,
     pub(super) binary_sha256: String,
-    /// The submission that made it.
-    key: String,
-    pub(super) submitted: WallTime,
-    pub(super) finished: Option<WallTime>,
-    pub(super) warnings: Vec<String>,
-    /// Whether what it staged is being removed.
-    pub(super) undoing: bool,
-    watchers: watch::Sender<Arc<JobStatus>>,
-    /// When watchers were told last.
-    told: Timestamp,
 }
 
 /// What becomes of a submission.
@@ -93,34 +104,34 @@ impl JobTable {
         self.preparing.remove(key).map(|(_, waiting)| waiting).unwrap_or_default()
     }
 
-    /// Remembers a planned job.
-    pub(super) fn insert(&mut self, key: &str, binary_sha256: String, prepared: PreparedJob, submitted: WallTime) {
-        let PreparedJob { job, spec, plan, claim, request: _ } = prepared;
-        let status = JobStatus {
-            view: queued_view(job),
-            name: spec.job.clone(),
-            output: spec.output.clone(),
-            submitted,
-            finished: None,
-            warnings: plan.warnings.clone(),
-        };
-        let record = JobRecord {
-            warnings: plan.warnings.clone(),
-            spec,
-            plan,
+    /// Remembers a job that was taken on and is open.
+    pub(super) fn insert(&mut self, accepted: &AcceptedJob, claim: OutputClaim) {
+        let mut record = JobRecord::new(accepted);
+        record.work = Some(JobWork {
+            spec: Arc::clone(&accepted.spec),
+            plan: Arc::clone(&accepted.plan),
             staging: claim.staged_parts_dir().to_string_lossy().into_owned(),
             claim: Some(claim),
-            binary_sha256,
-            key: key.to_owned(),
-            submitted,
-            finished: None,
-            undoing: false,
-            watchers: watch::Sender::new(Arc::new(status)),
-            told: Timestamp::ZERO,
-        };
-        self.keys.insert(key.to_owned(), job);
-        self.records.insert(job, record);
-        self.open.insert(job);
+            binary_sha256: accepted.binary_sha256.clone(),
+        });
+        self.keys.insert(accepted.key.clone(), accepted.job);
+        self.records.insert(accepted.job, record);
+        self.open.insert(accepted.job);
+    }
+
+    /// Remembers a job that is over, though something of it may be left.
+    pub(super) fn insert_over(&mut self, accepted: &AcceptedJob, finished: WallTime) {
+        let mut record = JobRecord::new(accepted);
+        record.finished = Some(finished);
+        self.keys.insert(accepted.key.clone(), accepted.job);
+        self.records.insert(accepted.job, record);
+    }
+
+    /// Remembers a job of which nothing is left but what is shown.
+    pub(super) fn insert_closed(&mut self, key: String, status: JobStatus) {
+        let job = status.view.job;
+        self.keys.insert(key.clone(), job);
+        self.records.insert(job, JobRecord::closed(key, status));
     }
 
     /// A remembered job.
@@ -128,9 +139,83 @@ impl JobTable {
         self.records.get(&job)
     }
 
-    /// A remembered job, to change.
-    pub(super) fn get_mut(&mut self, job: JobId) -> Option<&mut JobRecord> {
-        self.records.get_mut(&job)
+    /// What an open job needs.
+    pub(super) fn work_mut(&mut self, job: JobId) -> Option<&mut JobWork> {
+        self.records.get_mut(&job)?.work.as_mut()
+    }
+
+    /// When an open job was submitted.
+    pub(super) fn submitted(&self, job: JobId) -> WallTime {
+        self.records.get(&job).map_or_else(WallTime::default, |record| record.submitted)
+    }
+
+    /// The job is over.
+    pub(super) fn end(&mut self, job: JobId, finished: WallTime) {
+        self.open.remove(&job);
+        if let Some(record) = self.records.get_mut(&job) {
+            record.finished = Some(finished);
+        }
+    }
+
+    /// Drops what only an open job needs.
+    pub(super) fn settle(&mut self, job: JobId) {
+        if let Some(record) = self.records.get_mut(&job) {
+            record.work = None;
+        }
+    }
+
+    /// What the job staged is about to be removed.
+    pub(super) fn begin_undoing(&mut self, job: JobId) {
+        if let Some(record) = self.records.get_mut(&job) {
+            record.undoing = true;
+        }
+    }
+
+    /// What the job staged is removed, or not, and why. Returns whether there is such a job.
+    pub(super) fn end_undoing(&mut self, job: JobId, trouble: Option<String>) -> bool {
+        let Some(record) = self.records.get_mut(&job) else { return false };
+        record.undoing = false;
+        let warning = |reason| format!("not everything that the job staged could be removed: {reason}");
+        record.warnings.extend(trouble.map(warning));
+        true
+    }
+
+    /// Nothing is left of the job. Returns the key of its submission the first time.
+    pub(super) fn close(&mut self, job: JobId, last: JobView) -> Option<String> {
+        let record = self.records.get_mut(&job).filter(|record| record.closed.is_none())?;
+        record.closed = Some(last);
+        Some(record.key.clone())
+    }
+
+    /// Jobs that are over and of which something may be left.
+    pub(super) fn over_and_not_closed(&self) -> Vec<JobId> {
+        let left = self.records.iter().filter(|(job, record)| !self.open.contains(job) && record.closed.is_none());
+        left.map(|(job, _)| *job).collect()
+    }
+
+    /// Watchers are about to be told of this state.
+    pub(super) fn show(&mut self, job: JobId, state: JobState, now: Timestamp) {
+        if let Some(record) = self.records.get_mut(&job) {
+            record.shown = (state, now);
+        }
+    }
+
+    /// Tells watchers, if there is something new.
+    pub(super) fn tell(&mut self, job: JobId, status: JobStatus) {
+        let Some(record) = self.records.get_mut(&job) else { return };
+        record.watchers.send_if_modified(|told| {
+            let new = **told != status;
+            if new {
+                *told = Arc::new(status);
+            }
+            new
+        });
+    }
+
+    /// Gives all claims up and leaves what is staged.
+    pub(super) fn abandon_claims(&mut self) {
+        let works = self.records.values_mut().filter_map(|record| record.work.as_mut());
+        works.filter_map(|work| work.claim.take()).for_each(OutputClaim::abandon);
     }
 
     /// Forgets a job and the submission that made it.
@@ -141,9 +226,9 @@ impl JobTable {
         self.open.remove(&job);
     }
 
-    /// The jobs that are remembered and over.
+    /// The jobs that are remembered and of which nothing is left.
     pub(super) fn ended(&self) -> Vec<JobId> {
-        self.records.keys().filter(|job| !self.open.contains(job)).copied().collect()
+        self.records.iter().filter(|(_, record)| record.closed.is_some()).map(|(job, _)| *job).collect()
     }
 
     fn unused(&self, mut fresh: impl FnMut() -> JobId) -> JobId {
@@ -157,28 +242,50 @@ impl JobTable {
 }
 
 impl JobRecord {
-    /// What is shown of the job.
+    fn new(accepted: &AcceptedJob) -> Self {
+        let status = JobStatus {
+            view: queued_view(accepted.job),
+            name: accepted.spec.job.clone(),
+            output: accepted.spec.output.clone(),
+            submitted: accepted.submitted,
+            finished: None,
+            warnings: accepted.plan.warnings.clone(),
+        };
+        Self { closed: None, ..Self::closed(accepted.key.clone(), status) }
+    }
+
+    fn closed(key: String, status: JobStatus) -> Self {
+        Self {
+            key,
+            name: status.name.clone(),
+            output: status.output.clone(),
+            submitted: status.submitted,
+            finished: status.finished,
+            warnings: status.warnings.clone(),
+            work: None,
+            closed: Some(status.view.clone()),
+            undoing: false,
+            shown: (status.view.state, Timestamp::ZERO),
+            watchers: watch::Sender::new(Arc::new(status)),
+        }
+    }
+
+    /// What is shown of the job; `view` is how the scheduler sees it, which knows less of a job that was
+    /// closed by an earlier master.
     pub(super) fn status(&self, view: JobView) -> JobStatus {
         JobStatus {
-            view,
-            name: self.spec.job.clone(),
-            output: self.spec.output.clone(),
+            view: self.closed.clone().unwrap_or(view),
+            name: self.name.clone(),
+            output: self.output.clone(),
             submitted: self.submitted,
             finished: self.finished,
             warnings: self.warnings.clone(),
         }
     }
 
-    /// What an attempt of `task` works on.
-    pub(super) fn input(&self, task: TaskId, work: AttemptWork) -> TaskInput {
-        match work {
-            AttemptWork::Map { skip } => {
-                let split = self.plan.splits.get(task.index as usize);
-                let split = split.expect("only tasks of the plan get attempts, before the job is over").clone();
-                TaskInput::Map { split, partitions: self.plan.reducers, skip }
-            }
-            AttemptWork::Reduce { sources } => TaskInput::Reduce { sources },
-        }
+    /// Whether what it staged is being removed.
+    pub(super) fn is_undoing(&self) -> bool {
+        self.undoing
     }
 
     /// Whether anybody watches.
@@ -186,32 +293,28 @@ impl JobRecord {
         self.watchers.receiver_count() > 0
     }
 
-    /// What watchers were told last, and when.
-    pub(super) fn told(&self) -> (Arc<JobStatus>, Timestamp) {
-        (Arc::clone(&self.watchers.borrow()), self.told)
-    }
-
-    /// Tells watchers, if there is something new.
-    pub(super) fn tell(&mut self, now: Timestamp, status: JobStatus) {
-        self.told = now;
-        self.watchers.send_if_modified(|told| {
-            let new = **told != status;
-            if new {
-                *told = Arc::new(status);
-            }
-            new
-        });
+    /// In which state watchers were last told of it, and when.
+    pub(super) fn shown(&self) -> (JobState, Timestamp) {
+        self.shown
     }
 
     /// A watcher, who sees at once what was told last.
     pub(super) fn watch(&self) -> watch::Receiver<Arc<JobStatus>> {
         self.watchers.subscribe()
     }
+}
 
-    /// Drops what only an open job needs.
-    pub(super) fn shrink(&mut self) {
-        let plan = JobPlan { splits: Vec::new(), ..JobPlan::clone(&self.plan) };
-        self.plan = Arc::new(plan);
+impl JobWork {
+    /// What an attempt of `task` works on.
+    pub(super) fn input(&self, task: TaskId, work: AttemptWork) -> TaskInput {
+        match work {
+            AttemptWork::Map { skip } => {
+                let split = self.plan.splits.get(task.index as usize);
+                let split = split.expect("only tasks of the plan get attempts").clone();
+                TaskInput::Map { split, partitions: self.plan.reducers, skip }
+            }
+            AttemptWork::Reduce { sources } => TaskInput::Reduce { sources },
+        }
     }
 }
 

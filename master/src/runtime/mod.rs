@@ -6,22 +6,26 @@
 //! | `prepare.rs` | a spec becomes a planned job with a claim on its output; for embedded runs too |
 //! | `output.rs`, `manifest.rs` | staging, publishing and undoing outputs; `_SUCCESS` |
 //! | `driver/` | the one task that owns the scheduler and carries out its commands |
+//! | `journal/` | what outlives the master |
+//! | `recovery.rs` | from a journal to the first state of a master |
 //! | `handle.rs` | what the rest of the master asks the driver for |
 //! | `sessions.rs` | the streams of open sessions and the names of workers |
 //! | `jobs.rs` | what only the runtime knows of jobs: specs, plans, claims, watchers |
 //! | `order.rs` | messages to workers |
 //! | `status.rs` | what is shown of jobs and workers |
-//! | `state_dir.rs` | the state folder: lock and epoch |
+//! | `state_dir.rs` | the state folder: lock, epoch, journal |
 //! | `random.rs` | random numbers |
 
 mod driver;
 mod handle;
 mod jobs;
+pub mod journal;
 pub mod manifest;
 mod order;
 pub mod output;
 mod prepare;
 pub(crate) mod random;
+mod recovery;
 mod sessions;
 mod state_dir;
 mod status;
@@ -31,6 +35,7 @@ pub use handle::{Accepted, MasterGone, MasterHandle, Submission, SubmitRefusal};
 pub(crate) use handle::{Hello, Welcome};
 pub(crate) use order::Order;
 pub use prepare::{PreparedJob, RefusalClass, SubmitError, fresh_job_id, list_and_plan, prepare};
+pub use recovery::{Recovered, recover};
 pub(crate) use sessions::MAX_WAITING_ORDERS;
 pub use state_dir::{StateDir, StateError};
 pub use status::{ClusterStatus, JobStatus};

@@ -46,10 +46,19 @@ impl Streams {
         SessionId(self.last_session)
     }
 
-    /// The worker with this key: the one it had before, or the next one.
-    pub(super) fn worker(&mut self, key: &str) -> WorkerId {
+    /// No streams, and the names that workers have already.
+    pub(super) fn with_workers(workers: HashMap<String, WorkerId>) -> Self {
+        Self { workers, ..Self::default() }
+    }
+
+    /// The worker with this key: the name it had before, or the next one, and whether it is new.
+    pub(super) fn worker(&mut self, key: &str) -> (WorkerId, bool) {
+        if let Some(worker) = self.workers.get(key) {
+            return (*worker, false);
+        }
         let next = u32::try_from(self.workers.len() + 1).expect("fewer than 2^32 workers register");
-        *self.workers.entry(key.to_owned()).or_insert(WorkerId(next))
+        self.workers.insert(key.to_owned(), WorkerId(next));
+        (WorkerId(next), true)
     }
 
     /// The session's orders go to this stream from now on; an earlier stream of it ends.
@@ -106,9 +115,11 @@ mod tests {
 
     #[test]
     fn workers_keep_their_names() {
-        let mut streams = Streams::default();
-        let names = ["a", "b", "a", "c", "b"].map(|key| streams.worker(key).to_string());
-        assert_eq!(names, ["w-1", "w-2", "w-1", "w-3", "w-2"]);
+        let mut streams = Streams::with_workers(HashMap::from([("a".to_owned(), WorkerId(1))]));
+        let names = ["a", "b", "a", "c", "b"].map(|key| streams.worker(key));
+        let names = names.map(|(worker, is_new)| (worker.to_string(), is_new));
+        let expect = [("w-1", false), ("w-2", true), ("w-1", false), ("w-3", true), ("w-2", false)];
+        assert_eq!(names, expect.map(|(name, is_new)| (name.to_owned(), is_new)));
     }
 
     #[test]

@@ -1,10 +1,11 @@
-//! The master's state folder: locked so that no two masters share it, and home of the epoch. Knows
-//! nothing of jobs.
+//! The master's state folder: locked so that no two masters share it, and home of the epoch and the
+//! journal. Knows nothing of jobs.
 //!
 //! | file | content |
 //! |---|---|
 //! | `lock` | empty; locked as long as a master runs on the folder |
 //! | `epoch` | the last epoch as a decimal number and a line end; replaced as a whole |
+//! | `journal.redb` | what is recorded of jobs and workers |
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
@@ -12,9 +13,12 @@ use std::path::{Path, PathBuf};
 
 use gristmill_common::ids::MasterEpoch;
 
+use crate::failpoint::failpoint;
+
 /// A state folder in the hands of this process.
 #[derive(Debug)]
 pub struct StateDir {
+    folder: PathBuf,
     epoch: MasterEpoch,
     /// Holds the lock until it is dropped.
     _lock: File,
@@ -57,11 +61,13 @@ impl StateDir {
     ///
     /// If another master uses the folder, or it cannot be read or written.
     pub fn open(folder: &Path) -> Result<Self, StateError> {
-        fs::create_dir_all(folder).map_err(io_error("create the state folder", folder))?;
+        let created = failpoint("state.create_folder").and_then(|()| fs::create_dir_all(folder));
+        created.map_err(io_error("create the state folder", folder))?;
         let lock_path = folder.join("lock");
         let mut options = OpenOptions::new();
         options.create(true).truncate(false).write(true);
-        let lock = options.open(&lock_path).map_err(io_error("open", &lock_path))?;
+        let lock = failpoint("state.lock").and_then(|()| options.open(&lock_path));
+        let lock = lock.map_err(io_error("open", &lock_path))?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(StateError::InUse { folder: folder.to_owned() }),
@@ -69,12 +75,17 @@ impl StateDir {
         }
         let epoch = MasterEpoch(last_epoch(folder)?.0 + 1);
         store_epoch(folder, epoch)?;
-        Ok(Self { epoch, _lock: lock })
+        Ok(Self { folder: folder.to_owned(), epoch, _lock: lock })
     }
 
     /// The epoch that began when the folder was opened.
     pub fn epoch(&self) -> MasterEpoch {
         self.epoch
+    }
+
+    /// Where the journal is.
+    pub fn journal(&self) -> PathBuf {
+        self.folder.join("journal.redb")
     }
 }
 
@@ -96,10 +107,15 @@ fn last_epoch(folder: &Path) -> Result<MasterEpoch, StateError> {
 fn store_epoch(folder: &Path, epoch: MasterEpoch) -> Result<(), StateError> {
     let (next, file) = (folder.join("epoch.next"), folder.join("epoch"));
     let write = || -> io::Result<()> {
+        failpoint("epoch.create")?;
         let mut out = File::create(&next)?;
+        failpoint("epoch.write")?;
         writeln!(out, "{}", epoch.0)?;
+        failpoint("epoch.sync")?;
         out.sync_all()?;
+        failpoint("epoch.rename")?;
         fs::rename(&next, &file)?;
+        failpoint("epoch.sync_folder")?;
         // Without this the rename may be undone by a crash, and the epoch be used twice.
         File::open(folder)?.sync_all()
     };

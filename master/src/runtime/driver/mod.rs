@@ -1,38 +1,50 @@
 //! The driver: the one task that owns the scheduler. It turns what arrives into events, carries the
 //! commands out in order, and decides nothing. It never waits for a worker, a watcher or a disk:
-//! slow work runs beside it and comes back as [`Done`].
-
+//! slow work runs beside it and comes back as [`Done`]. What it does and says goes through the outbox,
+//! behind the records that it follows from.
 //!
 //! | file | about |
 //! |---|---|
+//! | `outbox.rs` | what waits for the journal |
+//! | `effects.rs` | what is done and said |
+//! | `restart.rs` | the first steps, with what the journal had |
 //! | `submissions.rs` | jobs handed in |
 //! | `sessions.rs` | workers that register and resume |
 //! | `outputs.rs` | publishing and undoing |
 //! | `watchers.rs` | what is shown, and to whom when |
 
+mod effects;
+mod outbox;
 mod outputs;
+mod restart;
 mod sessions;
 mod submissions;
 mod watchers;
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use gristmill_common::failure::Failure;
-use gristmill_common::ids::{JobAttempt, JobId, SessionId};
+use gristmill_common::ids::JobId;
+use gristmill_common::spec::JobSpec;
 use gristmill_common::time::{Clock, Timestamp};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
-use tracing::{debug, info, warn};
+use tracing::{error, info, warn};
 
+use self::effects::Effect;
+use self::outbox::Outbox;
+use super::describe;
 use super::handle::{MasterHandle, Request};
 use super::jobs::JobTable;
-use super::order::Order;
+use super::journal::{Change, Journal, JournalError, JournalRecord};
 use super::output::OutputClaim;
 use super::prepare::{PreparedJob, SubmitError};
+use super::recovery::Recovered;
 use super::sessions::Streams;
-use crate::scheduler::{AttemptWork, Command, Event, Scheduler, SchedulerConfig};
+use crate::scheduler::{Command, Event, Scheduler, SchedulerConfig};
 
 /// How often watchers hear of progress. More often costs a message to every watcher each time.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
@@ -47,20 +59,32 @@ const MAX_PLANNING: usize = 8;
 /// How long a master that shuts down waits until its jobs are undone or published.
 const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(10);
 
-/// Starts a driver on the current tokio runtime. It ends after [`MasterHandle::shutdown`], or when
-/// the last handle is dropped.
-pub fn start_driver(clock: Clock, config: SchedulerConfig) -> (MasterHandle, JoinHandle<()>) {
+/// Starts a driver on the current tokio runtime, with what `journal` had when it was replayed. It ends
+/// after [`MasterHandle::shutdown`], when the last handle is dropped, or when the journal fails: then
+/// nothing that was not durable was done or said, and the next master goes on from there.
+pub fn start_driver(
+    clock: Clock,
+    config: SchedulerConfig,
+    journal: Box<dyn Journal>,
+    recovered: Recovered,
+) -> (MasterHandle, JoinHandle<Result<(), JournalError>>) {
     let (handle, inbox) = MasterHandle::new(config.epoch);
-    let driver = Driver {
+    let Recovered { table, jobs, workers, leftovers, changes } = recovered;
+    let (scheduler, commands) = Scheduler::restore(config, clock.now(), jobs);
+    let mut driver = Driver {
         clock,
-        scheduler: Scheduler::new(config),
-        streams: Streams::default(),
-        jobs: JobTable::default(),
+        scheduler,
+        streams: Streams::with_workers(workers),
+        jobs: table,
         tasks: JoinSet::new(),
-        planning: Arc::new(Semaphore::new(MAX_PLANNING)),
+        planning: Arc::new(Semaphore::new(0)),
+        sweeping: BTreeSet::new(),
         untold: BTreeSet::new(),
         closing: None,
+        journal: Some(journal),
+        outbox: Outbox::default(),
     };
+    driver.restart(changes, commands, leftovers);
     (handle, tokio::spawn(driver.run(inbox)))
 }
 
@@ -70,15 +94,24 @@ struct Driver {
     streams: Streams,
     jobs: JobTable,
     tasks: JoinSet<Done>,
+    /// Has no permits before what an earlier master left is removed: the same job submitted again would
+    /// find its output claimed.
     planning: Arc<Semaphore>,
+    /// Jobs of an earlier master whose leftovers are being removed.
+    sweeping: BTreeSet<JobId>,
     /// Jobs whose watchers are to hear of progress.
     untold: BTreeSet<JobId>,
     /// When a shutdown under way waits no longer.
     closing: Option<Timestamp>,
+    /// Absent while a batch is written.
+    journal: Option<Box<dyn Journal>>,
+    outbox: Outbox<Effect>,
 }
 
 /// Work done beside the driver.
 enum Done {
+    Journaled { journal: Box<dyn Journal>, result: Result<(), JournalError> },
+    Looked { submission: PlannedSubmission, spec: Box<JobSpec>, missing: Vec<PathBuf> },
     Planned { submission: PlannedSubmission, result: Box<Result<PreparedJob, SubmitError>> },
     Published { job: JobId, result: Result<(), Box<NotPublished>> },
     Undone { job: JobId, result: Result<(), String> },
@@ -92,25 +125,44 @@ struct NotPublished {
 }
 
 /// What is kept of a submission while it is planned.
+#[derive(Debug)]
 struct PlannedSubmission {
+    job: JobId,
     key: String,
     binary_sha256: String,
 }
 
+impl Drop for Driver {
+    /// What is left to do is the next master's: nothing that is staged may go with this one.
+    fn drop(&mut self) {
+        self.jobs.abandon_claims();
+    }
+}
+
 impl Driver {
-    async fn run(mut self, mut inbox: mpsc::Receiver<Request>) {
+    async fn run(mut self, inbox: mpsc::Receiver<Request>) -> Result<(), JournalError> {
         info!(epoch = %self.scheduler.epoch(), "driver started");
+        let result = self.serve(inbox).await;
+        match &result {
+            Ok(()) => info!(epoch = %self.scheduler.epoch(), "driver ended"),
+            Err(failure) => error!(reason = describe(failure), "driver ended: the journal cannot be written"),
+        }
+        result
+    }
+
+    async fn serve(&mut self, mut inbox: mpsc::Receiver<Request>) -> Result<(), JournalError> {
         let mut requests = Vec::with_capacity(MAX_TAKEN);
+        self.flush();
         loop {
             let wait = self.next_wake().map(|at| at.since(self.clock.now()));
             tokio::select! {
-                taken = inbox.recv_many(&mut requests, MAX_TAKEN) => {
+                taken = inbox.recv_many(&mut requests, MAX_TAKEN), if !self.outbox.is_full() => {
                     if taken == 0 {
-                        break;
+                        return Ok(());
                     }
                     requests.drain(..).for_each(|request| self.on_request(request));
                 }
-                Some(done) = self.tasks.join_next() => self.on_done(done.expect("beside-work catches panics")),
+                Some(done) = self.tasks.join_next() => self.on_done(done.expect("beside-work catches panics"))?,
                 () = tokio::time::sleep(wait.unwrap_or_default()), if wait.is_some() => {
                     // What has arrived meanwhile may be what the deadline waits for.
                     for _ in 0..inbox.len() {
@@ -121,16 +173,16 @@ impl Driver {
                     self.on_wake();
                 }
             }
+            self.flush();
             if self.is_closed() {
-                break;
+                return Ok(());
             }
         }
-        info!(epoch = %self.scheduler.epoch(), "driver ended");
     }
 
     fn next_wake(&self) -> Option<Timestamp> {
         let untold = self.untold.iter().filter_map(|job| self.jobs.get(*job));
-        let progress = untold.map(|record| record.told().1 + PROGRESS_INTERVAL).min();
+        let progress = untold.map(|record| record.shown().1 + PROGRESS_INTERVAL).min();
         [self.scheduler.next_deadline(), self.closing, progress].into_iter().flatten().min()
     }
 
@@ -149,22 +201,29 @@ impl Driver {
             Request::Submit { submission, reply } => self.on_submit(submission, reply),
             Request::Cancel { job, reply } => {
                 self.step(Event::CancelRequested { job });
-                answer(reply, self.status(job));
+                let status = self.status(job);
+                self.answer(reply, status);
             }
-            Request::Job { job, reply } => answer(reply, self.status(job)),
+            Request::Job { job, reply } => {
+                let status = self.status(job);
+                self.answer(reply, status);
+            }
             Request::Watch { job, reply } => {
                 let watch = self.on_watch(job);
-                answer(reply, watch);
+                self.answer(reply, watch);
             }
             Request::Jobs { reply } => {
-                let views = self.scheduler.jobs();
-                answer(reply, views.into_iter().filter_map(|view| self.dress(view)).collect());
+                let jobs = self.statuses();
+                self.answer(reply, jobs);
             }
-            Request::Workers { reply } => answer(reply, self.cluster()),
+            Request::Workers { reply } => {
+                let cluster = self.cluster();
+                self.answer(reply, cluster);
+            }
             Request::Register { hello, orders, reply } => self.on_register(hello, orders, reply),
             Request::Resume { epoch, session, orders, reply } => {
                 let welcome = self.on_resume(epoch, session, orders);
-                answer(reply, welcome);
+                self.answer(reply, welcome);
             }
             Request::Report { epoch, session, report } => {
                 self.step(Event::WorkerReported { epoch, session, report });
@@ -179,89 +238,62 @@ impl Driver {
         }
     }
 
-    fn on_done(&mut self, done: Done) {
+    /// Takes in what was done beside the driver.
+    ///
+    /// # Errors
+    ///
+    /// If records could not be made durable: then nothing more may be done.
+    fn on_done(&mut self, done: Done) -> Result<(), JournalError> {
         match done {
+            Done::Journaled { journal, result } => {
+                result?;
+                self.journal = Some(journal);
+                self.outbox.batch_is_durable();
+            }
+            Done::Looked { submission, spec, missing } => self.on_looked(submission, spec, missing),
             Done::Planned { submission, result } => self.on_planned(submission, *result),
             Done::Published { job, result: Ok(()) } => self.step(Event::JobPublished { job }),
             Done::Published { job, result: Err(not_published) } => {
                 let NotPublished { failure, claim } = *not_published;
                 warn!(%job, %failure, "output not published");
-                if let Some(record) = self.jobs.get_mut(job) {
-                    record.claim = claim;
+                if let Some(work) = self.jobs.work_mut(job) {
+                    work.claim = claim;
                 }
                 self.step(Event::PublishFailed { job, failure });
             }
-            Done::Undone { job, result } => {
-                if let Some(record) = self.jobs.get_mut(job) {
-                    record.undoing = false;
-                    if let Err(reason) = result {
-                        warn!(%job, reason, "staged output not removed");
-                        record.warnings.push(format!("not everything that the job staged could be removed: {reason}"));
-                    }
-                }
-                self.tell_watchers(job);
-            }
+            Done::Undone { job, result } => self.on_undone(job, result),
         }
+        Ok(())
     }
 
-    /// Takes one event to the scheduler and carries out what it commands.
+    /// Takes one event to the scheduler.
     fn step(&mut self, event: Event) {
         let commands = self.scheduler.step(self.clock.now(), event);
-        let mut stuck = Vec::new();
+        self.enqueue(commands);
+    }
+
+    /// Records the facts among the commands, and puts everything else behind them.
+    fn enqueue(&mut self, commands: Vec<Command>) {
         for command in commands {
-            if let Some(session) = self.carry_out(command) {
-                stuck.push(session);
+            match command {
+                Command::Record(fact) => self.outbox.record(Change::Append(JournalRecord::Fact(fact))),
+                // What watchers hear is how things are now, not when they hear it.
+                Command::NotifyWatchers { job } => self.on_notify(job),
+                Command::UndoJob { job } => {
+                    self.jobs.begin_undoing(job);
+                    self.outbox.push(Effect::Command(command));
+                }
+                command => self.outbox.push(Effect::Command(command)),
             }
-        }
-        // Each round closes the streams it is about, so this ends.
-        for session in stuck {
-            warn!(%session, "worker does not take its orders");
-            self.step(Event::StreamBroken { session });
         }
     }
 
-    /// Carries out one command. Returns the session whose stream turned out to be stuck.
-    fn carry_out(&mut self, command: Command) -> Option<SessionId> {
-        match command {
-            // Nothing is recorded yet.
-            Command::Record(_) => {}
-            Command::StartAttempt { session, id, work } => {
-                debug!(%session, %id, "attempt assigned");
-                return self.start_attempt(session, id, work);
-            }
-            Command::CancelAttempt { session, id } => return self.send(session, Order::Cancel { id }),
-            Command::DiscardOutput { session, id } => return self.send(session, Order::Discard { id }),
-            Command::ReleaseJob { session, job } => return self.send(session, Order::Release { job }),
-            Command::CloseSession { session, reason } => {
-                info!(%session, ?reason, "session closed");
-                return self.send(session, Order::Close { reason });
-            }
-            Command::PublishJob { job, result } => self.publish(job, result),
-            Command::UndoJob { job } => self.undo(job),
-            Command::NotifyWatchers { job } => self.on_notify(job),
-        }
-        None
-    }
-
-    fn send(&mut self, session: SessionId, order: Order) -> Option<SessionId> {
-        self.streams.send(session, order).is_err().then_some(session)
-    }
-
-    fn start_attempt(&mut self, session: SessionId, id: JobAttempt, work: AttemptWork) -> Option<SessionId> {
-        let record = self.jobs.get(id.job).expect("the scheduler assigns attempts of open jobs only");
-        let input = record.input(id.attempt.task, work);
-        if self.streams.must_open(session, id.job) {
-            let open = Order::OpenJob {
-                job: id.job,
-                spec: Arc::clone(&record.spec),
-                binary_sha256: record.binary_sha256.clone(),
-                staging: record.staging.clone(),
-            };
-            if let Some(stuck) = self.send(session, open) {
-                return Some(stuck);
-            }
-        }
-        self.send(session, Order::Start { id, input })
+    /// Answers a request, behind everything that was decided before.
+    fn answer<T: Send + 'static>(&mut self, reply: oneshot::Sender<T>, value: T) {
+        self.outbox.push(Effect::Answer(Box::new(move || {
+            // Whoever asked may have gone.
+            let _gone = reply.send(value);
+        })));
     }
 
     fn on_shutdown(&mut self) {
@@ -277,13 +309,8 @@ impl Driver {
     /// Whether a shutdown is complete, or its patience over.
     fn is_closed(&self) -> bool {
         self.closing.is_some_and(|until| {
-            let idle = self.jobs.open.is_empty() && self.tasks.is_empty();
+            let idle = self.jobs.open.is_empty() && self.tasks.is_empty() && self.outbox.is_empty();
             idle || self.clock.now() >= until
         })
     }
-}
-
-/// Answers a request; whoever asked may have gone.
-fn answer<T>(reply: oneshot::Sender<T>, value: T) {
-    let _gone = reply.send(value);
 }

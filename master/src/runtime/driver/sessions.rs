@@ -6,20 +6,25 @@ use gristmill_common::ids::{MasterEpoch, SessionId};
 use tokio::sync::{mpsc, oneshot};
 use tracing::info;
 
-use super::{Driver, answer};
+use super::Driver;
 use crate::runtime::handle::{Hello, Welcome};
+use crate::runtime::journal::{Change, JournalRecord};
 use crate::runtime::order::Order;
 use crate::runtime::status::ClusterStatus;
 use crate::scheduler::{CloseReason, Event, StaleReason, WorkerProfile};
 
 impl Driver {
     pub(super) fn on_register(&mut self, hello: Hello, orders: mpsc::Sender<Order>, reply: oneshot::Sender<Welcome>) {
-        let worker = self.streams.worker(&hello.worker_key);
+        let (worker, is_new) = self.streams.worker(&hello.worker_key);
+        if is_new {
+            let key = hello.worker_key.clone();
+            self.outbox.record(Change::Append(JournalRecord::WorkerNamed { key, worker }));
+        }
         let session = self.streams.next_session();
         let stream = self.streams.open(session, orders);
         info!(%session, %worker, slots = hello.slots, address = hello.address, "worker registered");
         // Orders that the event causes wait in the stream's queue until the worker knows its session.
-        answer(reply, Welcome { session, worker, stream });
+        self.answer(reply, Welcome { session, worker, stream });
         let Hello { slots, address, machine, scratch, offers, worker_key: _ } = hello;
         let profile = Arc::new(WorkerProfile { worker, slots, address, machine, scratch });
         self.step(Event::WorkerRegistered { session, profile, offers });

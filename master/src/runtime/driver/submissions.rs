@@ -1,41 +1,72 @@
-//! Submissions: planned beside the driver, answered when the job is in the scheduler's hands.
+//! Submissions: planned beside the driver, answered when the job is in the scheduler's hands and in the
+//! journal.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use gristmill_common::spec::JobSpec;
 use tracing::info;
 
-use super::{Done, Driver, PlannedSubmission, answer};
+use super::effects::Effect;
+use super::{Done, Driver, PlannedSubmission};
+use crate::failpoint::failpoint;
 use crate::runtime::handle::{Accepted, MasterGone, Submission, SubmitRefusal};
 use crate::runtime::jobs::{Admission, MAX_OPEN_JOBS, Submitter};
+use crate::runtime::journal::{AcceptedJob, Change, JournalRecord};
+use crate::runtime::output::missing_folders;
 use crate::runtime::prepare::{PreparedJob, SubmitError, fresh_job_id, prepare};
 use crate::scheduler::Event;
 
 impl Driver {
     pub(super) fn on_submit(&mut self, mut submission: Submission, reply: Submitter) {
         if self.closing.is_some() {
-            return answer(reply, Err(MasterGone.into()));
+            return self.answer(reply, Err(MasterGone.into()));
         }
         let clock = self.clock;
         let job = match self.jobs.admit(&submission.key, reply, || fresh_job_id(&clock)) {
-            Admission::Known(accepted, reply) => return answer(reply, Ok(accepted)),
+            Admission::Known(accepted, reply) => return self.answer(reply, Ok(accepted)),
             Admission::Waiting => return,
-            Admission::Busy(reply) => return answer(reply, Err(SubmitRefusal::Busy { limit: MAX_OPEN_JOBS })),
+            Admission::Busy(reply) => return self.answer(reply, Err(SubmitRefusal::Busy { limit: MAX_OPEN_JOBS })),
             Admission::Plan(job) => job,
         };
         // A worker's machine may fail after its report; what counts must be on disk by then.
         submission.spec.fsync = true;
         let Submission { key, spec, binary_sha256 } = submission;
+        let submission = PlannedSubmission { job, key, binary_sha256 };
+        self.tasks.spawn(async move {
+            let output = spec.output.clone();
+            let missing = tokio::task::spawn_blocking(move || missing_folders(&output)).await.unwrap_or_default();
+            Done::Looked { submission, spec: Box::new(spec), missing }
+        });
+    }
+
+    /// It is known what claiming the output would create: that is recorded before it is claimed.
+    pub(super) fn on_looked(&mut self, submission: PlannedSubmission, spec: Box<JobSpec>, missing: Vec<PathBuf>) {
+        let (job, output) = (submission.job, spec.output.clone());
+        self.outbox.record(Change::Append(JournalRecord::Claiming { job, output, missing }));
+        self.outbox.push(Effect::Plan { submission, spec });
+    }
+
+    pub(super) fn plan(&mut self, submission: PlannedSubmission, spec: JobSpec) {
         let planning = Arc::clone(&self.planning);
+        let job = submission.job;
         self.tasks.spawn(async move {
             let _permit = planning.acquire().await.expect("it is never closed");
-            let result = tokio::task::spawn_blocking(move || prepare(spec, job)).await;
+            let prepare = move || {
+                let interrupted = |error: std::io::Error| SubmitError::Broken { reason: error.to_string() };
+                failpoint("driver.plan").map_err(interrupted)?;
+                let prepared = prepare(spec, job)?;
+                failpoint("driver.planned").map_err(interrupted)?;
+                Ok(prepared)
+            };
+            let result = tokio::task::spawn_blocking(prepare).await;
             let result = result.unwrap_or_else(|error| Err(SubmitError::Broken { reason: error.to_string() }));
-            Done::Planned { submission: PlannedSubmission { key, binary_sha256 }, result: Box::new(result) }
+            Done::Planned { submission, result: Box::new(result) }
         });
     }
 
     pub(super) fn on_planned(&mut self, submission: PlannedSubmission, result: Result<PreparedJob, SubmitError>) {
-        let waiting = self.jobs.planned(&submission.key);
+        let (job, waiting) = (submission.job, self.jobs.planned(&submission.key));
         let answers = match result {
             Ok(prepared) if self.closing.is_none() => Ok(self.accept(submission, prepared)),
             Ok(_given_up) => Err(MasterGone.into()),
@@ -44,24 +75,38 @@ impl Driver {
                 Err(SubmitRefusal::Rejected(Arc::new(error)))
             }
         };
+        let rejected = answers.is_err();
         for reply in waiting {
-            answer(reply, answers.clone());
+            self.answer(reply, answers.clone());
+        }
+        if rejected {
+            self.outbox.record(Change::Forget(job));
         }
     }
 
     fn accept(&mut self, submission: PlannedSubmission, prepared: PreparedJob) -> Accepted {
-        let (job, request) = (prepared.job, Arc::clone(&prepared.request));
-        let accepted = Accepted { job, warnings: prepared.plan.warnings.clone() };
+        let PreparedJob { job, spec, plan, claim, request } = prepared;
         info!(
             %job,
-            name = prepared.spec.job,
-            output = %prepared.spec.output,
+            name = spec.job,
+            output = %spec.output,
             maps = request.split_bytes.len(),
             reducers = request.reducers,
             "job accepted"
         );
-        self.jobs.insert(&submission.key, submission.binary_sha256, prepared, self.clock.wall());
+        let accepted = AcceptedJob {
+            job,
+            key: submission.key,
+            spec,
+            binary_sha256: submission.binary_sha256,
+            plan,
+            submitted: self.clock.wall(),
+            epoch: self.scheduler.epoch(),
+        };
+        let warnings = accepted.plan.warnings.clone();
+        self.jobs.insert(&accepted, claim);
+        self.outbox.record(Change::Append(JournalRecord::Accepted(Box::new(accepted))));
         self.step(Event::JobSubmitted { job, request });
-        accepted
+        Accepted { job, warnings }
     }
 }

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use gristmill_common::ids::JobId;
-use gristmill_common::time::WallTime;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
+use super::effects::Effect;
 use super::{Driver, PROGRESS_INTERVAL};
+use crate::runtime::jobs::JobRecord;
 use crate::runtime::status::JobStatus;
 use crate::scheduler::JobView;
 
@@ -16,7 +17,12 @@ impl Driver {
         self.dress(self.scheduler.job(job)?)
     }
 
-    pub(super) fn dress(&self, view: JobView) -> Option<JobStatus> {
+    pub(super) fn statuses(&self) -> Vec<JobStatus> {
+        let views = self.scheduler.jobs();
+        views.into_iter().filter_map(|view| self.dress(view)).collect()
+    }
+
+    fn dress(&self, view: JobView) -> Option<JobStatus> {
         Some(self.jobs.get(view.job)?.status(view))
     }
 
@@ -30,16 +36,12 @@ impl Driver {
         let Some(state) = self.scheduler.job_state(job) else { return };
         let now = self.clock.now();
         let Some(record) = self.jobs.get(job) else { return };
-        let (told, at) = record.told();
+        let (shown, at) = record.shown();
         let watched = record.is_watched();
-        let new_state = told.view.state != state;
-        if state.is_terminal()
-            && self.jobs.open.contains(&job)
-            && let Some(view) = self.scheduler.job(job)
-        {
-            self.on_ended(&view, self.clock.wall());
+        if state.is_terminal() && self.jobs.open.contains(&job) {
+            self.on_ended(job);
         }
-        if new_state {
+        if shown != state {
             self.tell_watchers(job);
         } else if watched && now.since(at) >= PROGRESS_INTERVAL {
             self.untold.remove(&job);
@@ -49,32 +51,26 @@ impl Driver {
         }
     }
 
-    pub(super) fn on_ended(&mut self, view: &JobView, finished: WallTime) {
-        let job = view.job;
+    fn on_ended(&mut self, job: JobId) {
+        self.jobs.end(job, self.clock.wall());
+        let Some(view) = self.scheduler.job(job) else { return };
         match &view.failure {
             Some(failure) => warn!(%job, state = ?view.state, code = %failure.code, %failure, "job ended"),
             None => info!(%job, state = ?view.state, "job ended"),
         }
-        self.jobs.open.remove(&job);
-        if let Some(record) = self.jobs.get_mut(job) {
-            record.finished = Some(finished);
-            record.shrink();
-        }
-        for ended in self.jobs.ended() {
-            if self.scheduler.job(ended).is_none() {
-                self.jobs.forget(ended);
-            }
+        self.outbox.push(Effect::Settle { job });
+        if self.jobs.get(job).is_some_and(|record| !record.is_undoing()) {
+            self.close(job);
         }
     }
 
     /// Watchers see a terminal state only when nothing is left of what was staged.
     pub(super) fn tell_watchers(&mut self, job: JobId) {
-        let now = self.clock.now();
-        let Some(record) = self.jobs.get(job).filter(|record| !record.undoing) else { return };
-        let Some(view) = self.scheduler.job(job) else { return };
-        let status = record.status(view);
-        if let Some(record) = self.jobs.get_mut(job) {
-            record.tell(now, status);
+        if self.jobs.get(job).is_none_or(JobRecord::is_undoing) {
+            return;
         }
+        let Some(status) = self.status(job) else { return };
+        self.jobs.show(job, status.view.state, self.clock.now());
+        self.outbox.push(Effect::Tell { job, status: Box::new(status) });
     }
 }

@@ -10,6 +10,7 @@ use gristmill_common::naming::Uri;
 use serde::{Deserialize, Serialize};
 
 use super::error::OutputError;
+use crate::failpoint::failpoint;
 
 const CLAIM: &str = "claim";
 
@@ -43,13 +44,16 @@ impl ClaimFile {
         let path = staging.join(CLAIM);
         for _ in 0..LOCK_ROUNDS {
             create_folder(staging)?;
-            let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+            let mut options = OpenOptions::new();
+            options.read(true).write(true).create(true).truncate(false);
+            let opened = failpoint("claim.create_file").and_then(|()| options.open(&path));
             let mut file = match opened {
                 Ok(file) => file,
                 // The holder removed the folder after we saw it.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) => return Err(OutputError::io("create", &path, error)),
             };
+            failpoint("claim.lock").map_err(|error| OutputError::io("lock", &path, error))?;
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => {
@@ -66,24 +70,27 @@ impl ClaimFile {
         Err(held(output, None))
     }
 
-    /// Replaces what the file says.
+    /// Replaces what the file says. One that dies on the way leaves what it said before, or the new
+    /// text with some of the old behind it.
     pub(super) fn write(&mut self, record: &ClaimRecord) -> Result<(), OutputError> {
         let text = serde_json::to_vec(record).expect("paths of URIs are UTF-8 and a Vec takes all bytes");
-        self.file
-            .set_len(0)
+        failpoint("claim.write")
             .and_then(|()| self.file.rewind())
             .and_then(|()| self.file.write_all(&text))
+            .and_then(|()| self.file.set_len(text.len() as u64))
+            .and_then(|()| failpoint("claim.written"))
             .map_err(|error| OutputError::io("write", &self.path, error))
     }
 
     /// Unlinks the file, then gives up the lock.
     pub(super) fn remove(self) -> Result<(), OutputError> {
-        fs::remove_file(&self.path).map_err(|error| OutputError::io("remove", &self.path, error))
+        let removed = failpoint("claim.remove").and_then(|()| fs::remove_file(&self.path));
+        removed.map_err(|error| OutputError::io("remove", &self.path, error))
     }
 }
 
 fn create_folder(staging: &Path) -> Result<(), OutputError> {
-    match fs::create_dir(staging) {
+    match failpoint("claim.create_staging").and_then(|()| fs::create_dir(staging)) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             // A link could lead the clean-up anywhere.
             if fs::symlink_metadata(staging).is_ok_and(|metadata| !metadata.is_dir()) {
@@ -113,5 +120,5 @@ fn is_same_file(file: &File, path: &Path) -> bool {
 fn read(file: &mut File) -> Option<ClaimRecord> {
     let mut text = Vec::new();
     file.take(MAX_RECORD_BYTES).read_to_end(&mut text).ok()?;
-    serde_json::from_slice(&text).ok()
+    serde_json::Deserializer::from_slice(&text).into_iter().next()?.ok()
 }

@@ -68,6 +68,12 @@ pub enum OutputError {
         /// `job j-…`, or `another job` if it has not said yet which.
         holder: String,
     },
+    /// Parts that attempts of the job staged are gone.
+    #[error("what the job staged for {output} is gone: something else used that output while no master ran")]
+    StagedPartsGone {
+        /// The output.
+        output: Uri,
+    },
     /// A committed part is not what its attempt reported.
     #[error("staged part {} is missing or damaged: expected {expected_bytes} bytes, found {}", path.display(), found(*found_bytes))]
     Part {
@@ -108,6 +114,7 @@ impl OutputError {
             }
             OutputError::CannotReplace { .. } => Some("remove the old output yourself and run without --overwrite"),
             OutputError::OverlapsInput { .. } => Some("choose an output folder beside the input"),
+            OutputError::StagedPartsGone { .. } => Some("submit the job again"),
             OutputError::Held { .. } => Some("wait for that job or cancel it"),
             OutputError::NotBuiltIn { .. } => Some("write to a local folder and copy it"),
             OutputError::Part { .. } | OutputError::PermissionDenied { .. } | OutputError::Io { .. } => None,

@@ -32,6 +32,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use self::claim_file::{ClaimFile, ClaimRecord};
 pub use self::error::OutputError;
+use crate::failpoint::failpoint;
 
 /// The folder in the staging folder that becomes the output.
 const RESULT: &str = "result";
@@ -93,16 +94,40 @@ impl OutputClaim {
             claim.check_place()?;
         }
         claim.enter()?;
-        if claim.check_place()? == Place::Folder && !publish::is_published(&claim.output, job) {
+        if claim.check_place()? == Place::Folder && !publish::is_published_at(&claim.output, job) {
             claim.probe_exchange()?;
         }
         let staged = claim.staged_parts_dir();
-        match fs::create_dir(&staged) {
+        match failpoint("claim.create_parts").and_then(|()| fs::create_dir(&staged)) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
                 Err(OutputError::io("create folder", &staged, error))
             }
             _ => Ok(claim),
         }
+    }
+
+    /// Takes up the claim of a job that an earlier process held. `staged` says that parts of it were
+    /// committed, which must still be there unless the output is published.
+    ///
+    /// # Errors
+    ///
+    /// As for [`acquire`](Self::acquire), and if what was staged is gone: somebody else used the output
+    /// meanwhile. Then nothing of the job is left.
+    pub fn reclaim(spec: &JobSpec, job: JobId, staged: bool) -> Result<Self, OutputError> {
+        failpoint("claim.reclaim").map_err(|error| OutputError::io("claim", Path::new(spec.output.rest()), error))?;
+        let output = spec.output.local_path().unwrap_or_default();
+        let lost = !naming::staged_parts_dir(&output, job).is_dir() && !publish::is_published_at(&output, job);
+        if staged && lost {
+            remove_leftovers(&spec.output, job, &[])?;
+            return Err(OutputError::StagedPartsGone { output: spec.output.clone() });
+        }
+        Self::acquire(spec, job)
+    }
+
+    /// Gives the claim up and leaves everything that is staged, for the master that comes next.
+    pub fn abandon(mut self) {
+        drop(self.lock.take());
+        self.created.clear();
     }
 
     /// The folder in which attempts stage parts, under [`naming::staged_part_name`].
@@ -128,14 +153,15 @@ impl OutputClaim {
     fn release(&mut self) -> Result<(), OutputError> {
         let mut result = Ok(());
         if let Some(lock) = self.lock.take() {
-            result = sweep(&self.staging, &[]);
+            let swept = failpoint("undo.sweep").map_err(|error| OutputError::io("read folder", &self.staging, error));
+            result = swept.and_then(|()| sweep(&self.staging, &[]));
             result = result.and(lock.remove());
             // Fails if somebody else is about to claim the output, who then uses the folder.
-            let _ = fs::remove_dir(&self.staging);
+            let _ = failpoint("claim.remove_staging").and_then(|()| fs::remove_dir(&self.staging));
         }
         for parent in self.created.drain(..).rev() {
             // Fails if the output or anything else is in it, and then it shall stay.
-            let _ = fs::remove_dir(parent);
+            let _ = failpoint("claim.remove_parent").and_then(|()| fs::remove_dir(parent));
         }
         result
     }
@@ -153,12 +179,9 @@ impl OutputClaim {
     }
 
     fn create_parents(&mut self) -> Result<(), OutputError> {
-        let missing =
-            |folder: &&Path| matches!(fs::metadata(folder), Err(error) if error.kind() == io::ErrorKind::NotFound);
-        let mut missing: Vec<PathBuf> =
-            self.output.ancestors().skip(1).take_while(missing).map(Path::to_path_buf).collect();
+        let mut missing = missing_above(&self.output);
         while let Some(parent) = missing.pop() {
-            match fs::create_dir(&parent) {
+            match failpoint("claim.create_parent").and_then(|()| fs::create_dir(&parent)) {
                 Ok(()) if self.created.contains(&parent) => {}
                 Ok(()) => self.created.push(parent),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -171,27 +194,34 @@ impl OutputClaim {
     fn take_lock(&mut self) -> Result<(), OutputError> {
         let (mut lock, previous) = ClaimFile::lock(&self.staging, &self.uri)?;
         let own = self.job.to_string();
-        let keep: &[&str] = match &previous {
-            Some(record) if record.job == own => &[RESULT, &own],
-            _ => &[],
+        let is_own = match &previous {
+            Some(record) => record.job == own,
+            // Its writer died before it had said whose the claim is. A folder of this job says it: every
+            // other claim would have removed it first.
+            None => self.staged_parts_dir().is_dir(),
         };
-        if let Some(record) = previous {
+        let keep: &[&str] = if is_own { &[RESULT, &own] } else { &[] };
+        if let Some(record) = &previous {
             tracing::info!(output = %self.uri, job = %record.job, "taking over an output whose process is gone");
-            // Whoever undoes the claim also undoes what the dead process created.
-            let inherited =
-                record.created.into_iter().filter(|folder| self.output != *folder && self.output.starts_with(folder));
-            self.created.splice(0..0, inherited);
         }
+        self.inherit(previous);
         let swept = sweep(&self.staging, keep);
         let written = lock.write(&ClaimRecord { job: own, created: self.created.clone() });
         self.lock = Some(lock);
         swept.and(written)
     }
 
+    /// Whoever undoes the claim also undoes what the dead process created.
+    fn inherit(&mut self, previous: Option<ClaimRecord>) {
+        let folders = previous.map(|record| record.created).unwrap_or_default();
+        let above = folders.into_iter().filter(|folder| self.output != *folder && self.output.starts_with(folder));
+        self.created.splice(0..0, above);
+    }
+
     /// What is in the output's place, if the job may put its output there.
     fn check_place(&self) -> Result<Place, OutputError> {
         let place = place(&self.output, &self.uri)?;
-        if place == Place::Folder && !self.overwrite && !publish::is_published(&self.output, self.job) {
+        if place == Place::Folder && !self.overwrite && !publish::is_published_at(&self.output, self.job) {
             return Err(OutputError::Exists { output: self.uri.clone() });
         }
         Ok(place)
@@ -203,11 +233,12 @@ impl OutputClaim {
         for folder in [&a, &b] {
             fs::create_dir(folder).map_err(|error| OutputError::io("create folder", folder, error))?;
         }
-        let exchanged = renameat_with(CWD, &a, CWD, &b, RenameFlags::EXCHANGE);
+        let exchange = || renameat_with(CWD, &a, CWD, &b, RenameFlags::EXCHANGE).map_err(io::Error::from);
+        let exchanged = failpoint("claim.probe").and_then(|()| exchange());
         for folder in [&a, &b] {
             fs::remove_dir(folder).map_err(|error| OutputError::io("remove folder", folder, error))?;
         }
-        exchanged.map_err(|error| OutputError::CannotReplace { output: self.uri.clone(), source: error.into() })
+        exchanged.map_err(|error| OutputError::CannotReplace { output: self.uri.clone(), source: error })
     }
 
     /// Compares output and inputs with all links resolved; by name the planner has done it.
@@ -237,6 +268,70 @@ impl Drop for OutputClaim {
             tracing::warn!(output = %self.uri, %error, "something staged could not be removed");
         }
     }
+}
+
+/// Whether what is in the output's place is the published result of this job.
+pub fn is_published(output: &Uri, job: JobId) -> bool {
+    output.local_path().is_some_and(|path| publish::is_published_at(&path, job))
+}
+
+/// Folders above the output that do not exist, topmost first.
+pub fn missing_folders(output: &Uri) -> Vec<PathBuf> {
+    let mut missing = output.local_path().map(|path| missing_above(&path)).unwrap_or_default();
+    missing.reverse();
+    missing
+}
+
+/// Folders above a path that do not exist, deepest first.
+fn missing_above(path: &Path) -> Vec<PathBuf> {
+    let missing =
+        |folder: &&Path| matches!(fs::metadata(folder), Err(error) if error.kind() == io::ErrorKind::NotFound);
+    path.ancestors().skip(1).take_while(missing).map(Path::to_path_buf).collect()
+}
+
+/// Removes what a claim of this very job left whose process is gone, and of `created`, topmost first,
+/// the folders above the output with nothing in them. What others claim or left stays.
+///
+/// # Errors
+///
+/// The first thing that cannot be removed.
+pub fn remove_leftovers(output: &Uri, job: JobId, created: &[PathBuf]) -> Result<(), OutputError> {
+    let Some(path) = output.local_path() else { return Ok(()) };
+    let removed = remove_staged(output, &path, job);
+    for folder in created.iter().rev().filter(|folder| path.starts_with(folder) && path != **folder) {
+        // Fails if anything is in it, and then it shall stay.
+        let _ = fs::remove_dir(folder);
+    }
+    removed
+}
+
+fn remove_staged(uri: &Uri, output: &Path, job: JobId) -> Result<(), OutputError> {
+    let staging = naming::staging_dir(output);
+    if !staging.exists() {
+        return Ok(());
+    }
+    let (lock, previous) = match ClaimFile::lock(&staging, uri) {
+        Err(OutputError::Held { .. }) => return Ok(()),
+        locked => locked?,
+    };
+    let mut claim = OutputClaim {
+        job,
+        uri: uri.clone(),
+        output: output.to_owned(),
+        staging,
+        overwrite: false,
+        fsync: false,
+        created: Vec::new(),
+        lock: Some(lock),
+    };
+    match previous {
+        Some(record) if record.job != job.to_string() => claim.abandon(),
+        previous => {
+            claim.inherit(previous);
+            claim.undo()?;
+        }
+    }
+    Ok(())
 }
 
 /// What is in the output's place, unless no output can ever be there.
@@ -289,7 +384,8 @@ fn remove_tree(staging: &Path, name: &str) -> Result<(), OutputError> {
     if name != REMOVING {
         remove_all(&removing)?;
         let from = staging.join(name);
-        fs::rename(&from, &removing).map_err(|error| OutputError::io("rename", &from, error))?;
+        let renamed = failpoint("undo.rename").and_then(|()| fs::rename(&from, &removing));
+        renamed.map_err(|error| OutputError::io("rename", &from, error))?;
     }
     remove_all(&removing)
 }
@@ -297,7 +393,7 @@ fn remove_tree(staging: &Path, name: &str) -> Result<(), OutputError> {
 fn remove_all(folder: &Path) -> Result<(), OutputError> {
     let mut round = 1;
     loop {
-        match fs::remove_dir_all(folder) {
+        match failpoint("undo.remove").and_then(|()| fs::remove_dir_all(folder)) {
             Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty && round < REMOVE_ROUNDS => round += 1,
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(OutputError::io("remove folder", folder, error));

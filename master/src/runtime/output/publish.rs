@@ -13,6 +13,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde::Deserialize;
 
 use super::{OutputClaim, OutputError, Place, RESULT, place, sweep};
+use crate::failpoint::failpoint;
 use crate::runtime::manifest::Manifest;
 
 /// The largest `_SUCCESS` that is read back, some hundred bytes for each of a million parts.
@@ -30,11 +31,12 @@ impl OutputClaim {
     /// If a part is not what its attempt reported, somebody else put something into the output's
     /// place, or the file system refuses. Then what was in the output's place is still there.
     pub fn publish(&mut self, parts: &[PartSummary], manifest: &Manifest) -> Result<(), OutputError> {
-        if !is_published(&self.output, self.job) {
+        if !is_published_at(&self.output, self.job) {
             self.build_result(parts, manifest)?;
             self.put_in_place()?;
         }
-        if let Err(error) = sweep(&self.staging, &[]) {
+        let swept = failpoint("publish.sweep").map_err(|error| OutputError::io("read folder", &self.staging, error));
+        if let Err(error) = swept.and_then(|()| sweep(&self.staging, &[])) {
             // The output stands; what is left is removed when the claim is dropped, or by the next.
             tracing::warn!(output = %self.uri, %error, "something staged could not be removed");
         }
@@ -43,7 +45,7 @@ impl OutputClaim {
 
     pub(super) fn build_result(&self, parts: &[PartSummary], manifest: &Manifest) -> Result<(), OutputError> {
         let result = self.staging.join(RESULT);
-        match fs::create_dir(&result) {
+        match failpoint("publish.create_result").and_then(|()| fs::create_dir(&result)) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
                 return Err(OutputError::io("create folder", &result, error));
             }
@@ -55,35 +57,42 @@ impl OutputClaim {
             let name = part_name(index);
             move_part(&staged, part, &name, &result.join(&name))?;
             if self.fsync {
-                sync(&result.join(&name))?;
+                sync(&result.join(&name), "publish.sync_part")?;
             }
             names.insert(name);
         }
         remove_others(&result, &names)?;
 
         let path = result.join(SUCCESS_FILE);
-        let written = File::create(&path).and_then(|mut file| file.write_all(&manifest.to_bytes()));
+        let created = failpoint("publish.create_manifest").and_then(|()| File::create(&path));
+        let written = created.and_then(|mut file| {
+            failpoint("publish.write_manifest")?;
+            file.write_all(&manifest.to_bytes())
+        });
         written.map_err(|error| OutputError::io("write", &path, error))?;
         if let Ok(metadata) = fs::metadata(&self.output) {
-            fs::set_permissions(&result, metadata.permissions())
+            let set = failpoint("publish.set_permissions");
+            set.and_then(|()| fs::set_permissions(&result, metadata.permissions()))
                 .map_err(|error| OutputError::io("set the permissions of", &result, error))?;
         }
         if self.fsync {
-            sync(&path)?;
-            sync(&result)?;
+            sync(&path, "publish.sync_manifest")?;
+            sync(&result, "publish.sync_result")?;
         }
         Ok(())
     }
 
     pub(super) fn put_in_place(&self) -> Result<(), OutputError> {
         let result = self.staging.join(RESULT);
-        let renamed = match place(&self.output, &self.uri)? {
+        let in_the_way = place(&self.output, &self.uri)?;
+        let rename = || match in_the_way {
             Place::Folder | Place::EmptyFolder if self.overwrite => {
                 renameat_with(CWD, &result, CWD, &self.output, RenameFlags::EXCHANGE).map_err(io::Error::from)
             }
             // The kernel itself refuses to rename over anything but an empty folder.
             Place::Free | Place::EmptyFolder | Place::Folder => fs::rename(&result, &self.output),
         };
+        let renamed = failpoint("publish.rename").and_then(|()| rename()).and_then(|()| failpoint("publish.renamed"));
         renamed.map_err(|error| match error.kind() {
             io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists => {
                 OutputError::Exists { output: self.uri.clone() }
@@ -94,16 +103,16 @@ impl OutputClaim {
         match self.output.parent() {
             Some(parent) if self.fsync => {
                 // The new folders above it must last as well.
-                self.created.iter().filter_map(|folder| folder.parent()).try_for_each(sync)?;
-                sync(parent)
+                let above = self.created.iter().filter_map(|folder| folder.parent());
+                above.chain([parent]).try_for_each(|folder| sync(folder, "publish.sync_parent"))
             }
             _ => Ok(()),
         }
     }
 }
 
-/// Whether the output is the published result of this job: job ids are never used again.
-pub(super) fn is_published(output: &Path, job: JobId) -> bool {
+/// Whether the folder is the published result of this job: job ids are never used again.
+pub(super) fn is_published_at(output: &Path, job: JobId) -> bool {
     #[derive(Deserialize)]
     struct Head {
         job: String,
@@ -125,7 +134,8 @@ fn move_part(staged: &Path, part: &PartSummary, name: &str, target: &Path) -> Re
     }
     match (file_bytes(&source), file_bytes(target)) {
         (Some(bytes), _) if bytes == part.bytes => {
-            fs::rename(&source, target).map_err(|error| OutputError::io("rename", &source, error))
+            let moved = failpoint("publish.move_part").and_then(|()| fs::rename(&source, target));
+            moved.map_err(|error| OutputError::io("rename", &source, error))
         }
         (None, Some(bytes)) if bytes == part.bytes => Ok(()),
         (found, _) => Err(damaged(found)),
@@ -143,13 +153,15 @@ fn remove_others(result: &Path, names: &BTreeSet<String>) -> Result<(), OutputEr
         let name = entry.map_err(read)?.file_name();
         if !name.to_str().is_some_and(|name| names.contains(name)) {
             let path = result.join(name);
-            fs::remove_file(&path).map_err(|error| OutputError::io("remove", &path, error))?;
+            let removed = failpoint("publish.remove_other").and_then(|()| fs::remove_file(&path));
+            removed.map_err(|error| OutputError::io("remove", &path, error))?;
         }
     }
     Ok(())
 }
 
-fn sync(path: &Path) -> Result<(), OutputError> {
-    let synced = File::open(path).and_then(|file| file.sync_all());
+/// Makes a file or folder last; `place` is where trials interrupt that.
+fn sync(path: &Path, place: &'static str) -> Result<(), OutputError> {
+    let synced = failpoint(place).and_then(|()| File::open(path)).and_then(|file| file.sync_all());
     synced.map_err(|error| OutputError::io("sync", path, error))
 }

@@ -423,3 +423,55 @@ fn a_folder_without_permission_is_named() {
     fs::set_permissions(&parent, fs::Permissions::from_mode(0o755)).expect("set");
     assert_eq!(tree(dir.path()), ["shut/"]);
 }
+
+#[test]
+fn a_claim_is_taken_up_again_with_everything_that_was_staged() {
+    let dir = tempfile::tempdir().expect("scratch");
+    let spec = spec(&dir.path().join("deep/out"));
+    let claim = OutputClaim::acquire(&spec, JOB).expect("free");
+    stage(&claim, &["one"]);
+    let record = claim.staging.join("claim");
+    claim.abandon();
+    let left = tree(dir.path());
+    let said = fs::read(&record).expect("written");
+    // As its holder wrote it, with more behind it, or not to its end.
+    for text in [said.clone(), [&said[..], b"tail"].concat(), said[..said.len() / 2].to_vec(), Vec::new()] {
+        fs::write(&record, &text).expect("written");
+        let claim = OutputClaim::reclaim(&spec, JOB, true).expect("its own");
+        assert_eq!(tree(dir.path()), left, "{}", String::from_utf8_lossy(&text));
+        claim.abandon();
+    }
+    // The last record named no folders that were created, so they stay.
+    OutputClaim::reclaim(&spec, JOB, true).expect("its own").undo().expect("removed");
+    assert_eq!(tree(dir.path()), ["deep/"]);
+    let error = OutputClaim::reclaim(&spec, JOB, true).expect_err("what was staged is gone");
+    assert!(matches!(error, OutputError::StagedPartsGone { .. }), "{error}");
+    OutputClaim::reclaim(&spec, JOB, false).expect("nothing was staged").undo().expect("removed");
+}
+
+#[test]
+fn leftovers_of_one_job_are_removed_and_what_others_left_or_hold_stays() {
+    let dir = tempfile::tempdir().expect("scratch");
+    let spec = spec(&dir.path().join("deep/out"));
+    remove_leftovers(&spec.output, JOB, &[]).expect("nothing is there");
+    assert_eq!(tree(dir.path()), [""; 0]);
+    let claim = OutputClaim::acquire(&spec, JOB).expect("free");
+    stage(&claim, &["one"]);
+    let left = tree(dir.path());
+    remove_leftovers(&spec.output, JOB, &[]).expect("it is held");
+    assert_eq!(tree(dir.path()), left);
+    claim.abandon();
+    remove_leftovers(&spec.output, OTHER, &[]).expect("not its own");
+    assert_eq!(tree(dir.path()), left);
+    remove_leftovers(&spec.output, JOB, &[]).expect("removed");
+    assert_eq!(tree(dir.path()), [""; 0]);
+
+    // Nothing but the folders above it was made before its process ended.
+    let spec = JobSpec { output: Uri::from_path(&dir.path().join("a/b/out")), ..spec };
+    let missing = missing_folders(&spec.output);
+    assert_eq!(missing, [dir.path().join("a"), dir.path().join("a/b")]);
+    fs::create_dir_all(dir.path().join("a/b")).expect("created");
+    fs::write(dir.path().join("a/other"), "").expect("written");
+    remove_leftovers(&spec.output, JOB, &missing).expect("removed");
+    assert_eq!(tree(dir.path()), ["a/", "a/other"]);
+}

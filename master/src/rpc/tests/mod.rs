@@ -1,5 +1,7 @@
 //! A whole master over real sockets, with a client and with workers that are played.
 
+mod restart;
+
 use std::fs;
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -15,6 +17,7 @@ use gristmill_common::wire::v1::master_message::Body as ToWorker;
 use gristmill_common::wire::v1::worker_message::Body as FromWorker;
 use gristmill_common::wire::{WIRE_VERSION, transport, v1};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_stream::wrappers::ReceiverStream;
@@ -39,6 +42,29 @@ struct Cluster {
     epoch: u64,
     stop: oneshot::Sender<()>,
     task: JoinHandle<Result<(), MasterError>>,
+    process: Process,
+}
+
+/// What stands for the process of a master: all its tasks end with it, wherever they are.
+struct Process(Option<Runtime>);
+
+impl Process {
+    fn start() -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        Self(Some(runtime.expect("threads are to be had")))
+    }
+
+    fn runtime(&self) -> &Runtime {
+        self.0.as_ref().expect("it ends when it is dropped")
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 impl Cluster {
@@ -46,8 +72,13 @@ impl Cluster {
         let dir = tempfile::tempdir().expect("scratch");
         fs::create_dir(dir.path().join("in")).expect("created");
         fs::write(dir.path().join("in/a.txt"), "one\ntwo\n").expect("written");
+        Self::start_in(dir, "127.0.0.1:0").await.map_err(|(_, error)| error).expect("it serves")
+    }
+
+    /// Starts a master on a folder that another one may have used, and on its address.
+    async fn start_in(dir: tempfile::TempDir, listen: &str) -> Result<Self, (tempfile::TempDir, MasterError)> {
         let scheduler = SchedulerConfig { lease: PATIENCE, resume_grace: PATIENCE, ..SchedulerConfig::default() };
-        let listen = "127.0.0.1:0".parse().expect("an address");
+        let listen = listen.parse().expect("an address");
         let state = dir.path().join("state");
         let config = MasterConfig { listen, state, insecure_listen: false, scheduler };
         let (stop, stopped) = oneshot::channel::<()>();
@@ -59,9 +90,12 @@ impl Cluster {
             },
             |ready| tell.send(ready).expect("the test waits"),
         );
-        let task = tokio::spawn(run);
-        let ready = soon("the master", ready).await.expect("it serves");
-        Self { dir, url: ready.url, epoch: ready.epoch.0, stop, task }
+        let process = Process::start();
+        let task = process.runtime().spawn(run);
+        match soon("the master", ready).await {
+            Ok(ready) => Ok(Self { dir, url: ready.url, epoch: ready.epoch.0, stop, task, process }),
+            Err(_ended) => Err((dir, task.await.expect("no panic").expect_err("it did not serve"))),
+        }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -90,6 +124,7 @@ impl Cluster {
     async fn stop(self) -> tempfile::TempDir {
         self.stop.send(()).expect("it still runs");
         soon("the end", self.task).await.expect("no panic").expect("in order");
+        drop(self.process);
         self.dir
     }
 }

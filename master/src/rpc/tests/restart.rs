@@ -1,0 +1,292 @@
+//! Masters that end at once, and those that come after them on the same folder and address.
+
+use gristmill_common::ids::{AttemptId, MasterEpoch, TaskId, WorkerId};
+use gristmill_common::task::JobPlan;
+use gristmill_common::time::{Clock, WallTime};
+
+use super::*;
+use crate::runtime::journal::{AcceptedJob, Change, Journal, JournalError, JournalRecord, MemoryJournal, RedbJournal};
+use crate::runtime::output::OutputClaim;
+use crate::runtime::{MasterHandle, list_and_plan, recover, start_driver};
+use crate::scheduler::Record;
+
+const JOB: JobId = JobId(0x6920_9f00_0001);
+
+impl Cluster {
+    /// Ends the master the way `kill -9` does, and starts the next one on its folder and address.
+    async fn kill_and_restart(self) -> Self {
+        let Self { mut dir, url, epoch, process, .. } = self;
+        drop(process);
+        let listen = url.trim_start_matches("http://").to_owned();
+        let restarted = async {
+            // Until the last thread of the old one has let go of port, lock and journal.
+            loop {
+                match Self::start_in(dir, &listen).await {
+                    Ok(cluster) => return cluster,
+                    Err((back, _in_use)) => dir = back,
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        let restarted = soon("the next master", restarted).await;
+        assert!(restarted.epoch > epoch);
+        restarted
+    }
+}
+
+fn offer(id: JobAttempt, content_hash: Option<u64>) -> v1::Offer {
+    v1::Offer { id: Some((&id).into()), content_hash }
+}
+
+async fn register_with(cluster: &Cluster, offers: Vec<v1::Offer>) -> PlayedWorker {
+    let register = v1::Register { offers, ..registration() };
+    let mut worker = PlayedWorker::open(cluster, 0, 0, FromWorker::Register(register)).await;
+    let message = worker.message().await.expect("an answer");
+    let Some(ToWorker::Registered(registered)) = message.body else { panic!("{message:?}") };
+    assert_eq!(registered.worker, 1, "it keeps its name");
+    (worker.epoch, worker.session) = (message.epoch, message.session);
+    worker
+}
+
+#[tokio::test]
+async fn a_job_goes_on_under_the_next_master_and_what_was_committed_is_not_done_again() {
+    let cluster = Cluster::start().await;
+    let client = cluster.client().await;
+    let mut worker = PlayedWorker::register(&cluster).await;
+    let submission = cluster.submission("key", JobShape::MapReduce);
+    let accepted = client.submit(&submission).await.expect("accepted");
+    let mut watch = client.watch(accepted.job);
+    let (_, map, _) = worker.take_first().await;
+    worker.finish(map, map_output()).await;
+    let (reduce, _) = worker.take().await;
+    assert_eq!(reduce.attempt.number, 0);
+
+    let cluster = cluster.kill_and_restart().await;
+    let mut worker = register_with(&cluster, vec![offer(map, Some(3))]).await;
+    let (staging, next, input) = worker.take_first().await;
+    let TaskInput::Reduce { sources } = input else { panic!("the map task is done again: {input:?}") };
+    assert_eq!((sources[0].attempts.as_slice(), sources[0].session.0), ([map.attempt].as_slice(), worker.session));
+    assert!(next.attempt.number >= 1000, "{next}: numbers of another master are not used again");
+    worker.finish(next, stage_part(&staging, next, "one\ntwo\n")).await;
+    let status = loop {
+        match soon("a status", watch.next()).await.expect("it is served again") {
+            Some(WatchUpdate::Status(status)) if status.view.state.is_terminal() => break status,
+            Some(_) => {}
+            None => panic!("the watch ended too early"),
+        }
+    };
+    assert_eq!((status.view.state, status.view.counters.get("records")), (JobState::Succeeded, 4));
+    assert_eq!(fs::read_to_string(cluster.path("out/part-00000")).expect("published"), "one\ntwo\n");
+    assert_eq!(cluster.names(), ["in", "out", "state"]);
+
+    let cluster = cluster.kill_and_restart().await;
+    let client = cluster.client().await;
+    assert_eq!(client.list().await.expect("served"), [*status.clone()], "what is shown outlives masters");
+    assert_eq!(client.submit(&submission).await, Ok(accepted), "and so do the keys of submissions");
+    assert_eq!(last_status(&mut client.watch(status.view.job)).await, *status);
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn an_attempt_that_runs_is_adopted() {
+    let cluster = Cluster::start().await;
+    let client = cluster.client().await;
+    let mut worker = PlayedWorker::register(&cluster).await;
+    client.submit(&cluster.submission("key", JobShape::MapOnly)).await.expect("accepted");
+    let (_, map, _) = worker.take_first().await;
+    let cluster = cluster.kill_and_restart().await;
+    let mut worker = register_with(&cluster, vec![offer(map, None)]).await;
+    let (staging, adopted, _) = worker.take_first().await;
+    assert_eq!(adopted, map);
+    worker.finish(map, stage_part(&staging, map, "one\ntwo\n")).await;
+    assert!(matches!(worker.order().await, ToWorker::Release(_)));
+    let client = cluster.client().await;
+    let jobs = client.list().await.expect("served");
+    assert_eq!(last_status(&mut client.watch(jobs[0].view.job)).await.view.state, JobState::Succeeded);
+    cluster.stop().await;
+}
+
+/// A folder that a master left, with these records in its journal.
+struct Left {
+    dir: tempfile::TempDir,
+    spec: JobSpec,
+}
+
+impl Left {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().expect("scratch");
+        fs::create_dir_all(dir.path().join("in")).expect("created");
+        fs::create_dir_all(dir.path().join("state")).expect("created");
+        fs::write(dir.path().join("in/a.txt"), "one\ntwo\n").expect("written");
+        let uri = |name: &str| Uri::from_path(&dir.path().join(name));
+        let spec = JobSpec::new("copy", JobShape::MapOnly, vec![uri("in")], uri("out"));
+        Self { spec, dir }
+    }
+
+    fn accepted(&self) -> JournalRecord {
+        JournalRecord::Accepted(Box::new(AcceptedJob {
+            job: JOB,
+            key: "key".to_owned(),
+            spec: std::sync::Arc::new(self.spec.clone()),
+            binary_sha256: "cafe".to_owned(),
+            plan: std::sync::Arc::new(list_and_plan(&self.spec).unwrap_or_else(|_| JobPlan::default())),
+            submitted: WallTime { unix_millis: 1000 },
+            epoch: MasterEpoch(1),
+        }))
+    }
+
+    /// A claim as a process leaves it that is killed, with the part of an attempt.
+    fn claim(&self, part: &str) -> Record {
+        let claim = OutputClaim::acquire(&self.spec, JOB).expect("free");
+        let id = JobAttempt { job: JOB, attempt: AttemptId { task: TaskId::map(0), number: 0 } };
+        let output = stage_part(&claim.staged_parts_dir(), id, part);
+        claim.abandon();
+        let report = AttemptReport { output, counters: Default::default(), stats: AttemptStats::default(), bad: None };
+        Record::Committed { id, worker: WorkerId(1), report }
+    }
+
+    async fn start(self, records: Vec<JournalRecord>) -> Cluster {
+        let mut journal = RedbJournal::open(&self.dir.path().join("state/journal.redb")).expect("made");
+        let changes: Vec<Change> = records.into_iter().map(Change::Append).collect();
+        journal.commit(&changes).expect("kept");
+        drop(journal);
+        Cluster::start_in(self.dir, "127.0.0.1:0").await.map_err(|(_, error)| error).expect("it serves")
+    }
+}
+
+fn fact(record: Record) -> JournalRecord {
+    JournalRecord::Fact(Box::new(record))
+}
+
+async fn wait_for_names(cluster: &Cluster, expect: &[&str]) {
+    let come = async {
+        while cluster.names() != expect {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon("what is left", come).await;
+}
+
+#[tokio::test]
+async fn a_decided_job_is_published_by_the_next_master() {
+    let left = Left::new();
+    let committed = left.claim("one\ntwo\n");
+    let records = vec![left.accepted(), fact(committed), fact(Record::Decided { job: JOB })];
+    let cluster = left.start(records).await;
+    let client = cluster.client().await;
+    assert_eq!(last_status(&mut client.watch(JOB)).await.view.state, JobState::Succeeded);
+    assert_eq!(fs::read_to_string(cluster.path("out/part-00000")).expect("published"), "one\ntwo\n");
+    assert_eq!(cluster.names(), ["in", "out", "state"]);
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn what_jobs_without_a_future_left_is_removed() {
+    let left = Left::new();
+    left.claim("half");
+    let claiming = JournalRecord::Claiming { job: JOB, output: left.spec.output.clone(), missing: Vec::new() };
+    let cluster = left.start(vec![claiming]).await;
+    wait_for_names(&cluster, &["in", "state"]).await;
+    assert_eq!(cluster.client().await.list().await.expect("served"), []);
+    cluster.stop().await;
+
+    let left = Left::new();
+    left.claim("half");
+    let ended = Record::Ended { job: JOB, state: JobState::Cancelled, failure: None };
+    let records = vec![left.accepted(), fact(ended)];
+    let cluster = left.start(records).await;
+    let client = cluster.client().await;
+    assert_eq!(last_status(&mut client.watch(JOB)).await.view.state, JobState::Cancelled);
+    assert_eq!(cluster.names(), ["in", "state"]);
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_job_whose_output_was_taken_meanwhile_fails_and_says_so() {
+    let check = async |spoil: &dyn Fn(&Path), commit: bool, expect: &str| {
+        let left = Left::new();
+        let committed = left.claim("one\ntwo\n");
+        spoil(left.dir.path());
+        let records = [left.accepted(), fact(committed)];
+        let cluster = left.start(records.into_iter().take(1 + usize::from(commit)).collect()).await;
+        let client = cluster.client().await;
+        let status = last_status(&mut client.watch(JOB)).await;
+        let failure = status.view.failure.expect("it failed");
+        assert_eq!((status.view.state, failure.code), (JobState::Failed, FailureCode::CommitFailed));
+        assert!(failure.message.contains(expect), "{failure}");
+        assert!(!cluster.path(".out.gristmill").exists());
+        cluster.stop().await;
+    };
+    let taken = |dir: &Path| fs::create_dir_all(dir.join("out/mine")).expect("created");
+    check(&taken, false, "exists and is not empty").await;
+    let swept = |dir: &Path| fs::remove_dir_all(dir.join(".out.gristmill")).expect("removed");
+    check(&swept, true, "is gone: something else used that output").await;
+}
+
+#[tokio::test]
+async fn a_journal_that_makes_no_sense_is_refused() {
+    let left = Left::new();
+    let dir = left.dir.path().join("state");
+    let mut journal = RedbJournal::open(&dir.join("journal.redb")).expect("made");
+    journal.commit(&[Change::Append(fact(Record::Decided { job: JOB }))]).expect("kept");
+    drop(journal);
+    let (_dir, error) = Cluster::start_in(left.dir, "127.0.0.1:0").await.map(|_| ()).expect_err("no such job");
+    let text = format!("the journal is incomplete: it has facts about job {JOB}, but not that it was accepted");
+    assert_eq!(error.to_string(), text);
+}
+
+/// A journal that takes some batches and then no more.
+#[derive(Debug)]
+struct FullDisk {
+    kept: MemoryJournal,
+    batches: u32,
+}
+
+impl Journal for FullDisk {
+    fn replay(&mut self, visit: &mut dyn FnMut(JournalRecord)) -> Result<(), JournalError> {
+        self.kept.replay(visit)
+    }
+
+    fn commit(&mut self, changes: &[Change]) -> Result<(), JournalError> {
+        if self.batches == 0 {
+            return Err(JournalError::Incomplete { job: JOB });
+        }
+        self.batches -= 1;
+        self.kept.commit(changes)
+    }
+}
+
+fn start_on(kept: &MemoryJournal, batches: u32) -> (MasterHandle, tokio::task::JoinHandle<Result<(), JournalError>>) {
+    let mut journal = FullDisk { kept: kept.clone(), batches };
+    let recovered = recover(&mut journal, WallTime::default()).expect("undamaged");
+    start_driver(Clock::start(), SchedulerConfig::default(), Box::new(journal), recovered)
+}
+
+#[tokio::test]
+async fn a_master_that_cannot_record_accepts_nothing_ends_and_loses_nothing() {
+    let left = Left::new();
+    let kept = MemoryJournal::default();
+    let submission = Submission { key: "key".into(), spec: left.spec.clone(), binary_sha256: "cafe".into() };
+    // The claim is recorded, the job is not.
+    let (master, driver) = start_on(&kept, 1);
+    master.submit(submission.clone()).await.expect_err("it is not accepted");
+    soon("the end", driver).await.expect("no panic").expect_err("the journal failed");
+    let (master, driver) = start_on(&kept, 100);
+    assert_eq!(master.jobs().await.expect("served"), []);
+    let accepted = master.submit(submission.clone()).await.expect("accepted");
+    drop(master);
+    soon("the end", driver).await.expect("no panic").expect("in order");
+    assert!(left.dir.path().join(".out.gristmill").exists(), "the claim is the next master's");
+
+    // The next thing to record is its end, which is lost, and so it did not end.
+    let (master, driver) = start_on(&kept, 0);
+    let known = master.submit(submission).await.expect("the answer needs no record");
+    assert_eq!(known, accepted);
+    master.cancel(accepted.job).await.expect_err("nothing that is not recorded is said");
+    soon("the end", driver).await.expect("no panic").expect_err("the journal failed");
+    let (master, _driver) = start_on(&kept, 100);
+    let status = master.job(accepted.job).await.expect("served").expect("known");
+    assert!(!status.view.state.is_terminal(), "{status:?}");
+    master.shutdown().await;
+    assert!(!left.dir.path().join(".out.gristmill").exists());
+}

@@ -1,0 +1,163 @@
+//! From a journal to a master's first state: which jobs go on, which are over, and what is left of jobs
+//! that nobody will finish. Takes up claims; decides nothing else.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use gristmill_common::ids::{JobId, MasterEpoch, WorkerId};
+use gristmill_common::naming::Uri;
+use gristmill_common::task::AttemptOutput;
+use gristmill_common::time::WallTime;
+use tracing::warn;
+
+use super::describe;
+use super::jobs::JobTable;
+use super::journal::{AcceptedJob, Change, Journal, JournalError, JournalRecord};
+use super::output::{OutputClaim, is_published};
+use super::status::JobStatus;
+use crate::scheduler::{JobRequest, JobState, Record, RestoredJob};
+
+/// What a master starts with. Empty by default.
+#[derive(Debug, Default)]
+pub struct Recovered {
+    /// What the runtime knows of the jobs.
+    pub(super) table: JobTable,
+    /// The jobs for the scheduler, in the order in which they were submitted.
+    pub(super) jobs: Vec<RestoredJob>,
+    /// The names of workers, by what they call themselves.
+    pub(super) workers: HashMap<String, WorkerId>,
+    /// Jobs that have no future and may have left something beside their outputs.
+    pub(super) leftovers: Vec<Leftover>,
+    /// What became clear meanwhile and is to be recorded first.
+    pub(super) changes: Vec<Change>,
+}
+
+/// What is to be removed of a job.
+#[derive(Debug)]
+pub(super) struct Leftover {
+    pub(super) job: JobId,
+    pub(super) output: Uri,
+    /// Folders above the output that did not exist before, topmost first.
+    pub(super) created: Vec<PathBuf>,
+}
+
+/// Replays a journal and takes up the claims of open jobs. A job whose output cannot be taken up again
+/// has failed. Blocks as long as that takes; `now` is when such jobs end.
+///
+/// # Errors
+///
+/// If the journal cannot be trusted. Then nothing was changed.
+pub fn recover(journal: &mut dyn Journal, now: WallTime) -> Result<Recovered, JournalError> {
+    let mut recovered = Recovered::default();
+    let mut lives: BTreeMap<JobId, Life> = BTreeMap::new();
+    let mut orphan = None;
+    journal.replay(&mut |record| {
+        let job = record.job();
+        let known = match (job, record) {
+            (_, JournalRecord::WorkerNamed { key, worker }) => {
+                recovered.workers.insert(key, worker);
+                true
+            }
+            (Some(job), record) => lives.entry(job).or_default().apply(record),
+            (None, _) => true,
+        };
+        if !known {
+            orphan = orphan.or(job);
+        }
+    })?;
+    if let Some(job) = orphan {
+        return Err(JournalError::Incomplete { job });
+    }
+    let mut lives: Vec<(JobId, Life)> = lives.into_iter().collect();
+    lives.sort_by_key(|(job, life)| (life.submitted(), *job));
+    for (job, life) in lives {
+        recovered.add(job, life, now);
+    }
+    Ok(recovered)
+}
+
+/// The records of one job.
+#[derive(Debug, Default)]
+struct Life {
+    claiming: Option<(Uri, Vec<PathBuf>)>,
+    accepted: Option<(AcceptedJob, RestoredJob)>,
+    closed: Option<(String, Box<JobStatus>)>,
+}
+
+impl Life {
+    /// Takes in the next record. Returns whether it makes sense after those before it.
+    fn apply(&mut self, record: JournalRecord) -> bool {
+        match (record, &mut self.accepted) {
+            (JournalRecord::WorkerNamed { .. }, _) => {}
+            (JournalRecord::Claiming { output, missing, .. }, _) => self.claiming = Some((output, missing)),
+            (JournalRecord::Accepted(job), accepted) => {
+                let request = Arc::new(JobRequest::of(&job.spec, &job.plan));
+                let restored = RestoredJob::new(job.job, request, job.epoch);
+                *accepted = Some((*job, restored));
+            }
+            (JournalRecord::Fact(fact), Some((_, restored))) => restored.apply(*fact),
+            (JournalRecord::Fact(_), None) => return false,
+            (JournalRecord::Closed { key, status }, _) => self.closed = Some((key, status)),
+        }
+        true
+    }
+
+    fn submitted(&self) -> WallTime {
+        let accepted = self.accepted.as_ref().map(|(job, _)| job.submitted);
+        accepted.or_else(|| self.closed.as_ref().map(|(_, status)| status.submitted)).unwrap_or_default()
+    }
+}
+
+impl Recovered {
+    fn add(&mut self, job: JobId, life: Life, now: WallTime) {
+        if let Some((key, status)) = life.closed {
+            self.add_closed(key, *status);
+        } else if let Some((accepted, restored)) = life.accepted {
+            let created = life.claiming.map(|(_, missing)| missing).unwrap_or_default();
+            match &restored.ended {
+                Some((state, _)) => {
+                    if *state != JobState::Succeeded {
+                        self.leftovers.push(Leftover { job, output: accepted.spec.output.clone(), created });
+                    }
+                    self.table.insert_over(&accepted, now);
+                    self.jobs.push(restored);
+                }
+                None => self.add_open(&accepted, restored, created, now),
+            }
+        } else if let Some((output, created)) = life.claiming {
+            self.leftovers.push(Leftover { job, output, created });
+        }
+    }
+
+    fn add_closed(&mut self, key: String, status: JobStatus) {
+        // Of its tasks nothing is known any more, and nothing is shown but the status.
+        let request = Arc::new(JobRequest::new(Vec::new(), 0));
+        let mut restored = RestoredJob::new(status.view.job, request, MasterEpoch(0));
+        restored.ended = Some((status.view.state, status.view.failure.clone()));
+        self.jobs.push(restored);
+        self.table.insert_closed(key, status);
+    }
+
+    fn add_open(&mut self, accepted: &AcceptedJob, mut restored: RestoredJob, created: Vec<PathBuf>, now: WallTime) {
+        let job = accepted.job;
+        let staged = restored.commits.values().any(|commit| matches!(commit.report.output, AttemptOutput::Part(_)));
+        match OutputClaim::reclaim(&accepted.spec, job, staged) {
+            Ok(claim) => self.table.insert(accepted, claim),
+            Err(error) => {
+                let (state, failure) = if restored.decided && is_published(&accepted.spec.output, job) {
+                    (JobState::Succeeded, None)
+                } else {
+                    warn!(%job, reason = describe(&error), "output not taken up again");
+                    self.leftovers.push(Leftover { job, output: accepted.spec.output.clone(), created });
+                    (JobState::Failed, Some(error.to_failure()))
+                };
+                let ended = Record::Ended { job, state, failure };
+                self.changes.push(Change::Append(JournalRecord::Fact(Box::new(ended.clone()))));
+                restored.apply(ended);
+                self.table.insert_over(accepted, now);
+            }
+        }
+        self.jobs.push(restored);
+    }
+}
