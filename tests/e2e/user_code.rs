@@ -1,25 +1,15 @@
 //! User code that misbehaves on a cluster: the job fails by file and offset, workers live, neighbours
 //! are not disturbed.
 
-use std::path::{Path, PathBuf};
-
 use gristmill_tests::cluster::Cluster;
 use gristmill_tests::data::parts;
 
-use crate::{GRISTMILL, arg};
-
-/// The job crate beside this one, which `cargo test` builds as an example.
-fn misbehaving() -> PathBuf {
-    let debug = Path::new(GRISTMILL).parent().expect("binaries lie in a folder");
-    let example = debug.join("examples/misbehaving");
-    assert!(example.is_file(), "build {} first (cargo build --examples; cargo test does)", example.display());
-    example
-}
+use crate::{arg, example};
 
 #[test]
 fn errors_panics_and_aborts_name_file_and_offset_and_leave_workers_alive() {
     let dir = tempfile::tempdir().expect("a temporary folder");
-    let cluster = Cluster::start(misbehaving(), 2);
+    let cluster = Cluster::start(example("misbehaving"), 2);
     for (what, message) in
         [("error", "told to fail"), ("panic", "told to panic"), ("abort", "executor died: signal 6 (SIGABRT)")]
     {

@@ -8,10 +8,14 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use gristmill_common::time::Clock;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 /// How long any one condition may take on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(300);
+
+/// How long a process that is asked to end may take.
+const END_PATIENCE: Duration = Duration::from_secs(30);
 
 /// A master and its workers.
 #[derive(Debug)]
@@ -20,7 +24,15 @@ pub struct Cluster {
     dir: tempfile::TempDir,
     url: String,
     master: Child,
-    workers: Vec<Option<Child>>,
+    workers: Vec<Member>,
+}
+
+/// A worker that runs or may run again.
+#[derive(Debug)]
+struct Member {
+    process: Option<Child>,
+    /// What it is told besides its folder.
+    args: Vec<String>,
 }
 
 impl Cluster {
@@ -30,16 +42,38 @@ impl Cluster {
     ///
     /// If they do not come up in time.
     pub fn start(binary: impl Into<PathBuf>, workers: usize) -> Self {
-        let binary = binary.into();
-        let dir = tempfile::tempdir().expect("a temporary folder");
-        let (master, url) = start_master(&binary, dir.path(), "127.0.0.1:0");
-        let mut cluster = Self { binary, dir, url, master, workers: vec![] };
-        for index in 0..workers {
-            cluster.workers.push(None);
-            cluster.start_worker(index);
+        let mut cluster = Self::without_workers(binary);
+        let url = cluster.url.clone();
+        for _ in 0..workers {
+            cluster.add_worker(&["--master", &url]);
         }
         cluster.wait_for_live_workers(workers);
         cluster
+    }
+
+    /// Starts a master alone.
+    ///
+    /// # Panics
+    ///
+    /// If it does not come up.
+    pub fn without_workers(binary: impl Into<PathBuf>) -> Self {
+        let binary = binary.into();
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let (master, url) = start_master(&binary, dir.path(), "127.0.0.1:0");
+        Self { binary, dir, url, master, workers: vec![] }
+    }
+
+    /// Starts one more worker of one slot, with these arguments besides its folder, and does not wait
+    /// for it; gives its index.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be started.
+    pub fn add_worker(&mut self, args: &[&str]) -> usize {
+        let args = args.iter().map(|arg| (*arg).to_owned()).collect();
+        self.workers.push(Member { process: None, args });
+        self.start_worker(self.workers.len() - 1);
+        self.workers.len() - 1
     }
 
     /// The master's URL.
@@ -76,13 +110,27 @@ impl Cluster {
     /// If it cannot be started.
     pub fn start_worker(&mut self, index: usize) {
         let name = format!("worker-{index}");
-        let worker = command(&self.binary)
-            .args(["worker", "--master", &self.url, "--slots", "1", "--dir"])
-            .arg(self.dir.path().join(&name))
+        let worker = command(&self.binary, self.dir.path())
+            .args(["worker", "--slots", "1", "--dir"])
+            .arg(self.worker_dir(index))
+            .args(&self.workers[index].args)
             .stdout(Stdio::null())
             .stderr(log(self.dir.path(), &name))
             .spawn();
-        self.workers[index] = Some(worker.expect("the worker starts"));
+        self.workers[index].process = Some(worker.expect("the worker starts"));
+    }
+
+    /// Starts the workers that do not run.
+    ///
+    /// # Panics
+    ///
+    /// If one cannot be started.
+    pub fn start_missing_workers(&mut self) {
+        for index in 0..self.workers.len() {
+            if self.workers[index].process.is_none() {
+                self.start_worker(index);
+            }
+        }
     }
 
     /// Ends worker `index` with SIGKILL.
@@ -91,7 +139,7 @@ impl Cluster {
     ///
     /// If it is not running.
     pub fn kill_worker(&mut self, index: usize) {
-        let mut worker = self.workers[index].take().expect("the worker runs");
+        let mut worker = self.workers[index].process.take().expect("the worker runs");
         worker.kill().expect("the worker can be killed");
         worker.wait().expect("the worker can be waited for");
     }
@@ -102,9 +150,72 @@ impl Cluster {
     ///
     /// If it is not running.
     pub fn signal_worker(&self, index: usize, signal: &str) {
-        let pid = self.workers[index].as_ref().expect("the worker runs").id().to_string();
+        let pid = self.worker_pid(index).to_string();
         let sent = Command::new("kill").args(["-s", signal, &pid]).status().expect("kill is a standard tool");
         assert!(sent.success(), "cannot send {signal} to {pid}");
+    }
+
+    /// The process of worker `index`.
+    ///
+    /// # Panics
+    ///
+    /// If it is not running.
+    pub fn worker_pid(&self, index: usize) -> u32 {
+        self.workers[index].process.as_ref().expect("the worker runs").id()
+    }
+
+    /// The folder of worker `index`.
+    pub fn worker_dir(&self, index: usize) -> PathBuf {
+        self.dir.path().join(format!("worker-{index}"))
+    }
+
+    /// The processes that ended though nobody killed them, and how. They are forgotten, and workers
+    /// may be started again.
+    ///
+    /// # Panics
+    ///
+    /// If a child cannot be asked.
+    pub fn ended_by_themselves(&mut self) -> Vec<String> {
+        let mut ended = Vec::new();
+        for (index, member) in self.workers.iter_mut().enumerate() {
+            let status = member.process.as_mut().and_then(|child| child.try_wait().expect("a child can be asked"));
+            if let Some(status) = status {
+                member.process = None;
+                ended.push(format!("worker {index} ended: {status}"));
+            }
+        }
+        if let Some(status) = self.master.try_wait().expect("a child can be asked") {
+            ended.push(format!("the master ended: {status}"));
+        }
+        ended
+    }
+
+    /// Asks all processes to end, workers first, and waits until they have; gives those that had to be
+    /// killed or ended with an error.
+    ///
+    /// # Panics
+    ///
+    /// If a child cannot be asked.
+    pub fn end(&mut self) -> Vec<String> {
+        let workers = self.workers.iter_mut().enumerate();
+        let workers = workers.filter_map(|(index, member)| Some((format!("worker {index}"), member.process.as_mut()?)));
+        let mut all: Vec<_> = workers.collect();
+        all.push(("the master".to_owned(), &mut self.master));
+        let mut unwilling = Vec::new();
+        for (name, child) in all {
+            ask_to_end(child.id());
+            let mut status = None;
+            eventually_within(END_PATIENCE, || {
+                status = child.try_wait().expect("a child can be asked");
+                status.is_some()
+            });
+            match status {
+                Some(status) if status.success() => {}
+                Some(status) => unwilling.push(format!("{name} ended with {status}")),
+                None => unwilling.push(format!("{name} did not end when asked to")),
+            }
+        }
+        unwilling
     }
 
     /// Runs `gristmill ARGS… --master URL` to its end.
@@ -118,8 +229,15 @@ impl Cluster {
 
     /// The command `gristmill ARGS… --master URL`.
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = command(&self.binary);
+        let mut command = command(&self.binary, self.dir.path());
         command.args(args).args(["--master", &self.url]);
+        command
+    }
+
+    /// The command `gristmill ARGS…`, which needs no master.
+    pub fn embedded(&self, args: &[&str]) -> Command {
+        let mut command = command(&self.binary, self.dir.path());
+        command.args(args);
         command
     }
 
@@ -190,6 +308,21 @@ impl Cluster {
         logs
     }
 
+    /// Copies what the processes wrote to stderr, a file each, to a folder, which is made if need be.
+    ///
+    /// # Panics
+    ///
+    /// If that fails.
+    pub fn copy_logs(&self, to: &Path) {
+        std::fs::create_dir_all(to).expect("the folder for logs can be made");
+        for path in self.dir.path().read_dir().into_iter().flatten().flatten().map(|entry| entry.path()) {
+            if path.extension().is_some_and(|extension| extension == "log") {
+                let name = path.file_name().expect("a log has a name");
+                std::fs::copy(&path, to.join(name)).expect("a log can be copied");
+            }
+        }
+    }
+
     /// The folder of everything the cluster keeps.
     pub fn dir(&self) -> &Path {
         self.dir.path()
@@ -198,7 +331,7 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        for child in self.workers.iter_mut().flatten().chain([&mut self.master]) {
+        for child in self.workers.iter_mut().filter_map(|member| member.process.as_mut()).chain([&mut self.master]) {
             // One that is gone already is what is wanted.
             let _ = child.kill();
             let _ = child.wait();
@@ -232,9 +365,14 @@ pub fn run_to_end(mut command: Command) -> Output {
 }
 
 /// Tries `condition` until it holds; `false` after a deadline.
-pub fn eventually(mut condition: impl FnMut() -> bool) -> bool {
+pub fn eventually(condition: impl FnMut() -> bool) -> bool {
+    eventually_within(DEADLINE, condition)
+}
+
+/// Tries `condition` until it holds; `false` if it does not within `deadline`.
+pub fn eventually_within(deadline: Duration, mut condition: impl FnMut() -> bool) -> bool {
     let clock = Clock::start();
-    while clock.now().as_micros() < DEADLINE.as_micros() as u64 {
+    while clock.now().as_micros() < deadline.as_micros() as u64 {
         if condition() {
             return true;
         }
@@ -245,7 +383,7 @@ pub fn eventually(mut condition: impl FnMut() -> bool) -> bool {
 
 /// Starts a master with its state in `dir` and waits for its URL.
 fn start_master(binary: &Path, dir: &Path, listen: &str) -> (Child, String) {
-    let mut master = command(binary)
+    let mut master = command(binary, dir)
         .args(["master", "--listen", listen, "--state"])
         .arg(dir.join("state"))
         .stdout(Stdio::piped())
@@ -260,8 +398,18 @@ fn start_master(binary: &Path, dir: &Path, listen: &str) -> (Child, String) {
     (master, url)
 }
 
-fn command(binary: &Path) -> Command {
+/// Asks a process to end in order.
+fn ask_to_end(pid: u32) {
+    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+        // One that is gone already is what is wanted.
+        let _ = kill_process(pid, Signal::TERM);
+    }
+}
+
+/// The program, with its temporary files in the cluster's folder, where they can be found.
+fn command(binary: &Path, dir: &Path) -> Command {
     let mut command = Command::new(binary);
+    command.env("TMPDIR", dir);
     // The second names the trial data to tests; to the program it would be an unknown setting.
     command.stdin(Stdio::null()).env_remove("GRISTMILL_MASTER").env_remove("GRISTMILL_TEST_DATA");
     command

@@ -2,6 +2,7 @@
 //!
 //! | module | for |
 //! |---|---|
+//! | [`chaos`] | real processes under faults, from a seed |
 //! | [`cluster`] | real processes: a master and workers to kill |
 //! | [`data`] | the trial data and its expected answers |
 //! | [`docs`] | running what documents tell readers to type |
@@ -9,6 +10,7 @@
 //! | [`side_by_side`] | our commands for the runner that compares engines |
 //! | [`sim`] | a simulated cluster around the pure scheduler |
 
+pub mod chaos;
 pub mod cluster;
 pub mod data;
 pub mod docs;
