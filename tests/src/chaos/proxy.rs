@@ -198,12 +198,12 @@ mod tests {
         });
         let mut client = TcpStream::connect(proxy.address()).expect("the proxy listens");
         client.write_all(sent).expect("there is room for a few bytes");
-        let mut back = vec![0; sent.len()];
-        let mut got = 0;
-        while let Ok(read @ 1..) = client.read(&mut back[got..]) {
-            got += read;
+        let mut back = Vec::new();
+        let mut buffer = [0; 64];
+        while back.len() < sent.len() {
+            let Ok(read @ 1..) = client.read(&mut buffer) else { break };
+            back.extend_from_slice(&buffer[..read]);
         }
-        back.truncate(got);
         drop(client);
         echo.join().expect("the echo ends");
         back
