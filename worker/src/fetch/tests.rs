@@ -178,7 +178,7 @@ async fn generated_clients_understand_the_service() {
     let attempts = vec![v1::AttemptId::from(&attempt("m-0.0"))];
     let request = v1::FetchRequest { epoch: 1, job: JOB.0, partition: 0, attempts };
     let mut stream = ShuffleClient::new(channel).fetch(request).await.expect("accepted").into_inner();
-    assert_eq!(stream.message().await.expect("whole"), Some(header("m-0.0", 600_000)));
+    assert_eq!(stream.message().await.expect("whole"), Some(header(0, "m-0.0", 600_000)));
     let mut seen = Vec::new();
     while let Some(frame) = stream.message().await.expect("an orderly end") {
         let Some(v1::fetch_frame::Body::Data(data)) = frame.body else { panic!("a second header") };
@@ -213,13 +213,14 @@ impl Shuffle for Scripted {
     }
 }
 
-fn header(name: &str, bytes: u64) -> v1::FetchFrame {
+fn header(partition: u32, name: &str, bytes: u64) -> v1::FetchFrame {
     let header = v1::SegmentHeader { attempt: Some((&attempt(name)).into()), bytes, ..Default::default() };
+    let header = rpc::sealed(JOB, partition, header);
     v1::FetchFrame { body: Some(v1::fetch_frame::Body::Header(header)) }
 }
 
 fn head(name: &str, bytes: u64) -> Step {
-    Ok(header(name, bytes))
+    Ok(header(1, name, bytes))
 }
 
 fn data(bytes: &'static [u8]) -> Step {
@@ -268,6 +269,7 @@ async fn streams_that_break_their_promise_are_not_believed() {
     };
     check(vec![head("m-1.0", 3)], "segments out of order").await;
     check(vec![data(b"x")], "bytes without a header").await;
+    check(vec![Ok(header(2, "m-0.0", 1)), data(b"x")], "a header that does not answer the request").await;
     check(vec![head("m-0.0", 1), data(b"xy")], "a segment longer than its header says").await;
     check(vec![head("m-0.0", 1), data(b"")], "a frame of a size that cannot be").await;
     check(vec![head("m-0.0", 1), head("m-1.0", 1)], "a header inside a segment").await;
