@@ -53,7 +53,7 @@ pub use cli::main;
 
 #[cfg(feature = "allocator")]
 #[global_allocator]
-static ALLOCATOR: gristmill_sys::allocator::MiMalloc = gristmill_sys::allocator::MiMalloc;
+static ALLOCATOR: gristmill_sys::allocator::Allocator = gristmill_sys::allocator::Allocator;
 
 pub use entry::{JobEntry, job, job_with_options, map_only_job, ready_made_jobs};
 pub use gristmill_common::{

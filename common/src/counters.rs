@@ -6,6 +6,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+/// The engine's count of records that were skipped because the job allows some to be bad.
+pub const BAD_RECORDS: &str = "gristmill.bad_records";
+
 /// Named sums, in name order. Names of the engine's own counters begin with `gristmill.`.
 ///
 /// A master keeps those of every task, so they take little memory: few names, one allocation.

@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{AttemptId, JobId};
+use crate::ids::{AttemptId, JobId, Stage};
 
 /// The manifest that ends a job's output.
 pub const SUCCESS_FILE: &str = "_SUCCESS";
@@ -162,6 +162,29 @@ pub fn staged_part_name(index: u32, attempt: AttemptId) -> String {
     format!("{}.{attempt}", part_name(index))
 }
 
+/// The folder inside a job's output for the records that its map tasks skipped.
+pub const BAD_DIR: &str = "_bad";
+
+/// The file in [`BAD_DIR`] for what map task `index` skipped: JSON lines.
+pub fn bad_records_name(index: u32) -> String {
+    format!("part-m-{index:05}.jsonl")
+}
+
+/// The file in which one map attempt stages what it skipped; no other attempt ever writes it.
+pub fn staged_bad_records_name(attempt: AttemptId) -> String {
+    format!("{}.{attempt}", bad_records_name(attempt.task.index))
+}
+
+/// The file in [`BAD_DIR`] that a staged one becomes; `None` if the name is not that of a staged file
+/// of skipped records.
+pub fn bad_records_name_of(staged_name: &str) -> Option<String> {
+    const END: &str = ".jsonl.";
+    let at = staged_name.find(END)?;
+    let attempt: AttemptId = staged_name[at + END.len()..].parse().ok()?;
+    let is_staged = attempt.task.stage == Stage::Map && staged_bad_records_name(attempt) == staged_name;
+    is_staged.then(|| bad_records_name(attempt.task.index))
+}
+
 /// The folder beside `output` in which its job stages parts: one for each output, so that creating
 /// it claims the output.
 pub fn staging_dir(output: &Path) -> PathBuf {
@@ -236,6 +259,19 @@ mod tests {
         assert!(uri("/").contains(&uri("/data")));
         assert!(!uri("/data").contains(&uri("/database")));
         assert!(!uri("/data").contains(&uri("s3://data")));
+    }
+
+    #[test]
+    fn skipped_records_are_named_by_their_task() {
+        let attempt: AttemptId = "m-3.1002".parse().expect("an attempt");
+        assert_eq!(staged_bad_records_name(attempt), "part-m-00003.jsonl.m-3.1002");
+        let check =
+            |staged: &str, name: Option<&str>| assert_eq!(bad_records_name_of(staged).as_deref(), name, "{staged}");
+        check("part-m-00003.jsonl.m-3.1002", Some("part-m-00003.jsonl"));
+        for other in ["part-m-00003.jsonl.m-4.0", "part-m-00003.jsonl.r-3.0", "part-m-00003.jsonl", "x.jsonl.m-3.0", ""]
+        {
+            check(other, None);
+        }
     }
 
     #[test]

@@ -74,8 +74,8 @@ pub struct MapOutputSummary {
     pub partitions: u32,
     /// Bytes of all segments as stored.
     pub bytes: u64,
-    /// Hash of the records of all segments in order: equal for equal content, however it was
-    /// spilled.
+    /// Hash of the records of all segments in order, and of the runs they lie in: always the same for
+    /// the same task of the same spec.
     pub content_hash: u64,
 }
 
@@ -124,9 +124,10 @@ pub struct AttemptStats {
     pub output_records: u64,
     /// Bytes of map output or part.
     pub output_bytes: u64,
-    /// Times the sort buffer or combiner table was spilled before the end.
+    /// Times the sort buffer or combiner table was full and written before the end.
     pub spills: u64,
-    /// Bytes of those spills and of intermediate merges.
+    /// Bytes that were written to be read by the same attempt again: those of spills and of
+    /// intermediate merges, but not of runs that stay in the map output.
     pub spilled_bytes: u64,
     /// Merges of runs into longer runs before the last one.
     pub merge_passes: u64,

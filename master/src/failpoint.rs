@@ -51,6 +51,8 @@ pub const FAILPOINTS: &[&str] = &[
     "publish.create_result",
     "publish.move_part",
     "publish.sync_part",
+    "publish.sync_bad",
+    "publish.sync_bad_folder",
     "publish.remove_other",
     "publish.create_manifest",
     "publish.write_manifest",

@@ -17,6 +17,7 @@ use gristmill_worker::engine::{AnyJob, range_partitioning};
 
 use super::error::{CliError, Exit};
 use super::settings::Settings;
+use super::span::Span;
 use super::{Context, rejection, usage_error};
 use crate::entry::{JobEntry, ReadOptionsError};
 
@@ -61,9 +62,34 @@ pub(crate) struct JobArgs {
     #[arg(long, value_name = "N", global = true, display_order = 9)]
     max_attempts: Option<u32>,
 
+    /// Records that `map` may fail on: they are skipped, counted, and kept in OUTPUT/_bad [default: 0]
+    #[arg(long, value_name = "N", global = true, display_order = 10)]
+    max_bad_records: Option<u64>,
+
+    /// How long one record, or one key group, may keep user code busy on a cluster, such as 30s or 2h; 0: for
+    /// ever [default: 10m]
+    #[arg(long, value_name = "TIME", global = true, display_order = 11)]
+    record_timeout: Option<Span>,
+
+    /// Whether a cluster gives attempts that lag far behind their peers a second one elsewhere; side
+    /// effects of user code may then repeat [default: on]
+    #[arg(long, value_name = "SWITCH", value_enum, global = true, display_order = 12)]
+    speculation: Option<Switch>,
+
+    /// Fail if attempts of one map task make different records, instead of making the rest again
+    #[arg(long, global = true, display_order = 13)]
+    require_deterministic: bool,
+
     /// Force parts to disk before they count; clusters always do
-    #[arg(long, global = true, display_order = 10)]
+    #[arg(long, global = true, display_order = 14)]
     fsync: bool,
+}
+
+// On or off; a plain comment, because documented values get a page of help each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Switch {
+    On,
+    Off,
 }
 
 // The two line rules that have names; plain comments, because documented values get a page of help
@@ -156,6 +182,12 @@ impl JobArgs {
         spec.reducers = self.reducers;
         spec.split_size = self.split_size.or_else(|| settings.get("split-size")).unwrap_or(spec.split_size);
         spec.max_attempts = self.max_attempts.or_else(|| settings.get("max-attempts")).unwrap_or(spec.max_attempts);
+        let max_bad_records = self.max_bad_records.or_else(|| settings.get("max-bad-records"));
+        spec.max_bad_records = max_bad_records.unwrap_or(spec.max_bad_records);
+        let record_timeout = self.record_timeout.or_else(|| settings.get("record-timeout"));
+        spec.record_timeout = record_timeout.map_or(spec.record_timeout, |Span(timeout)| timeout);
+        spec.speculation = self.speculation != Some(Switch::Off);
+        spec.require_deterministic = self.require_deterministic;
         spec.fsync = self.fsync || settings.get("fsync").unwrap_or(false);
         spec.line_rule = match (&self.delimiter, self.line_endings) {
             (Some(delimiter), _) => LineRule::Delimiter(delimiter.clone()),
@@ -197,7 +229,8 @@ fn samples(spec: &JobSpec) -> Result<Vec<InputSample>, CliError> {
     Ok(samples)
 }
 
-fn bad_location(error: &ParseUriError) -> CliError {
+/// A location that cannot be.
+pub(super) fn bad_location(error: &ParseUriError) -> CliError {
     let exit = match error {
         ParseUriError::UnknownScheme { .. } => Exit::Rejected,
         ParseUriError::Empty | ParseUriError::NotAbsolute { .. } => Exit::Usage,

@@ -5,12 +5,14 @@
 //! | `run.rs`, `submit.rs`, `explain.rs` | a job: here, on a cluster, or only its plan |
 //! | `status.rs`, `watch.rs`, `cancel.rs`, `jobs.rs`, `workers.rs` | questions and orders to a master |
 //! | `master.rs`, `worker.rs`, `cluster.rs` | the processes of a cluster |
+//! | `verify.rs` | whether an output is still what its job wrote |
 //! | `demo.rs`, `generate.rs`, `validate.rs`, `completions.rs` | to try it out |
 //!
 //! | file | shared by them |
 //! |---|---|
 //! | `args.rs` | flags of a job, and the spec they make |
 //! | `settings.rs` | `gristmill.toml` and `GRISTMILL_*` |
+//! | `span.rs` | times as people type them |
 //! | `error.rs` | exit codes and the error that verbs return |
 //! | `service.rs`, `processes.rs` | what the processes of a cluster share; starting and ending them |
 //! | `client.rs` | the master's URL, the connection, a job followed to its end |
@@ -32,9 +34,11 @@ mod processes;
 mod run;
 mod service;
 mod settings;
+mod span;
 mod status;
 mod submit;
 mod validate;
+mod verify;
 mod watch;
 mod worker;
 mod workers;
@@ -92,6 +96,7 @@ const VERBS: &[Verb] = &[
     Verb { name: "cluster", command: cluster::command, execute: cluster::execute },
     Verb { name: "master", command: master::command, execute: master::execute },
     Verb { name: "worker", command: worker::command, execute: worker::execute },
+    Verb { name: "verify", command: verify::command, execute: verify::execute },
     Verb { name: "demo", command: demo::command, execute: demo::execute },
     Verb { name: "generate", command: generate::command, execute: generate::execute },
     Verb { name: "validate", command: validate::command, execute: validate::execute },

@@ -10,6 +10,7 @@ use std::str::FromStr;
 use gristmill_common::size::ByteSize;
 
 use super::error::CliError;
+use super::span::Span;
 
 /// The file that is read if it is in the current folder.
 const FILE: &str = "gristmill.toml";
@@ -36,6 +37,21 @@ const KEYS: &[Key] = &[
     Key { name: "threads", about: "threads of run", check: parses::<usize> },
     Key { name: "split-size", about: "bytes of input per map task, such as 64MiB", check: parses::<ByteSize> },
     Key { name: "max-attempts", about: "attempts a task may fail", check: parses::<u32> },
+    Key {
+        name: "max-bad-records",
+        about: "records that map may fail on, skipped and kept in OUTPUT/_bad",
+        check: parses::<u64>,
+    },
+    Key {
+        name: "record-timeout",
+        about: "how long one record may keep user code busy, such as 10m",
+        check: parses::<Span>,
+    },
+    Key {
+        name: "executor-memory",
+        about: "memory that one executor process of a worker may have, such as 4GiB",
+        check: parses::<ByteSize>,
+    },
     Key { name: "dir", about: "scratch folder of run, worker and cluster", check: any },
     Key { name: "fsync", about: "true: parts are forced to disk before they count", check: parses::<bool> },
     Key { name: "listen", about: "address that master, worker and cluster listen on", check: any },
@@ -114,7 +130,7 @@ impl Settings {
 
     /// The settings in force, where each was found, and all keys, for `--help`.
     pub(crate) fn help() -> String {
-        let lines: Vec<String> = KEYS.iter().map(|key| format!("  {:<13} {}", key.name, key.about)).collect();
+        let lines: Vec<String> = KEYS.iter().map(|key| format!("  {:<16} {}", key.name, key.about)).collect();
         format!(
             "Settings, from gristmill.toml in the current folder (or --config FILE), overridden by GRISTMILL_* \
              variables (GRISTMILL_SPLIT_SIZE), overridden by flags:\n{}",

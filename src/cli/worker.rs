@@ -7,7 +7,7 @@ use clap::{ArgMatches, Args as _, Command, FromArgMatches as _};
 use gristmill_common::size::ByteSize;
 use gristmill_common::spec;
 use gristmill_worker::agent::{LinkError, WorkerConfig, WorkerError, run_worker};
-use gristmill_worker::memory::default_budget;
+use gristmill_worker::memory::{default_budget, default_executor_memory};
 
 use super::client::DEFAULT_MASTER;
 use super::cluster::slots_each;
@@ -57,6 +57,11 @@ struct WorkerArgs {
     /// How full the disk of --dir may be for new work to begin there [default: 95]
     #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u64).range(1..=100))]
     scratch_limit: Option<u64>,
+
+    /// Memory that one executor process may have for its data, user code's own included; user code that
+    /// takes more fails by file and offset [default: --memory and half as much again, at least 1GiB more]
+    #[arg(long, value_name = "SIZE")]
+    executor_memory: Option<ByteSize>,
 
     /// How long to go on without a master [default: 600]
     #[arg(long, value_name = "SECONDS")]
@@ -125,6 +130,15 @@ fn config(context: &Context, args: WorkerArgs) -> Result<WorkerConfig, CliError>
     if let Some(budget) = memory {
         spec::attempt_bytes_for(budget).map_err(|error| CliError::usage(error.to_string()))?;
     }
+    let memory = memory.unwrap_or_else(default_budget);
+    let executor_memory = args.executor_memory.or_else(|| settings.get("executor-memory"));
+    let executor_memory = executor_memory.unwrap_or_else(|| default_executor_memory(memory));
+    if executor_memory < memory {
+        return Err(CliError::usage(format!(
+            "an executor with {executor_memory} cannot hold what its attempts may take, {memory}"
+        ))
+        .hint("raise --executor-memory above --memory, or lower --memory"));
+    }
     let listen = args.listen.unwrap_or_else(|| DEFAULT_LISTEN.to_owned());
     let dir = args.dir.or_else(|| settings.get("dir")).unwrap_or_else(|| state_folder(context, "worker"));
     Ok(WorkerConfig {
@@ -134,8 +148,9 @@ fn config(context: &Context, args: WorkerArgs) -> Result<WorkerConfig, CliError>
         insecure_listen: args.insecure_listen,
         dir: context.current_dir.join(dir),
         slots: args.slots.or_else(|| settings.get("slots")).unwrap_or_else(|| slots_each(1)),
-        memory: memory.unwrap_or_else(default_budget),
+        memory,
         scratch_limit: args.scratch_limit.unwrap_or(DEFAULT_SCRATCH_LIMIT),
+        executor_memory,
         orphan_timeout: args.orphan_timeout.map_or(DEFAULT_ORPHAN_TIMEOUT, Duration::from_secs),
         compress: args.compression == Compression::Lz4,
         shuffle_network: args.shuffle == Shuffle::Network,

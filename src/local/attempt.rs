@@ -9,7 +9,7 @@ use gristmill_common::spec::JobSpec;
 use gristmill_common::task::{AttemptReport, JobPlan, SegmentSource};
 use gristmill_master::scheduler::AttemptWork;
 use gristmill_sys::positions::RecordPosition;
-use gristmill_worker::engine::shuffle::{MapOutputPack, MapOutputs, SegmentError};
+use gristmill_worker::engine::shuffle::{MapOutputPack, MapOutputs, SegmentError, SegmentRange};
 use gristmill_worker::engine::{AnyJob, AttemptContext, Compression, EngineTask, LocalSegment};
 use gristmill_worker::executor::run_in_hand;
 
@@ -57,7 +57,9 @@ impl Embedded<'_> {
         match (task.stage, work) {
             (Stage::Map, AttemptWork::Map { .. }) => {
                 let split = &self.plan.splits[task.index as usize];
-                run_in_hand(self.job, &EngineTask::Map { split, partitions: self.plan.reducers }, &context)
+                // A record that ends this process ends the job: there is none to pass over.
+                let task = EngineTask::Map { split, partitions: self.plan.reducers, skip: &[] };
+                run_in_hand(self.job, &task, &context)
             }
             (Stage::Reduce, AttemptWork::Reduce { sources }) => {
                 let segments = self.segments(task.index, sources)?;
@@ -69,25 +71,31 @@ impl Embedded<'_> {
         }
     }
 
-    /// A partition's segments, one for each map task, in their order.
+    /// A partition's segments in map-task order.
     fn segments(&self, partition: u32, sources: &[SegmentSource]) -> Result<Vec<LocalSegment>, Failure> {
         let mut outputs = MapOutputs::new(self.scratch);
         let attempts = sources.iter().flat_map(|source| &source.attempts);
-        let mut segments: Vec<LocalSegment> =
-            attempts.map(|&attempt| segment(&mut outputs, attempt, partition)).collect::<Result<_, _>>()?;
+        let mut segments = Vec::new();
+        for &attempt in attempts {
+            segments.extend(segment(&mut outputs, attempt, partition)?);
+        }
+        // Stable, since several runs of an attempt are in order.
         segments.sort_by_key(|segment| segment.attempt.task.index);
         Ok(segments)
     }
 }
 
-fn segment(outputs: &mut MapOutputs, attempt: AttemptId, partition: u32) -> Result<LocalSegment, Failure> {
+/// The runs of one segment.
+fn segment(outputs: &mut MapOutputs, attempt: AttemptId, partition: u32) -> Result<Vec<LocalSegment>, Failure> {
     let lost = |reason: String| {
         let mut failure = Failure::new(FailureCode::MapOutputLost, reason);
         failure.lost_outputs.push(attempt);
         failure
     };
     let output = outputs.open(attempt).map_err(|error: SegmentError| lost(error.to_string()))?;
-    let range =
+    let runs =
         output.segment(partition).ok_or_else(|| lost(format!("map output {attempt} has no partition {partition}")))?;
-    Ok(LocalSegment { attempt, path: output.path().to_owned(), offset: range.offset, bytes: range.bytes })
+    let path = output.path();
+    let run = |run: SegmentRange| LocalSegment { attempt, path: path.to_owned(), offset: run.offset, bytes: run.bytes };
+    Ok(runs.into_iter().map(run).collect())
 }

@@ -102,7 +102,7 @@ impl<'env: 'scope, 'scope> Driver<'_, 'env, 'scope, '_> {
             scratch: String::new(),
         };
         self.step(Event::WorkerRegistered { session: SESSION, profile: Arc::new(profile), offers: Vec::new() });
-        let request = JobRequest::of(&self.embedded.spec, &self.embedded.plan);
+        let request = JobRequest::of(self.embedded.spec, self.embedded.plan);
         self.step(Event::JobSubmitted { job: self.embedded.id, request: Arc::new(request) });
     }
 

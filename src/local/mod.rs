@@ -115,9 +115,10 @@ pub(crate) fn run(
     let mut publish = |result: &JobResult| {
         let times = JobTimes { started: options.submitted, finished: options.clock.wall() };
         let stats = ManifestStats { map: result.map_stats, reduce: result.reduce_stats };
-        let manifest =
-            Manifest::new(id, &spec, &plan, times).with_result(&result.parts, result.counters.clone(), stats);
-        claim.publish(&result.parts, &manifest).map_err(|error| error.to_failure())
+        let manifest = Manifest::new(id, &spec, &plan, times)
+            .with_result(&result.parts, result.counters.clone(), stats)
+            .with_bad(&result.bad);
+        claim.publish(&result.parts, &result.bad, &manifest).map_err(|error| error.to_failure())
     };
     let pack = MapOutputPack::new(&job_scratch);
     let embedded =

@@ -6,12 +6,13 @@
 //! |---|---|
 //! | `job`, `name`, `state`, `output` | id, job of the binary, `queued` … `succeeded`, location |
 //! | `parts`, `records`, `bytes` | what it wrote so far |
-//! | `counters` | name -> sum |
+//! | `counters`, `bad_records` | name -> sum; records skipped |
 //! | `stats` | `{map, reduce}`: what the committed attempts did, and of each stage its `tasks`, `done`, `active`, `failed_attempts`, `lost_attempts` |
 //! | `submitted`, `wall_ms` | when, in UTC; how long it took, or has taken |
 //! | `warnings`, `waiting`, `failure` | texts; what it waits for, if anything; why it failed |
 //! | `peak_rss_bytes` | `run` only: the most memory the process had |
 
+use gristmill_common::counters::BAD_RECORDS;
 use gristmill_common::ids::JobId;
 use gristmill_common::task::AttemptStats;
 use gristmill_common::time::WallTime;
@@ -33,6 +34,7 @@ pub(crate) fn job(status: &JobStatus, now: WallTime) -> Value {
         "records": stats.output_records,
         "bytes": stats.output_bytes,
         "counters": view.counters,
+        "bad_records": view.counters.get(BAD_RECORDS),
         "stats": { "map": stage_stats(&view.map, &view.map_stats), "reduce": stage_stats(&view.reduce, &view.reduce_stats) },
         "submitted": status.submitted.to_string(),
         "wall_ms": wall_millis(status, now),

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use gristmill_common::counters::BAD_RECORDS;
+use gristmill_common::naming::BAD_DIR;
 use gristmill_common::size::ByteSize;
 use gristmill_common::task::AttemptStats;
 use gristmill_common::time::WallTime;
@@ -37,7 +39,16 @@ fn lines(status: &JobStatus, now: WallTime, peak_rss: Option<ByteSize>) -> Vec<S
     if view.reduce.tasks > 0 {
         lines.push(stage_line("reduce", &view.reduce, &view.reduce_stats));
     }
-    for (name, value) in view.counters.iter() {
+    let bad = view.counters.get(BAD_RECORDS);
+    if bad > 0 {
+        lines.push(format!("  {} skipped, kept in {}", plural(bad, "bad record"), status.output.join(BAD_DIR)));
+    }
+    if !view.differed.is_empty() {
+        let tasks: Vec<String> = view.differed.iter().take(5).map(ToString::to_string).collect();
+        let more = if view.differed.len() > 5 { ", …" } else { "" };
+        lines.push(format!("  not deterministic: attempts of {}{more} made different records", tasks.join(", ")));
+    }
+    for (name, value) in view.counters.iter().filter(|(name, _)| *name != BAD_RECORDS) {
         lines.push(format!("  counter {name}: {}", grouped(value)));
     }
     if let Some(peak) = peak_rss {
@@ -170,6 +181,7 @@ mod tests {
         view.map_stats = AttemptStats { input_bytes: 2048, input_records: 10, spills: 3, ..Default::default() };
         view.reduce = StageView { tasks: 1, done: 1, ..Default::default() };
         view.reduce_stats = AttemptStats { output_records: 1234, output_bytes: 2048, ..Default::default() };
+        view.counters.add(BAD_RECORDS, 3);
         let output = "/out".parse().expect("a path");
         let wall = |unix_millis| WallTime { unix_millis };
         let (submitted, finished) = (wall(1000), Some(wall(2500)));
@@ -179,6 +191,7 @@ mod tests {
             "  map    2 tasks: 2.00 KiB and 10 records in, 0 B and 0 records out; 3 spills, 0 merge passes, 0 B spilled; \
              1 attempt lost",
             "  reduce 1 task: 0 B and 0 records in, 2.00 KiB and 1,234 records out",
+            "  3 bad records skipped, kept in /out/_bad",
             "  peak memory 1.00 MiB",
         ];
         assert_eq!(lines(&status, wall(9000), Some(ByteSize::mib(1))), expected);

@@ -25,6 +25,7 @@ fn help_shows_verbs_jobs_flags_and_examples() {
             "\n  worker ",
             "\n  demo ",
             "\n  validate ",
+            "\n  verify ",
             "\n  status ",
             "Example:\n  gristmill run word-count -i 'books/*.txt' -o counts",
             "Settings, from gristmill.toml",
@@ -60,6 +61,8 @@ fn help_shows_verbs_jobs_flags_and_examples() {
             "--line-endings <RULE>",
             "--delimiter <STRING>",
             "--max-attempts <N>",
+            "--max-bad-records <N>",
+            "--record-timeout <TIME>",
             "--fsync",
             "--dir <SCRATCH>",
             "--json",
@@ -68,6 +71,8 @@ fn help_shows_verbs_jobs_flags_and_examples() {
     );
     check("run grep --help", &["Options of grep:", "--pattern <RE>", "--count"]);
     check("generate tera --help", &["--rows <N>", "--files <N>"]);
+    check("worker --help", &["--memory <SIZE>", "--executor-memory <SIZE>"]);
+    check("verify --help", &["<URI>", "--json", "Example:\n  gristmill verify counts"]);
     check("validate tera --help", &["<URI>...", "--json"]);
     check("generate text --help", &["--bytes <SIZE>", "--seed <N>", "--files <N>"]);
 }

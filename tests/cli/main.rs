@@ -8,3 +8,4 @@ mod help;
 mod run;
 mod tables;
 mod tera;
+mod verify;

@@ -7,7 +7,7 @@
 //! | `failover` | workers that are killed, stopped and resumed |
 //! | `lab` | the tests of a distributed systems course |
 //! | `tables` | jobs over delimited text |
-//! | `user_code` | user code that panics, aborts or prints on a cluster |
+//! | `user_code` | user code that fails in any way, or prints, on a cluster |
 //! | `readme` | every command that the documents tell readers to type |
 //! | `side_by_side` | our commands of the comparison with other engines |
 
@@ -42,8 +42,8 @@ fn root() -> &'static Path {
 /// Runs the program in the repository.
 fn gristmill(args: &[&str]) -> Output {
     let mut command = Command::new(GRISTMILL);
-    // It names the trial data to tests; to the program it would be an unknown setting.
-    command.env_remove("GRISTMILL_TEST_DATA");
+    // They are for tests; to the program they would be unknown settings.
+    command.env_remove("GRISTMILL_TEST_DATA").env_remove("GRISTMILL_TEST_ROUNDS");
     command.args(args).current_dir(root()).stdin(Stdio::null()).output().expect("the program starts")
 }
 

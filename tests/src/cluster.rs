@@ -42,10 +42,19 @@ impl Cluster {
     ///
     /// If they do not come up in time.
     pub fn start(binary: impl Into<PathBuf>, workers: usize) -> Self {
+        Self::start_with(binary, workers, &[])
+    }
+
+    /// The same with more arguments for each worker.
+    ///
+    /// # Panics
+    ///
+    /// As [`start`](Self::start).
+    pub fn start_with(binary: impl Into<PathBuf>, workers: usize, worker_args: &[&str]) -> Self {
         let mut cluster = Self::without_workers(binary);
         let url = cluster.url.clone();
         for _ in 0..workers {
-            cluster.add_worker(&["--master", &url]);
+            cluster.add_worker(&[&["--master", &url], worker_args].concat());
         }
         cluster.wait_for_live_workers(workers);
         cluster
@@ -410,8 +419,9 @@ fn ask_to_end(pid: u32) {
 fn command(binary: &Path, dir: &Path) -> Command {
     let mut command = Command::new(binary);
     command.env("TMPDIR", dir);
-    // The second names the trial data to tests; to the program it would be an unknown setting.
+    // The others are for tests; to the program they would be unknown settings.
     command.stdin(Stdio::null()).env_remove("GRISTMILL_MASTER").env_remove("GRISTMILL_TEST_DATA");
+    command.env_remove("GRISTMILL_TEST_ROUNDS");
     command
 }
 

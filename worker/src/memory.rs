@@ -1,5 +1,6 @@
 //! How much memory a worker's attempts may take together: permits, and the budget a machine or a
-//! container gives by default. What an attempt does within its permit is the engine's business.
+//! container gives by default; how much an executor may have; whether the kernel killed for want of it.
+//! What an attempt does within its permit is the engine's business.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -45,6 +46,39 @@ impl MemoryPermits {
         let held = self.held.bytes().checked_sub(bytes.bytes());
         self.held = ByteSize(held.expect("only what was taken is given back"));
     }
+}
+
+/// The least that an executor may have beyond its worker's budget, by default.
+const LEAST_HEADROOM: ByteSize = ByteSize::mib(1024);
+
+/// What one executor may have for its data if nobody says: the worker's budget, which the engine keeps
+/// to, and for user code's own half as much again, at least a gibibyte. With the default budget that is
+/// three quarters of the machine: user code that takes too much fails before the machine does.
+pub fn default_executor_memory(budget: ByteSize) -> ByteSize {
+    ByteSize(budget.bytes().saturating_add((budget.bytes() / 2).max(LEAST_HEADROOM.bytes())))
+}
+
+/// How many processes the kernel has killed for want of memory, in this process's control group or
+/// else on this machine; 0 if neither tells.
+pub(crate) fn oom_kills() -> u64 {
+    oom_kills_under(Path::new("/"))
+}
+
+/// [`oom_kills`] of the machine whose `/proc` and `/sys` lie under `root`.
+fn oom_kills_under(root: &Path) -> u64 {
+    let count = |path: PathBuf| {
+        let text = fs::read_to_string(path).ok()?;
+        text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse::<u64>().ok())
+    };
+    // As with limits, a container's own group may lie at the top.
+    let count_up = |controller: &str, top: &str, file: &str| {
+        let group = own_cgroup(root, controller)?;
+        group.ancestors().find_map(|above| count(root.join(top).join(above).join(file)))
+    };
+    count_up("", "sys/fs/cgroup", "memory.events")
+        .or_else(|| count_up("memory", "sys/fs/cgroup/memory", "memory.oom_control"))
+        .or_else(|| count(root.join("proc/vmstat")))
+        .unwrap_or(0)
 }
 
 /// Half of the machine's memory or, if that is less, of the limit of this process's cgroup.
@@ -113,15 +147,38 @@ mod tests {
         MemoryPermits::new(ByteSize(100)).give_back(ByteSize(1));
     }
 
-    #[track_caller]
-    fn check(files: &[(&str, &str)], budget: ByteSize) {
+    fn machine(files: &[(&str, &str)]) -> tempfile::TempDir {
         let root = tempfile::tempdir().expect("a folder");
         for (name, text) in files {
             let path = root.path().join(name);
             fs::create_dir_all(path.parent().expect("a parent")).expect("folders");
             fs::write(path, text).expect("a file");
         }
-        assert_eq!(budget_under(root.path()), budget);
+        root
+    }
+
+    #[track_caller]
+    fn check(files: &[(&str, &str)], budget: ByteSize) {
+        assert_eq!(budget_under(machine(files).path()), budget);
+    }
+
+    #[test]
+    fn an_executor_gets_half_as_much_again_as_its_worker_and_at_least_a_gibibyte() {
+        assert_eq!(default_executor_memory(ByteSize::mib(64)), ByteSize::mib(1088));
+        assert_eq!(default_executor_memory(ByteSize::mib(8192)), ByteSize::mib(12288));
+    }
+
+    #[test]
+    fn oom_kills_are_counted_by_the_nearest_group_that_tells() {
+        let vmstat = ("proc/vmstat", "nr_free 7\noom_kill 9\n");
+        let group = ("proc/self/cgroup", "4:cpu,memory:/job\n0::/a\n");
+        let v1 = ("sys/fs/cgroup/memory/job/memory.oom_control", "under_oom 0\noom_kill 3\n");
+        let v2 = ("sys/fs/cgroup/a/memory.events", "oom 5\noom_kill 4\noom_group_kill 0\n");
+        for (files, kills) in
+            [(vec![], 0), (vec![vmstat], 9), (vec![vmstat, group, v1], 3), (vec![vmstat, group, v1, v2], 4)]
+        {
+            assert_eq!(oom_kills_under(machine(&files).path()), kills, "{files:?}");
+        }
     }
 
     #[test]

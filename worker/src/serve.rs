@@ -21,7 +21,7 @@ use tonic::codegen::Service;
 use tonic::codegen::http::{Request, Response};
 use tonic::server::NamedService;
 
-use crate::engine::shuffle::MapOutputs;
+use crate::engine::shuffle::{MapOutput, MapOutputs, SegmentRange};
 use crate::rpc::{FETCH_PATH, FrameBuffers, Framed, framed, read_request, respond, sealed};
 use crate::scratch::Scratch;
 
@@ -145,8 +145,12 @@ impl Sender {
         let Some(segment) = output.segment(partition) else {
             return missing(format!("there is no partition {partition}"));
         };
-        self.send(Ok(self.header(attempt, segment.bytes, None)))?;
-        let (mut offset, end) = (segment.offset, segment.offset + segment.bytes);
+        self.send(Ok(self.header(attempt, segment.iter().map(|run| run.bytes).sum(), None)))?;
+        segment.iter().try_for_each(|run| self.send_run(&output, run))
+    }
+
+    fn send_run(&self, output: &MapOutput, run: &SegmentRange) -> Result<(), Over> {
+        let (mut offset, end) = (run.offset, run.offset + run.bytes);
         while offset < end {
             let len = usize::try_from(end - offset).unwrap_or(usize::MAX).min(SENT_FRAME_BYTES);
             let frame = self.buffers.data(len, |data| output.file().read_exact_at(data, offset));

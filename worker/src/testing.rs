@@ -17,7 +17,7 @@ use gristmill_common::spec::{JobShape, JobSpec};
 use gristmill_common::task::{AttemptOutput, AttemptReport, AttemptStats, MapOutputSummary, PartSummary};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use crate::engine::{AnyJob, AttemptContext, EngineTask, JobSource, map_output_path};
+use crate::engine::{AnyJob, AttemptContext, EngineTask, JobSource, LocalSegment, map_output_path};
 
 /// The jobs of the fake binary.
 pub(crate) struct FakeJobs;
@@ -63,16 +63,19 @@ impl AnyJob for FakeJob {
         match (self.name.as_str(), attempt.task.index) {
             ("panic", _) => panic!("on purpose"),
             ("abort", 0) => std::process::abort(),
-            ("hang", _) => loop {
-                std::thread::yield_now();
-            },
+            ("hang", 0) => {
+                let _turn = context.position.user_turn();
+                loop {
+                    std::thread::yield_now();
+                }
+            }
             // All but the first task wait for this file.
             ("gate", 1..) => {
                 while !context.staging.join("gate").exists() && !context.cancelled.load(Ordering::Relaxed) {
                     std::thread::yield_now();
                 }
             }
-            ("wait", _) | ("abort", _) => {
+            ("wait" | "abort" | "hang", _) => {
                 println!("{attempt} waits");
                 while !context.cancelled.load(Ordering::Relaxed) {
                     std::thread::yield_now();
@@ -105,17 +108,8 @@ impl AnyJob for FakeJob {
                 }
             }
             (EngineTask::Reduce { segments }, _) => {
-                // The part tells what the segments hold, so that a test sees what was fetched.
-                let mut part = Vec::new();
-                for segment in *segments {
-                    let bytes = fs::read(&segment.path).expect("a fetched file");
-                    let (start, end) = (segment.offset as usize, (segment.offset + segment.bytes) as usize);
-                    part.extend_from_slice(format!("{} ", segment.attempt).as_bytes());
-                    part.extend_from_slice(&bytes[start..end]);
-                    part.push(b'\n');
-                }
-                fs::write(context.staging.join(staged_part_name(attempt.task.index, attempt)), part)
-                    .expect("a staged part");
+                let staged = context.staging.join(staged_part_name(attempt.task.index, attempt));
+                fs::write(staged, told(segments)).expect("a staged part");
             }
             (EngineTask::Map { .. }, Stage::Map) => {
                 fs::write(map_output_path(context.scratch, attempt), b"output").expect("a map output");
@@ -126,6 +120,19 @@ impl AnyJob for FakeJob {
     }
 }
 
+/// What segments hold, as the text of a part, so that a test sees what was fetched.
+fn told(segments: &[LocalSegment]) -> Vec<u8> {
+    let mut part = Vec::new();
+    for segment in segments {
+        let bytes = fs::read(&segment.path).expect("a fetched file");
+        let (start, end) = (segment.offset as usize, (segment.offset + segment.bytes) as usize);
+        part.extend_from_slice(format!("{} ", segment.attempt).as_bytes());
+        part.extend_from_slice(&bytes[start..end]);
+        part.push(b'\n');
+    }
+    part
+}
+
 /// Waits for `future`, not for ever.
 pub(crate) async fn within<F: Future>(future: F) -> F::Output {
     tokio::time::timeout(Duration::from_secs(30), future).await.expect("done before the deadline")
@@ -134,21 +141,26 @@ pub(crate) async fn within<F: Future>(future: F) -> F::Output {
 /// Writes a map output whose segments hold these bytes; they are no blocks, which only the engine
 /// would notice.
 pub(crate) fn hand_made_output(path: &Path, segments: &[&[u8]]) {
+    hand_made_runs(path, segments.len(), segments);
+}
+
+/// As [`hand_made_output`], with the first runs of all partitions, then the second ones, and so on.
+pub(crate) fn hand_made_runs(path: &Path, partitions: usize, runs: &[&[u8]]) {
     let mut file = b"GMSEGMT1\x01\x00".to_vec();
     file.extend_from_slice(&[VALUE_FORMAT, 0]);
-    file.extend_from_slice(&(segments.len() as u32).to_le_bytes());
+    file.extend_from_slice(&(partitions as u32).to_le_bytes());
     let mut index = Vec::new();
-    for segment in segments {
-        for field in [file.len() as u64, segment.len() as u64, 1, segment.len() as u64, 0, segment.len() as u64] {
+    for run in runs {
+        for field in [file.len() as u64, run.len() as u64, 1, run.len() as u64, 0, run.len() as u64] {
             index.extend_from_slice(&field.to_le_bytes());
         }
-        file.extend_from_slice(segment);
+        file.extend_from_slice(run);
     }
     let offset = file.len() as u64;
     file.extend_from_slice(&index);
     file.extend_from_slice(&offset.to_le_bytes());
-    file.extend_from_slice(&(segments.len() as u32).to_le_bytes());
-    file.extend_from_slice(&[0; 4]);
+    file.extend_from_slice(&(partitions as u32).to_le_bytes());
+    file.extend_from_slice(&((runs.len() / partitions) as u32 - 1).to_le_bytes());
     file.extend_from_slice(&xxh3_64_with_seed(&index, offset).to_le_bytes());
     file.extend_from_slice(b"GMSEGEND");
     fs::write(path, file).expect("a map output");

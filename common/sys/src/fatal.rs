@@ -38,6 +38,17 @@ thread_local! {
     // Initialised by a constant and without a destructor, so that reading it is a plain load, which
     // a signal handler may do.
     static IN_HAND: Cell<*const InHand<'static>> = const { Cell::new(ptr::null()) };
+    /// The bytes of the last allocation that this thread was refused.
+    static REFUSED: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Says that an allocation of this thread failed. If it aborts, that is taken for the reason: nearly
+/// no code goes on without memory, and what does so hardly aborts later.
+///
+/// Allocates nothing, so that allocators may call it.
+#[cold]
+pub fn note_refused_allocation(bytes: usize) {
+    REFUSED.set(bytes as u64);
 }
 
 /// Reports fatal signals from now on, in all threads.
@@ -83,15 +94,21 @@ fn set_action(signal: libc::c_int, handler: libc::sighandler_t) -> io::Result<()
 extern "C" fn on_fatal(signal: libc::c_int) {
     let name = SIGNALS.iter().find(|(number, _)| *number == signal).map_or("signal", |(_, name)| name);
     let in_hand = IN_HAND.get();
+    let refused = if signal == libc::SIGABRT { REFUSED.get() } else { 0 };
     let mut report = Report { text: [0; REPORT_BYTES], len: 0 };
     report.push("gristmill: ");
+    if refused > 0 {
+        report.push("out of memory (");
+        report.push_number(refused);
+        report.push(" bytes refused), ");
+    }
     report.push(name);
     if !in_hand.is_null() {
         // SAFETY: the pointer was set by `with_in_hand` of this very thread from a reference that
         // outlives its call, and is put back before that call ends.
         let in_hand = unsafe { &*in_hand };
         report.push_in_hand(in_hand);
-        in_hand.position.mark_fault(signal.unsigned_abs());
+        in_hand.position.mark_fault(signal.unsigned_abs(), refused);
     }
     report.push("\n");
     // SAFETY: `text` holds `len` initialised bytes. A failed write cannot be helped here.
@@ -175,6 +192,10 @@ mod tests {
                 match death.as_str() {
                     "overflow" => assert!(overflow(&[0; 1024]) > 0),
                     "panic" => panic!("on purpose"),
+                    "memory" => {
+                        note_refused_allocation(77);
+                        std::process::abort()
+                    }
                     _ => std::process::abort(),
                 }
             }),
@@ -209,6 +230,13 @@ mod tests {
     fn a_fatal_signal_names_the_record_in_hand() {
         check("abort", Some(libc::SIGABRT), "gristmill: SIGABRT in job word-count, task m-3, at /data/b.txt:1204");
         check("overflow", Some(libc::SIGSEGV), "gristmill: SIGSEGV in job word-count, task m-3, at /data/b.txt:1204");
+    }
+
+    #[test]
+    fn an_abort_for_want_of_memory_says_so() {
+        let line =
+            "gristmill: out of memory (77 bytes refused), SIGABRT in job word-count, task m-3, at /data/b.txt:1204";
+        check("memory", Some(libc::SIGABRT), line);
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! Record positions: one place for each slot, in memory that may be shared with the process that
-//! watches, so that a crash, a hang or a kill still tells which record was in hand.
+//! watches, so that a crash, a hang or a kill still tells which record was in hand, and for how long.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -21,14 +21,93 @@ pub struct RecordPosition {
     piece: AtomicU64,
     /// Byte offset of the record in the piece's object.
     offset: AtomicU64,
+    /// Changes as a task gets on that has no records of input in hand.
+    steps: AtomicU64,
+    /// 0, or the bytes that the slot's thread was refused before it aborted.
+    refused_bytes: AtomicU64,
     /// 0, or the fatal signal that the slot's thread received.
     fault: AtomicU32,
+    /// 1 while user code has the slot's thread, 0 while the engine has it.
+    in_user_code: AtomicU32,
+}
+
+/// Why a slot's thread ended its process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// It received this fatal signal.
+    Signal(u32),
+    /// It aborted because so many bytes could not be allocated.
+    OutOfMemory {
+        /// What was asked for.
+        bytes: u64,
+    },
+}
+
+/// What a slot is at: equal moments mean that nothing has moved in between.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
+    /// Piece, offset and step, none of which means anything to the watcher.
+    pub record: [u64; 3],
+    /// Whether user code has the thread.
+    pub in_user_code: bool,
+}
+
+/// Whose turn it is on a slot's thread, until dropped; then it is again whose it was before.
+#[derive(Debug)]
+pub struct Turn<'a> {
+    position: &'a RecordPosition,
+    before: u32,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.position.in_user_code.store(self.before, Ordering::Relaxed);
+    }
 }
 
 impl RecordPosition {
     /// An idle position in this process's own memory.
     pub const fn new() -> Self {
-        Self { piece: AtomicU64::new(0), offset: AtomicU64::new(0), fault: AtomicU32::new(0) }
+        Self {
+            piece: AtomicU64::new(0),
+            offset: AtomicU64::new(0),
+            steps: AtomicU64::new(0),
+            refused_bytes: AtomicU64::new(0),
+            fault: AtomicU32::new(0),
+            in_user_code: AtomicU32::new(0),
+        }
+    }
+
+    /// Says that user code runs, whose time counts.
+    #[inline]
+    pub fn user_turn(&self) -> Turn<'_> {
+        self.turn(1)
+    }
+
+    /// Says that the engine works, though a record may be in hand: it spills, sorts or merges.
+    #[inline]
+    pub fn engine_turn(&self) -> Turn<'_> {
+        self.turn(0)
+    }
+
+    #[inline]
+    fn turn(&self, user: u32) -> Turn<'_> {
+        // The slot's thread alone writes; the watcher may see either value for a moment.
+        let before = self.in_user_code.load(Ordering::Relaxed);
+        self.in_user_code.store(user, Ordering::Relaxed);
+        Turn { position: self, before }
+    }
+
+    /// Says that the task got on, where no offset tells it.
+    #[inline]
+    pub fn step(&self) {
+        self.steps.store(self.steps.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+    }
+
+    /// What the slot is at.
+    pub fn moment(&self) -> Moment {
+        let record = [&self.piece, &self.offset, &self.steps].map(|cell| cell.load(Ordering::Relaxed));
+        Moment { record, in_user_code: self.in_user_code.load(Ordering::Relaxed) != 0 }
     }
 
     /// Enters a piece; [`offset`](Self::offset) then follows its records.
@@ -53,14 +132,20 @@ impl RecordPosition {
         piece.checked_sub(1).map(|index| (index, self.offset.load(Ordering::Relaxed)))
     }
 
-    /// Notes that the slot's thread received a fatal signal. Async-signal-safe.
-    pub(crate) fn mark_fault(&self, signal: u32) {
+    /// Notes that the slot's thread received a fatal signal, after it was refused so many bytes if
+    /// that is why. Async-signal-safe.
+    pub(crate) fn mark_fault(&self, signal: u32, refused_bytes: u64) {
+        self.refused_bytes.store(refused_bytes, Ordering::Relaxed);
         self.fault.store(signal, Ordering::Release);
     }
 
-    /// The fatal signal that the slot's thread received, if any.
-    pub fn fault(&self) -> Option<u32> {
-        Some(self.fault.load(Ordering::Acquire)).filter(|signal| *signal != 0)
+    /// Why the slot's thread ended its process, if it did.
+    pub fn fault(&self) -> Option<Fault> {
+        let signal = Some(self.fault.load(Ordering::Acquire)).filter(|signal| *signal != 0)?;
+        Some(match self.refused_bytes.load(Ordering::Relaxed) {
+            0 => Fault::Signal(signal),
+            bytes => Fault::OutOfMemory { bytes },
+        })
     }
 }
 
@@ -153,11 +238,33 @@ mod tests {
         assert_eq!([0, 1, 2].map(|slot| created.slot(slot).get()), [None; 3]);
         opened.slot(1).enter_piece(4, 1204);
         opened.slot(1).offset().store(1300, Ordering::Relaxed);
-        opened.slot(2).mark_fault(6);
+        opened.slot(0).mark_fault(6, 99);
+        opened.slot(2).mark_fault(6, 0);
         assert_eq!([0, 1, 2].map(|slot| created.slot(slot).get()), [None, Some((4, 1300)), None]);
-        assert_eq!([0, 1, 2].map(|slot| created.slot(slot).fault()), [None, None, Some(6)]);
+        let faults = [Some(Fault::OutOfMemory { bytes: 99 }), None, Some(Fault::Signal(6))];
+        assert_eq!([0, 1, 2].map(|slot| created.slot(slot).fault()), faults);
         opened.slot(1).leave();
         assert_eq!(created.slot(1).get(), None);
+    }
+
+    #[test]
+    fn turns_are_given_back_and_steps_show() {
+        let position = RecordPosition::new();
+        let in_user_code = || position.moment().in_user_code;
+        let idle = position.moment();
+        {
+            let _user = position.user_turn();
+            assert!(in_user_code());
+            {
+                let _engine = position.engine_turn();
+                assert!(!in_user_code());
+            }
+            assert!(in_user_code());
+            assert_eq!(position.moment().record, idle.record);
+            position.step();
+            assert_ne!(position.moment().record, idle.record);
+        }
+        assert!(!in_user_code());
     }
 
     #[test]

@@ -48,7 +48,7 @@ fn every_object_begins_with_the_header() {
     check_table::<GroupBy>(&flags, &[], &objects, b"x,2\n");
     check_table::<GroupBy>(&flags, &[], &[("e", b"")], b"");
     let error = table_error::<GroupBy>(&flags, &[], &[("a", b"k,v\nx,1\n"), ("b", b"v,k\n1,x\n")]);
-    assert_eq!(error, "the header \"v,k\" is not that of a, \"k,v\"");
+    assert_eq!(error, "cannot read a record: the header \"v,k\" is not that of a, \"k,v\"");
 }
 
 #[test]

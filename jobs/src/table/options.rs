@@ -2,6 +2,7 @@
 //! was seen; or a table of JSON lines, whose columns are those asked for. Reads no input itself.
 
 use clap::Args;
+use gristmill_common::failure::{Failure, FailureCode};
 use gristmill_common::prelude::*;
 use gristmill_common::text::BYTE_ORDER_MARK;
 use serde::{Deserialize, Serialize};
@@ -145,14 +146,15 @@ impl Header {
         Ok(Some(Self { line, object: object.clone() }))
     }
 
-    /// Checks that a first record is this header.
+    /// Checks that a first record is this header. If it is not, that is a failure of the input and not
+    /// of one record: without it the rows that follow would be misread.
     pub(crate) fn check(&self, record: &[u8]) -> Result<()> {
         if without_mark(record) == self.line.as_bytes() {
             return Ok(());
         }
         let shown: String = String::from_utf8_lossy(record).chars().take(200).collect();
         let reason = format!("the header {shown:?} is not that of {}, {:?}", self.object, self.line);
-        Err(RecordError { reason }.into())
+        Err(Failure::new(FailureCode::BadRecord, format!("cannot read a record: {reason}")).into())
     }
 }
 

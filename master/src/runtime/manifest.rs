@@ -10,6 +10,7 @@
 //! | `started`, `finished` | ISO 8601 in UTC, to the second |
 //! | `inputs` | `{objects, bytes}` read |
 //! | `parts` | `[{path, bytes, records, checksum}]` in part order; `path` is relative to the output, `checksum` is `xxh3:` and 16 hex digits of the XXH3-64 of the part's bytes |
+//! | `bad` | `[{path, bytes, records}]` in task order: what map tasks skipped; absent if that is nothing |
 //! | `counters` | name -> sum over the committed attempts |
 //! | `stats` | `{map, reduce}`: what the committed attempts of each stage did |
 //! | `nondeterministic` | map tasks whose attempts made different outputs, such as `m-3`; absent if there are none |
@@ -20,9 +21,9 @@
 
 use gristmill_common::counters::Counters;
 use gristmill_common::ids::{JobId, TaskId};
-use gristmill_common::naming::part_name;
+use gristmill_common::naming::{BAD_DIR, bad_records_name_of, part_name};
 use gristmill_common::spec::JobSpec;
-use gristmill_common::task::{AttemptStats, JobPlan, PartSummary};
+use gristmill_common::task::{AttemptStats, BadRecords, JobPlan, PartSummary};
 use gristmill_common::time::WallTime;
 use serde::{Deserialize, Serialize};
 
@@ -46,6 +47,9 @@ pub struct Manifest {
     pub inputs: ManifestInputs,
     /// What it wrote, in part order.
     pub parts: Vec<ManifestPart>,
+    /// What it skipped, in task order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub bad: Vec<ManifestBad>,
     /// Sums over the committed attempts.
     pub counters: Counters,
     /// Sums over the committed attempts of each stage.
@@ -79,6 +83,17 @@ pub struct ManifestPart {
     pub checksum: String,
 }
 
+/// The records that one map task skipped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ManifestBad {
+    /// The path, relative to the output, of a file of JSON lines.
+    pub path: String,
+    /// Its size.
+    pub bytes: u64,
+    /// Its lines.
+    pub records: u64,
+}
+
 /// What the committed attempts did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ManifestStats {
@@ -108,6 +123,7 @@ impl Manifest {
             finished: times.finished.to_string(),
             inputs: ManifestInputs { objects: plan.objects, bytes: plan.input_bytes },
             parts: Vec::new(),
+            bad: Vec::new(),
             counters: Counters::default(),
             stats: ManifestStats::default(),
             nondeterministic: Vec::new(),
@@ -134,6 +150,19 @@ impl Manifest {
     #[must_use]
     pub fn with_differing(mut self, maps: &[TaskId]) -> Self {
         self.nondeterministic = maps.iter().map(TaskId::to_string).collect();
+        self
+    }
+
+    /// The same with what the winning attempts skipped. A name that is not that of skipped records makes
+    /// a path without a file name; publishing refuses it.
+    #[must_use]
+    pub fn with_bad(mut self, bad: &[BadRecords]) -> Self {
+        let entry = |bad: &BadRecords| ManifestBad {
+            path: format!("{BAD_DIR}/{}", bad_records_name_of(&bad.staged_name).unwrap_or_default()),
+            bytes: bad.bytes,
+            records: bad.records,
+        };
+        self.bad = bad.iter().map(entry).collect();
         self
     }
 

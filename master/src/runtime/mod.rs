@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `prepare.rs` | a spec becomes a planned job with a claim on its output; for embedded runs too |
 //! | `output.rs`, `manifest.rs` | staging, publishing and undoing outputs; `_SUCCESS` |
+//! | `verify.rs` | whether a published output is still what its `_SUCCESS` says |
 //! | `driver/` | the one task that owns the scheduler and carries out its commands |
 //! | `journal/` | what outlives the master |
 //! | `recovery.rs` | from a journal to the first state of a master |
@@ -29,6 +30,7 @@ mod recovery;
 mod sessions;
 mod state_dir;
 mod status;
+pub mod verify;
 
 pub use driver::start_driver;
 pub use handle::{Accepted, MasterGone, MasterHandle, Submission, SubmitRefusal};

@@ -28,9 +28,9 @@ impl Scheduler {
         let (job, map) = (id.job, id.attempt.task);
         let AttemptOutput::MapOutput(made) = &report.output else { return Ok(()) };
         let open = self.jobs.get_mut(&job).expect("its attempt is in force");
-        let earlier = open.map.get(map.index).and_then(|task| task.committed.as_ref());
+        let earlier = open.map.get(map.index).and_then(|task| task.committed.as_deref());
         let ignores = self.config.has(Bug::IgnoreDifference);
-        let differs = |earlier: &&Box<Committed>| !ignores && earlier.content_hash() != Some(made.content_hash);
+        let differs = |earlier: &&Committed| !ignores && earlier.content_hash() != Some(made.content_hash);
         let Some(earlier) = earlier.filter(differs) else {
             return Ok(());
         };

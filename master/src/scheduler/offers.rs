@@ -126,7 +126,7 @@ impl Scheduler {
                 None => Answer::Discard,
             },
             // It is being made again, for nothing.
-            TaskState::Active(_) if last.is_some_and(|last| same(last)) => Answer::TakeBack,
+            TaskState::Active(_) if last.is_some_and(same) => Answer::TakeBack,
             TaskState::Active(first) => {
                 let beside = first.session != session && !job.stage(task.stage).twins().contains_key(&task.index);
                 let fits = sound && last.is_none() && first.number != number;

@@ -13,6 +13,7 @@
 //! | `agent` | what workers do: their side of the protocol, their attempts |
 //! | `campaign` | many seeds at once, and the shrinking of one that fails |
 //! | `faults` | crashes, pauses, partitions and broken streams |
+//! | `makespan` | how long jobs take, with killed workers, stragglers and each placement policy |
 //! | `oracle` | what must hold after each step, kept apart from the scheduler |
 
 mod agent;
@@ -21,6 +22,7 @@ mod campaign;
 mod cluster;
 mod data;
 mod faults;
+mod makespan;
 mod master;
 mod network;
 mod options;
@@ -29,4 +31,5 @@ mod worker;
 
 pub use campaign::{Tally, Violation, campaign, run, shrink};
 pub use cluster::{Summary, simulate};
+pub use makespan::{Trial, makespan};
 pub use options::{Fate, FaultKind, JobShape, Planted, SimOptions};

@@ -29,6 +29,8 @@ pub struct WorkerConfig {
     /// How full the disk of the worker's folder may be, in percent, for attempts to begin: those that run
     /// need the rest.
     pub scratch_limit: u64,
+    /// The most memory that one executor process may have for its data, user code's own included.
+    pub executor_memory: ByteSize,
     /// How long the worker goes on without a master.
     pub orphan_timeout: Duration,
     /// Whether blocks of map outputs are compressed.
@@ -80,6 +82,7 @@ pub(super) mod tests {
             slots: 2,
             memory: ByteSize::mib(400),
             scratch_limit: 100,
+            executor_memory: ByteSize::mib(2000),
             orphan_timeout: Duration::from_secs(20),
             compress: false,
             shuffle_network: false,

@@ -156,7 +156,8 @@ impl Gather {
             return Err(without(FailureCode::SourceUnreachable, all.unreachable));
         }
         let mut segments = all.segments;
-        segments.sort_unstable_by_key(|segment| segment.attempt.task.index);
+        // Stable, since several runs of an attempt are in order.
+        segments.sort_by_key(|segment| segment.attempt.task.index);
         // A spare file that was not needed goes; one that was is there under its new name only.
         drop(FetchedFiles(files.0.drain(..given).collect()));
         let again = (self.round == Round::First && !files.0.is_empty()).then_some(self.sources);
@@ -222,11 +223,10 @@ impl Gather {
 fn read_segment(outputs: &mut MapOutputs, attempt: AttemptId, partition: u32, here: &mut FromSource) -> bool {
     match outputs.open(attempt) {
         Ok(output) => match output.segment(partition) {
-            Some(segment) if segment.bytes == 0 => {}
-            Some(segment) => {
+            Some(segment) => here.segments.extend(segment.into_iter().map(|run| {
                 let path = output.path().to_owned();
-                here.segments.push(LocalSegment { attempt, path, offset: segment.offset, bytes: segment.bytes });
-            }
+                LocalSegment { attempt, path, offset: run.offset, bytes: run.bytes }
+            })),
             None => here.lost.push((attempt, format!("{} has no partition {partition}", output.path().display()))),
         },
         Err(error) if error.is_loss() => here.lost.push((attempt, error.to_string())),
@@ -255,7 +255,7 @@ mod tests {
     use gristmill_common::ids::{JobId, SessionId};
 
     use super::*;
-    use crate::testing::{hand_made_output, within};
+    use crate::testing::{hand_made_output, hand_made_runs, within};
 
     const JOB: JobId = JobId(7);
 
@@ -320,6 +320,21 @@ mod tests {
 
         let failure = gather(there.path(), Some("this"), &["m-2.0", "m-9.0"]).await.expect_err("not there");
         assert_eq!((failure.code, failure.lost_outputs), (FailureCode::MapOutputLost, vec![attempt("m-9.0")]));
+    }
+
+    #[tokio::test]
+    async fn runs_stay_in_order_behind_those_of_earlier_tasks() {
+        let there = tempfile::tempdir().expect("a folder");
+        let scratch = Scratch::at(there.path());
+        scratch.open_job(JOB).expect("folders");
+        let runs = vec![b"run".as_slice(); 40];
+        for name in ["m-1.0", "m-0.0"] {
+            hand_made_runs(&scratch.map_output(JOB, attempt(name)), 1, &runs);
+        }
+        let segments = gather(there.path(), Some("this"), &["m-1.0", "m-0.0"]).await.expect("readable");
+        let expect = ["m-0.0", "m-1.0"].map(|name| (0..40).map(move |run| (attempt(name), 16 + 3 * run, 3)));
+        let seen: Vec<_> = segments.iter().map(|run| (run.attempt, run.offset, run.bytes)).collect();
+        assert_eq!(seen, expect.into_iter().flatten().collect::<Vec<_>>());
     }
 
     #[tokio::test]

@@ -5,14 +5,15 @@ use std::path::PathBuf;
 
 use gristmill_common::failure::{Failure, InputPosition};
 use gristmill_common::ids::{AttemptId, JobAttempt, TaskId};
-use gristmill_common::naming::staged_part_name;
+use gristmill_common::naming::{staged_bad_records_name, staged_part_name};
 use gristmill_common::spec::JobSpec;
 use tokio_util::sync::CancellationToken;
 
-use super::crash::Victim;
+use super::crash::{Ending, Victim};
 use super::gather::{FetchedFiles, Given};
 use super::process::{ExecutorHandle, ExecutorKey};
 use super::report::Report;
+use super::watchdog::Watchdog;
 use crate::executor::message::Work;
 
 /// One job that has work here, or had.
@@ -53,9 +54,11 @@ pub(super) struct Executor {
     pub(super) handle: ExecutorHandle,
     pub(super) opened: bool,
     /// Why the worker ends it, if it does.
-    pub(super) killed: Option<String>,
+    pub(super) killed: Option<Ending>,
     /// What runs in each slot.
     pub(super) slots: Vec<Option<InSlot>>,
+    /// Watches how long records take, unless they may take for ever.
+    pub(super) watchdog: Option<Watchdog>,
 }
 
 /// An attempt in a slot of an executor.
@@ -109,14 +112,18 @@ impl Job {
     /// Ends its executor, if there is one.
     pub(super) fn kill_executor(&mut self, why: &str) {
         if let Some(executor) = &mut self.executor {
-            executor.killed.get_or_insert_with(|| why.to_owned());
-            executor.handle.kill();
+            executor.kill(Ending::Unwanted(why.to_owned()));
         }
     }
 
     /// The part that an attempt stages, if it stages one.
     pub(super) fn staged_part(&self, attempt: AttemptId) -> PathBuf {
         self.staging.join(staged_part_name(attempt.task.index, attempt))
+    }
+
+    /// The records that a map attempt skipped, if it skipped any.
+    pub(super) fn staged_bad_records(&self, attempt: AttemptId) -> PathBuf {
+        self.staging.join(staged_bad_records_name(attempt))
     }
 }
 
@@ -135,6 +142,20 @@ impl Executor {
         }
     }
 
+    /// Ends it; the first reason counts.
+    pub(super) fn kill(&mut self, why: Ending) {
+        self.killed.get_or_insert(why);
+        self.handle.kill();
+    }
+
+    /// Looks whether its records get on; the attempt of one that does not.
+    pub(super) fn stuck(&mut self) -> Option<JobAttempt> {
+        let board = &self.handle.board;
+        let slots = self.slots.iter().enumerate();
+        let seen = slots.map(|(slot, occupant)| Some((occupant.as_ref()?.id, board.slot(slot).moment())));
+        self.watchdog.as_mut()?.look(seen)
+    }
+
     /// The attempts in its slots, with what their positions on the board say.
     pub(super) fn victims(&self) -> Vec<Victim> {
         let victim = |(slot, occupant): (usize, &Option<InSlot>)| {
@@ -144,7 +165,7 @@ impl Executor {
                 let object = occupant.objects.get(usize::try_from(piece).ok()?)?.clone();
                 Some(InputPosition { object, offset })
             });
-            Some(Victim { id: occupant.id, position, marked: place.fault().is_some() })
+            Some(Victim { id: occupant.id, position, fault: place.fault() })
         };
         self.slots.iter().enumerate().filter_map(victim).collect()
     }

@@ -6,7 +6,7 @@
 //! | `link` | the stream to the master: sessions, heartbeats, orders in, reports out |
 //! | `dial` | reaches the master in bounded time |
 //! | `desk` | owns all state of jobs and attempts, and decides |
-//! | `admission`, `crash` | pure: who may start, who is to blame |
+//! | `admission`, `crash`, `watchdog` | pure: who may start, who is to blame, who takes too long |
 //! | `gather` | makes the segments of a reduce attempt local |
 //! | `process`, `spawner`, `log` | one executor process, the thread that starts it, what it prints |
 //! | `unsent` | reports that wait for a stream |
@@ -30,6 +30,7 @@ mod spawner;
 #[cfg(test)]
 mod tests;
 mod unsent;
+mod watchdog;
 
 use std::ffi::OsString;
 use std::io;
@@ -209,6 +210,7 @@ impl Worker {
             spawner,
             scratch: dir.scratch.clone(),
             logs: dir.logs.clone(),
+            executor_memory: config.executor_memory,
             events: desk_events.clone(),
             tasks: tasks.clone(),
         };

@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use futures::{Stream, StreamExt as _, stream};
 use gristmill_common::ids::{JobAttempt, JobId};
+use gristmill_common::size::ByteSize;
 use gristmill_common::wire::v1;
 use gristmill_sys::positions::PositionBoard;
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process_group, prlimit};
 use tokio::io::{AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
 use tokio::net::unix::OwnedReadHalf;
@@ -23,17 +24,22 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::crash::describe;
+use super::crash::{ProcessEnd, describe};
 use super::desk::DeskEvent;
 use super::log::AttemptLogs;
 use super::spawner::Spawner;
 use crate::executor::frame;
 use crate::executor::message::{FromExecutor, Open, ToExecutor};
+use crate::memory;
 use crate::scratch::{self, Scratch};
 
 /// What an executor may know of the worker's surroundings. Everything else, credentials above all,
 /// stays with the worker.
 const ENVIRONMENT: [&str; 7] = ["PATH", "HOME", "TMPDIR", "LANG", "TZ", "RUST_BACKTRACE", "GRISTMILL_LOG"];
+
+/// What an executor is told besides. mimalloc, if the binary has it, then takes memory piece by piece
+/// and not a gibibyte ahead, all of which would count towards the executor's limit.
+const ALLOCATOR_BEGINS_SMALL: (&str, &str) = ("MIMALLOC_ARENA_EAGER_COMMIT", "0");
 
 /// Messages waiting for an executor. It reads always; one that lets so many wait is not working any
 /// more.
@@ -55,7 +61,7 @@ pub(super) enum ExecutorEvent {
     /// An attempt ended.
     Ended { id: JobAttempt, result: Result<gristmill_common::task::AttemptReport, gristmill_common::failure::Failure> },
     /// It could not be started, or ended. The last event.
-    Gone { cause: String },
+    Gone { end: ProcessEnd },
 }
 
 /// The desk's end of an executor.
@@ -87,6 +93,8 @@ pub(super) struct Launcher {
     pub(super) spawner: Spawner,
     pub(super) scratch: Scratch,
     pub(super) logs: PathBuf,
+    /// The most that each may have for its data.
+    pub(super) executor_memory: ByteSize,
     pub(super) events: mpsc::Sender<DeskEvent>,
     pub(super) tasks: TaskTracker,
 }
@@ -108,17 +116,17 @@ impl Launcher {
         handle.send(ToExecutor::Open(Box::new(open)));
         let logs = AttemptLogs::new(self.logs.join(job.to_string()));
         let supervisor = Supervisor { job, key, kill, logs, events: self.events.clone() };
-        let (spawner, folder) = (self.spawner.clone(), self.scratch.job_dir(job));
+        let (spawner, folder, memory) = (self.spawner.clone(), self.scratch.job_dir(job), self.executor_memory);
         self.tasks.spawn(async move {
             let mut supervisor = supervisor;
-            let cause = match start(&spawner, folder).await {
+            let end = match start(&spawner, folder, memory).await {
                 Ok(process) => supervisor.watch(process, queue).await,
-                Err(error) => format!("cannot start executor: {error}"),
+                Err(error) => ProcessEnd { cause: format!("cannot start executor: {error}"), out_of_memory: false },
             };
             if let Err(error) = scratch::remove_file(&positions) {
                 tracing::warn!(%job, %error, "record positions cannot be removed");
             }
-            supervisor.tell(ExecutorEvent::Gone { cause }).await;
+            supervisor.tell(ExecutorEvent::Gone { end }).await;
         });
         Ok(handle)
     }
@@ -131,7 +139,7 @@ struct Process {
     output: pipe::Receiver,
 }
 
-async fn start(spawner: &Spawner, folder: PathBuf) -> io::Result<Process> {
+async fn start(spawner: &Spawner, folder: PathBuf, memory: ByteSize) -> io::Result<Process> {
     let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
     ours.set_nonblocking(true)?;
     let (reader, writer) = io::pipe()?;
@@ -139,10 +147,18 @@ async fn start(spawner: &Spawner, folder: PathBuf) -> io::Result<Process> {
     let mut command = Command::new(spawner.program());
     command.args(spawner.args());
     command.env_clear().envs(ENVIRONMENT.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
+    command.env(ALLOCATOR_BEGINS_SMALL.0, ALLOCATOR_BEGINS_SMALL.1);
     command.current_dir(folder).process_group(0).kill_on_drop(true);
     command.stdin(Stdio::from(OwnedFd::from(theirs))).stdout(Stdio::from(writer)).stderr(Stdio::from(second));
     // The command holds this process's copies of the child's ends, and ends with this call.
     let child = spawner.spawn(command).await?;
+    if let Some(pid) = pid_of(&child) {
+        // Data, not address space: what is mapped without being written to costs no memory. A lower
+        // limit of the worker's own stays, since only the privileged may raise one.
+        let own = getrlimit(Resource::Data).maximum.unwrap_or(u64::MAX);
+        let limit = Some(memory.bytes().min(own));
+        prlimit(Some(pid), Resource::Data, Rlimit { current: limit, maximum: limit })?;
+    }
     let output = pipe::Receiver::from_owned_fd(OwnedFd::from(reader))?;
     Ok(Process { child, control: UnixStream::from_std(ours)?, output })
 }
@@ -157,9 +173,9 @@ struct Supervisor {
 
 impl Supervisor {
     /// Serves the process to its end and tells the cause.
-    async fn watch(&mut self, process: Process, mut queue: mpsc::Receiver<ToExecutor>) -> String {
+    async fn watch(&mut self, process: Process, mut queue: mpsc::Receiver<ToExecutor>) -> ProcessEnd {
         let Process { mut child, control, output } = process;
-        let pid = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+        let (pid, oom_kills) = (pid_of(&child), memory::oom_kills());
         tracing::info!(job = %self.job, pid = child.id(), "executor started");
         let (read, mut write) = control.into_split();
         let mut incoming = std::pin::pin!(messages(read));
@@ -204,13 +220,14 @@ impl Supervisor {
         .await;
         self.keep_output(&output);
         end_group(pid);
-        let cause = match status {
-            Ok(_) if killed => "ended by its worker".to_owned(),
-            Ok(status) => describe(status),
-            Err(error) => format!("executor lost: {error}"),
+        let said = |cause| ProcessEnd { cause, out_of_memory: false };
+        let end = match status {
+            Ok(_) if killed => said("ended by its worker".to_owned()),
+            Ok(status) => describe(status, memory::oom_kills() > oom_kills),
+            Err(error) => said(format!("executor lost: {error}")),
         };
-        tracing::info!(job = %self.job, cause, "executor ended");
-        cause
+        tracing::info!(job = %self.job, cause = end.cause, "executor ended");
+        end
     }
 
     async fn hear(&mut self, message: FromExecutor, output: &pipe::Receiver) {
@@ -280,6 +297,10 @@ fn messages(read: OwnedReadHalf) -> impl Stream<Item = FromExecutor> {
         }
     })
     .fuse()
+}
+
+fn pid_of(child: &Child) -> Option<Pid> {
+    child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?))
 }
 
 /// Kills the executor and every process that it started in its group.

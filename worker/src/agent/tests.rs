@@ -26,6 +26,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
+mod misbehaving;
+
 use super::config::tests::config;
 use super::{ExecutorTerms, WorkerConfig, WorkerError, own_binary_sha256, run_with_executors};
 use crate::executor::run_child;

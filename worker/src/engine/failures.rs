@@ -58,6 +58,11 @@ pub(super) fn user_error(message: impl Into<String>) -> Failure {
     Failure::new(FailureCode::UserError, message)
 }
 
+/// User code panicked.
+pub(super) fn user_panic(message: &str) -> Failure {
+    Failure::new(FailureCode::UserPanic, format!("user code panicked: {message}"))
+}
+
 /// The spec does not divide the keys as the job asks for: whoever made the spec did not know the job.
 pub(super) fn misdirected(order: PartOrder, partitions: u32) -> Failure {
     let asks = match order {

@@ -11,9 +11,11 @@
 //! | `runs`, `merge` | k-way merge in canonical order, in several passes when wide |
 //! | `reduce` | key groups, `reduce` |
 //! | `output` | part files |
+//! | `dead_letters` | what becomes of records that `map` fails on, where the job allows some |
 //! | `sample` | keys of a sample of the input, and the ranges they make |
 //! | `typed`, `panics` | one dynamic call per attempt, and what user code may do in it |
 
+mod dead_letters;
 mod failures;
 mod fold;
 mod input;
@@ -36,7 +38,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use gristmill_common::failure::Failure;
+use gristmill_common::failure::{Failure, InputPosition};
 use gristmill_common::ids::{AttemptId, JobAttempt};
 use gristmill_common::job::PartOrder;
 use gristmill_common::program::OptionError;
@@ -104,15 +106,17 @@ pub enum EngineTask<'a> {
         split: &'a Split,
         /// Reduce tasks of the job.
         partitions: u32,
+        /// Records that are not mapped because they ended processes before.
+        skip: &'a [InputPosition],
     },
-    /// One partition's segments, in map-task order.
+    /// One partition's segments.
     Reduce {
-        /// The segments.
+        /// In map-task order; each whole, or run by run in the order of its runs.
         segments: &'a [LocalSegment],
     },
 }
 
-/// A segment inside a local file: a map output, or a file of fetched segments.
+/// A segment inside a local file, or one run of it: in a map output, or a file of fetched segments.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LocalSegment {
     /// The map attempt that wrote it.
@@ -152,7 +156,7 @@ pub struct AttemptContext<'a> {
     pub compression: Compression,
     /// Set when the attempt is to stop; looked at about once a block.
     pub cancelled: &'a AtomicBool,
-    /// Follows the record in hand.
+    /// Follows the record in hand, and whose turn it is: user code's or the engine's.
     pub position: &'a RecordPosition,
 }
 

@@ -45,6 +45,13 @@ impl PartWriter {
         write(&mut self.pending);
     }
 
+    /// Appends records that were written elsewhere, in the part's format.
+    pub(super) fn append(&mut self, bytes: &[u8], records: u64) -> Result<(), Failure> {
+        self.pending.extend_from_slice(bytes);
+        self.records += records;
+        if self.pending.len() >= WRITE_BYTES { self.write_pending() } else { Ok(()) }
+    }
+
     fn write_pending(&mut self) -> Result<(), Failure> {
         self.hash.update(&self.pending);
         self.bytes += self.pending.len() as u64;
@@ -55,6 +62,11 @@ impl PartWriter {
 
     fn failed(&self, error: &io::Error) -> Failure {
         failures::write_failed("part", &self.path, error)
+    }
+
+    /// Records written so far.
+    pub(super) fn records(&self) -> u64 {
+        self.records
     }
 
     /// Writes what is left and says what the part holds.

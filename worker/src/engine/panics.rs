@@ -29,12 +29,13 @@ pub fn install_panic_hook() {
     });
 }
 
-/// Runs `attempt`; an error is the message of its panic, with its place if the hook is installed.
+/// Runs an attempt, or a record within one; an error is the message of its panic, with its place if the
+/// hook is installed.
 pub(super) fn catch<T>(attempt: impl FnOnce() -> T) -> Result<T, String> {
-    INSIDE.set(true);
-    // What a panic leaves half done belongs to the attempt alone and is dropped with it.
+    let before = INSIDE.replace(true);
+    // What a panic leaves half done belongs to the attempt, or the record, alone and is dropped with it.
     let result = catch_unwind(AssertUnwindSafe(attempt));
-    INSIDE.set(false);
+    INSIDE.set(before);
     result.map_err(|panic| {
         let message = message(&*panic);
         match PLACE.take() {
@@ -60,5 +61,10 @@ mod tests {
         let message = catch(|| panic!("no {}", "luck")).expect_err("it panics");
         assert!(message.starts_with("no luck (worker/src/engine/panics.rs:"), "{message}");
         assert!(catch(|| std::panic::panic_any(3)).expect_err("it panics").starts_with("no message ("));
+        let outer = catch(|| {
+            let inner = catch(|| panic!("inner"));
+            panic!("outer after {}", inner.expect_err("it panics").split(' ').next().expect("a word"));
+        });
+        assert!(outer.expect_err("it panics").starts_with("outer after inner (worker/src/engine/panics.rs:"));
     }
 }

@@ -10,6 +10,7 @@ use gristmill_common::failure::Failure;
 use gristmill_common::job::{JobError, MapReduce, ValueSource, Values, ValuesFailure};
 use gristmill_common::key::{Key, KeyArena};
 use gristmill_common::task::{AttemptOutput, AttemptReport, AttemptStats};
+use gristmill_sys::positions::RecordPosition;
 
 use super::fold::{Folder, KeyRoom, OnePartition, Side};
 use super::kept::Kept;
@@ -20,6 +21,10 @@ use super::{AttemptContext, LocalSegment, failures};
 
 /// Groups between two looks at the cancel flag.
 const CANCEL_CHECK_GROUPS: u64 = 1024;
+
+/// Values of one group between two signs of life. More often costs a store in the loop over values;
+/// more rarely, and a long group of slow values is taken for an endless loop.
+const STEP_VALUES: u64 = 256;
 
 /// Blocks between two looks at the cancel flag.
 const CANCEL_CHECK_BLOCKS: u64 = 8;
@@ -96,6 +101,9 @@ fn fold_runs<J: MapReduce>(
                 return Err(failures::cancelled());
             }
             read += 1;
+            context.position.step();
+            // The fold may be user code too.
+            let _turn = context.position.user_turn();
             folder.add_block(&block, &OnePartition)?;
         }
     }
@@ -133,7 +141,7 @@ impl<J: MapReduce> Reducer<'_, '_, J> {
                 fold_group::<J>(&mut merge, &key, &mut folded)?;
                 self.folded_group(&key, &folded)?;
             } else {
-                let mut values = GroupValues::new(&mut merge, &key);
+                let mut values = GroupValues::new(&mut merge, &key, self.context.position);
                 let result = self.group(&key, &mut values);
                 values.pass_rest();
                 self.stats.input_records += values.records;
@@ -162,6 +170,8 @@ impl<J: MapReduce> Reducer<'_, '_, J> {
         self.arena.reset();
         let decoded = <J::Key as Key>::decode(key, &self.arena)
             .map_err(|error| failures::undecodable(format!("{error} (key {})", shown(key))))?;
+        self.context.position.step();
+        let _turn = self.context.position.user_turn();
         Ok(self.job.reduce(decoded, Values::new(values), self.sink))
     }
 }
@@ -189,6 +199,7 @@ fn unusable(failure: &ValuesFailure, key: &[u8]) -> Failure {
 struct GroupValues<'m, 'r> {
     merge: &'m mut RunMerge<'r>,
     key: &'m [u8],
+    position: &'m RecordPosition,
     /// Whether the merge is on a value already given.
     given: bool,
     ended: bool,
@@ -198,9 +209,9 @@ struct GroupValues<'m, 'r> {
 }
 
 impl<'m, 'r> GroupValues<'m, 'r> {
-    fn new(merge: &'m mut RunMerge<'r>, key: &'m [u8]) -> Self {
+    fn new(merge: &'m mut RunMerge<'r>, key: &'m [u8], position: &'m RecordPosition) -> Self {
         let values_failure = RefCell::default();
-        Self { merge, key, given: false, ended: false, records: 0, values_failure, merge_failure: None }
+        Self { merge, key, position, given: false, ended: false, records: 0, values_failure, merge_failure: None }
     }
 
     /// Passes what user code did not read.
@@ -234,6 +245,9 @@ impl ValueSource for GroupValues<'_, '_> {
         let more = self.merge.head().is_some_and(|head| head.key() == self.key);
         self.ended = !more;
         self.records += u64::from(more);
+        if self.records.is_multiple_of(STEP_VALUES) {
+            self.position.step();
+        }
         more
     }
 

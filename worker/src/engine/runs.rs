@@ -1,5 +1,5 @@
-//! Sorted runs in files, and merging them: spills of a map attempt into its map output, segments of
-//! a reduce attempt into fewer ones. A fold that may run early runs here too.
+//! Sorted runs in files, and merging them: spills of a map attempt into its map output, runs of a
+//! reduce attempt's segments into fewer ones. A fold that may run early runs here too.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -14,8 +14,10 @@ use gristmill_common::ids::AttemptId;
 use gristmill_common::job::MapReduce;
 use gristmill_common::task::AttemptStats;
 
-use super::merge::{Merge, fan_in};
-use super::shuffle::{self, RecordOrder, RecordRef, SegmentBlocks, SegmentCursor, SegmentRange, SegmentWriter};
+use super::merge::{MAX_FAN_IN, Merge, fan_in};
+use super::shuffle::{
+    self, BLOCK_BYTES, RecordOrder, RecordRef, SegmentBlocks, SegmentCursor, SegmentRange, SegmentWriter,
+};
 use super::{AttemptContext, LocalSegment, failures};
 
 /// Bytes a cursor needs besides its block.
@@ -37,7 +39,7 @@ pub(super) struct Run {
     order: RecordOrder,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Place {
     /// A spill or merge of this very attempt, in a file without a name.
     Own(Arc<File>),
@@ -46,7 +48,7 @@ enum Place {
     MapOutput { path: PathBuf, held: Option<Arc<File>>, attempt: AttemptId },
 }
 
-/// Other attempts' segments, each as the only partition of a run; empty ones are left out.
+/// The runs of other attempts' segments, in order, each with one partition; empty ones are left out.
 pub(super) fn fetched(segments: &[LocalSegment]) -> Result<Vec<Run>, Failure> {
     let mut shared: BTreeMap<&Path, usize> = BTreeMap::new();
     for segment in segments {
@@ -56,25 +58,24 @@ pub(super) fn fetched(segments: &[LocalSegment]) -> Result<Vec<Run>, Failure> {
     // One that cannot be opened is tried again for each of its segments, which are then lost.
     let held: BTreeMap<&Path, Arc<File>> =
         several.filter_map(|(path, _)| Some((path, Arc::new(File::open(path).ok()?)))).collect();
-    let run = |segment: &LocalSegment| Run::fetched(segment, held.get(segment.path.as_path()).cloned());
-    segments.iter().filter(|segment| segment.bytes > 0).map(run).collect()
+    let mut runs = Vec::with_capacity(segments.len());
+    for segment in segments {
+        Run::fetched(segment, held.get(segment.path.as_path()).cloned(), &mut runs)?;
+    }
+    Ok(runs)
 }
 
 impl Run {
-    /// Another attempt's segment, as the only partition of a run.
-    fn fetched(segment: &LocalSegment, held: Option<Arc<File>>) -> Result<Self, Failure> {
+    /// Adds the runs of another attempt's segment to `runs`.
+    fn fetched(segment: &LocalSegment, held: Option<Arc<File>>, runs: &mut Vec<Self>) -> Result<(), Failure> {
         let place = Place::MapOutput { path: segment.path.clone(), held, attempt: segment.attempt };
-        let mut run = Self { place, segments: Vec::new(), order: RecordOrder::ByKey };
-        let survey =
-            shuffle::survey(&*run.file()?, segment.offset, segment.bytes).map_err(|error| run.failed(&error))?;
-        run.order = survey.order;
-        run.segments.push(SegmentRange {
-            offset: segment.offset,
-            bytes: segment.bytes,
-            largest: survey.largest,
-            ..SegmentRange::default()
-        });
-        Ok(run)
+        let found = shuffle::survey(&*place.file()?, segment.offset, segment.bytes);
+        for run in found.map_err(|error| place.failed(&error))? {
+            let shuffle::Survey { offset, bytes, largest, order } = run;
+            let range = SegmentRange { offset, bytes, largest, ..SegmentRange::default() };
+            runs.push(Self { place: place.clone(), segments: vec![range], order });
+        }
+        Ok(())
     }
 
     /// Bytes of all its segments.
@@ -87,19 +88,14 @@ impl Run {
         self.order
     }
 
+    /// Memory that merging it with others takes.
+    fn need(&self) -> u64 {
+        self.largest() + CURSOR_BYTES
+    }
+
     /// Memory that reading any one of its segments takes: a block as stored and as read.
     pub(super) fn largest(&self) -> u64 {
         2 * self.segments.iter().map(|segment| segment.largest).max().unwrap_or(0)
-    }
-
-    fn file(&self) -> Result<Arc<File>, Failure> {
-        match &self.place {
-            Place::Own(file) => Ok(Arc::clone(file)),
-            Place::MapOutput { held: Some(file), .. } => Ok(Arc::clone(file)),
-            Place::MapOutput { path, held: None, attempt } => File::open(path)
-                .map(Arc::new)
-                .map_err(|error| failures::map_output_lost(*attempt, &format_args!("{}: {error}", path.display()))),
-        }
     }
 
     /// The blocks of a partition's segment.
@@ -109,7 +105,7 @@ impl Run {
             Place::Own(_) => "a spill".into(),
             Place::MapOutput { path, .. } => path.display().to_string().into(),
         };
-        Ok(SegmentBlocks::new(self.file()?, name, offset, bytes))
+        Ok(SegmentBlocks::new(self.place.file()?, name, offset, bytes))
     }
 
     fn open(&self, partition: usize) -> Result<SegmentCursor, Failure> {
@@ -118,7 +114,23 @@ impl Run {
 
     /// What it means that this run cannot be read.
     pub(super) fn failed(&self, error: &dyn std::fmt::Display) -> Failure {
-        match &self.place {
+        self.place.failed(error)
+    }
+}
+
+impl Place {
+    fn file(&self) -> Result<Arc<File>, Failure> {
+        match self {
+            Place::Own(file) => Ok(Arc::clone(file)),
+            Place::MapOutput { held: Some(file), .. } => Ok(Arc::clone(file)),
+            Place::MapOutput { path, held: None, attempt } => File::open(path)
+                .map(Arc::new)
+                .map_err(|error| failures::map_output_lost(*attempt, &format_args!("{}: {error}", path.display()))),
+        }
+    }
+
+    fn failed(&self, error: &dyn std::fmt::Display) -> Failure {
+        match self {
             Place::Own(_) => failures::spill_unreadable(&error),
             Place::MapOutput { attempt, .. } => failures::map_output_lost(*attempt, &error),
         }
@@ -144,6 +156,15 @@ impl SpillFile {
         };
         let file = open(&path).map_err(|error| failures::write_failed("spill", &path, &error))?;
         Ok(Self { file: Arc::new(file), bytes: 0 })
+    }
+
+    /// Makes a spill file of an unfinished map output, and gives the runs in it.
+    pub(super) fn take_over(output: SegmentWriter, context: &AttemptContext<'_>) -> Result<(Self, Vec<Run>), Failure> {
+        let (file, bytes, runs) =
+            output.into_spills().map_err(|error| failures::write_failed("spill in", context.scratch, &error))?;
+        let run = |segments| Run { place: Place::Own(Arc::clone(&file)), segments, order: RecordOrder::ByKey };
+        let runs = runs.into_iter().map(run).collect();
+        Ok((Self { file, bytes }, runs))
     }
 
     /// Appends a run that `write` fills.
@@ -193,7 +214,8 @@ impl<'a> RunMerge<'a> {
 }
 
 /// Merges groups of consecutive runs into longer ones until all that is left can be merged at once
-/// in half of the attempt's memory. The groups depend on the runs' sizes and order alone.
+/// in half of the attempt's memory. Merges no more of them than that takes: each is written and read
+/// once more. The groups depend on the runs' sizes and order alone.
 pub(super) fn narrow<J: MapReduce>(
     runs: &mut Vec<Run>,
     context: &AttemptContext<'_>,
@@ -204,15 +226,36 @@ pub(super) fn narrow<J: MapReduce>(
     while runs.len() > fit(runs) {
         let mut file = SpillFile::create(context)?;
         let mut narrowed = Vec::new();
-        let mut rest = runs.as_slice();
-        while !rest.is_empty() {
-            let (group, others) = rest.split_at(fit(rest).min(rest.len()));
-            narrowed.push(merge_to_run::<J>(group, &mut file, context, stats)?);
-            rest = others;
+        let mut need: u64 = runs.iter().map(Run::need).sum();
+        while runs.len() > 1 && (need > budget || narrowed.len() + runs.len() > MAX_FAN_IN) {
+            let most = fit(runs).min(runs.len());
+            let excess = (narrowed.len() + runs.len()).saturating_sub(MAX_FAN_IN);
+            let group;
+            (group, need) = group_to_merge(runs[..most].iter().map(Run::need), need, budget, excess);
+            let rest = runs.split_off(group);
+            narrowed.push(merge_to_run::<J>(runs, &mut file, context, stats)?);
+            *runs = rest;
         }
+        narrowed.append(runs);
         *runs = narrowed;
     }
     Ok(())
+}
+
+/// How many of the first runs to merge: all of `needs`, or as few as bring the memory that all runs
+/// take, which is `need`, within `budget` and make `excess` runs less. Also tells what all
+/// runs take afterwards, at most.
+fn group_to_merge(needs: impl ExactSizeIterator<Item = u64>, need: u64, budget: u64, excess: usize) -> (usize, u64) {
+    let all = needs.len();
+    let (mut merged, mut one) = (0, 2 * BLOCK_BYTES as u64 + CURSOR_BYTES);
+    for (group, next) in (1..).zip(needs) {
+        merged += next;
+        one = one.max(next);
+        if group > excess.max(1) && need - merged + one <= budget {
+            return (group, need - merged + one);
+        }
+    }
+    (all, need - merged + one)
 }
 
 /// Merges runs into one, appended to `file`.
@@ -288,4 +331,26 @@ pub(super) fn shown(key: &[u8]) -> String {
     const MOST: usize = 60;
     let text = key[..key.len().min(MOST)].escape_ascii();
     if key.len() > MOST { format!("\"{text}…\"") } else { format!("\"{text}\"") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_is_as_small_as_it_can_be() {
+        let block = 2 * BLOCK_BYTES as u64 + CURSOR_BYTES;
+        let check = |needs: &[u64], all: u64, budget: u64, excess: usize, expect: (usize, u64)| {
+            assert_eq!(group_to_merge(needs.iter().copied(), all, budget, excess), expect);
+        };
+        let full = [block; 10];
+        check(&full, 64 * block, 63 * block, 0, (2, 63 * block));
+        check(&full, 64 * block, 60 * block, 0, (5, 60 * block));
+        check(&full, 64 * block, 9 * block, 0, (10, 55 * block));
+        check(&full, 64 * block, u64::MAX, 3, (4, 61 * block));
+        // Merged, the smallest of runs may take a whole block.
+        let small = [block / 4; 10];
+        check(&small, 16 * block, 15 * block, 0, (8, 15 * block));
+        check(&[4 * block, block], 9 * block, 8 * block, 0, (2, 8 * block));
+    }
 }

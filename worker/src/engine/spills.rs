@@ -32,6 +32,14 @@ impl Spills {
         Self::default()
     }
 
+    /// Makes the runs that were to be a map output the first spills.
+    pub(super) fn from_output(output: SegmentWriter, context: &AttemptContext<'_>) -> Result<Self, Failure> {
+        let (file, runs) = SpillFile::take_over(output, context)?;
+        let (spills, spilled_bytes) = (runs.len() as u64, runs.iter().map(Run::bytes).sum());
+        let stats = AttemptStats { spills, spilled_bytes, ..AttemptStats::default() };
+        Ok(Self { levels: vec![Level { runs, file: Some(file) }], stats })
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.levels.is_empty()
     }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use gristmill_common::failure::{Disposition, Failure, FailureCode};
+use gristmill_common::failure::{Disposition, Failure, FailureCode, InputPosition};
 use gristmill_common::ids::{AttemptId, JobAttempt, JobId, TaskId};
 use gristmill_common::naming::Uri;
 use gristmill_common::partition::Partitioning;
@@ -20,8 +20,10 @@ use gristmill_common::text::LineRule;
 use gristmill_sys::positions::RecordPosition;
 use proptest::prelude::*;
 
-use super::shuffle::{MapOutputPack, MapOutputs};
+use super::shuffle::{MapOutputPack, MapOutputs, SegmentRange};
 use super::{AnyJob, AttemptContext, Compression, EngineTask, IntoAnyJob, LocalSegment, range_partitioning};
+
+mod bad_records;
 
 /// One engine run in folders of its own.
 struct Bench {
@@ -30,8 +32,12 @@ struct Bench {
     compression: Compression,
     partitions: u32,
     split_size: u64,
+    /// Whether segments are moved to another file before they are reduced.
+    moved: bool,
     stats: AttemptStats,
     pack: MapOutputPack,
+    /// Passed over by every map attempt.
+    skip: Vec<InputPosition>,
 }
 
 impl Bench {
@@ -45,7 +51,8 @@ impl Bench {
         spec.attempt_bytes = ByteSize(attempt_bytes);
         let stats = AttemptStats::default();
         let pack = MapOutputPack::new(&dir.path().join("scratch"));
-        Self { dir, spec, compression: Compression::Lz4, partitions: 3, split_size, stats, pack }
+        let compression = Compression::Lz4;
+        Self { dir, spec, compression, partitions: 3, split_size, moved: false, stats, pack, skip: Vec::new() }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -97,9 +104,9 @@ impl Bench {
 
     fn run(&mut self, job: &dyn AnyJob, objects: &[(&str, &[u8])]) -> Result<ReferenceOutput, Failure> {
         let mut output = ReferenceOutput::default();
-        let splits = self.splits(objects);
+        let (splits, skip) = (self.splits(objects), self.skip.clone());
         for (index, split) in splits.iter().enumerate() {
-            let input = EngineTask::Map { split, partitions: self.partitions };
+            let input = EngineTask::Map { split, partitions: self.partitions, skip: &skip };
             let report = self.attempt(job, TaskId::map(index as u32), &input)?;
             output.counters.merge(&report.counters);
             if job.shape() == JobShape::MapOnly {
@@ -121,13 +128,35 @@ impl Bench {
     fn segments(&self, maps: usize, partition: u32) -> Vec<LocalSegment> {
         let attempts = (0..maps as u32).map(|index| AttemptId { task: TaskId::map(index), number: 0 });
         let mut outputs = MapOutputs::new(&self.path("scratch"));
-        let segment = |attempt: AttemptId| {
+        let segments = attempts.flat_map(|attempt| {
             let output = outputs.open(attempt).expect("the map output is whole");
-            let range = output.segment(partition).expect("each partition has a segment");
+            let runs = output.segment(partition).expect("each partition has a segment");
             let path = output.path().to_owned();
-            LocalSegment { attempt, path, offset: range.offset, bytes: range.bytes }
-        };
-        attempts.map(segment).collect()
+            runs.into_iter().map(move |run| LocalSegment {
+                attempt,
+                path: path.clone(),
+                offset: run.offset,
+                bytes: run.bytes,
+            })
+        });
+        let segments = segments.collect();
+        if self.moved { self.moved(segments, partition) } else { segments }
+    }
+
+    /// The segments one behind the other in a new file, each whole, as they come over the network.
+    fn moved(&self, runs: Vec<LocalSegment>, partition: u32) -> Vec<LocalSegment> {
+        let path = self.path(&format!("moved-{partition}"));
+        let (mut file, mut segments) = (Vec::new(), Vec::new());
+        for segment in runs.chunk_by(|a, b| a.attempt == b.attempt) {
+            let (attempt, offset) = (segment[0].attempt, file.len() as u64);
+            for run in segment {
+                let bytes = fs::read(&run.path).expect("the map output is there");
+                file.extend_from_slice(&bytes[run.offset as usize..][..run.bytes as usize]);
+            }
+            segments.push(LocalSegment { attempt, path: path.clone(), offset, bytes: file.len() as u64 - offset });
+        }
+        fs::write(path, file).expect("scratch");
+        segments
     }
 
     fn check(&mut self, job: Arc<dyn AnyJob>, objects: &[(&str, &[u8])], expect: &ReferenceOutput) {
@@ -257,6 +286,65 @@ fn jobs_equal_the_reference_however_small_the_memory() {
     }
 }
 
+#[test]
+fn a_few_full_buffers_are_runs_that_the_reduce_merges_wherever_they_are_moved() {
+    let (a, b) = (text(1, 60_000), text(2, 3_000));
+    let objects: [(&str, &[u8]); 2] = [("a", &a), ("b", &b)];
+    let expect = reference(&objects, 3, |input| input.map_reduce(Concat));
+    for moved in [false, true] {
+        // The second object fits into the buffer, the first one fills it some times.
+        let mut bench = Bench::new(2 << 20, 1 << 20);
+        bench.moved = moved;
+        bench.check(IntoAnyJob.map_reduce(Concat), &objects, &expect);
+        let AttemptStats { spills, spilled_bytes, merge_passes, .. } = bench.stats;
+        assert!((1..16).contains(&spills), "{spills}");
+        assert_eq!((spilled_bytes, merge_passes), (0, 0));
+    }
+}
+
+#[test]
+fn merging_in_passes_reads_no_more_than_it_must() {
+    // Half of the memory holds the blocks of a few segments less than there are.
+    let words = text(1, 2_000);
+    let names: Vec<String> = (0..40).map(|n| format!("{n:02}")).collect();
+    let objects: Vec<(&str, &[u8])> = names.iter().map(|name| (name.as_str(), words.as_slice())).collect();
+    let expect = reference(&objects, 1, |input| input.map_reduce(Concat));
+    let mut bench = Bench::new(4 << 20, 1 << 20);
+    (bench.partitions, bench.compression) = (1, Compression::None);
+    bench.check(IntoAnyJob.map_reduce(Concat), &objects, &expect);
+    let segments = bench.segments(40, 0).iter().map(|segment| segment.bytes).sum::<u64>();
+    let spilled = bench.stats.spilled_bytes;
+    assert!(spilled > 0 && spilled < segments / 4, "{spilled} of {segments} bytes");
+}
+
+#[test]
+fn an_attempt_that_fails_after_its_first_run_leaves_nothing() {
+    struct Ending;
+    impl MapReduce for Ending {
+        type Input = Lines;
+        type Key = [u8];
+        type Value = ();
+        type Combine = NoCombine;
+        type Output = Text<[u8]>;
+
+        fn map(&self, line: &[u8], out: &mut impl Emit<[u8], ()>) -> Result<()> {
+            if line == b"end" { Err(JobError::new("asked to")) } else { out.emit(line, ()) }
+        }
+
+        fn reduce(&self, _: &[u8], _: Values<()>, _: &mut impl Sink<[u8]>) -> Result<()> {
+            Ok(())
+        }
+    }
+    let mut lines = text(1, 300_000);
+    lines.extend_from_slice(b"\nend\n");
+    let mut bench = Bench::new(2 << 20, 1 << 30);
+    let splits = bench.splits(&[("a", &lines)]);
+    let input = EngineTask::Map { split: &splits[0], partitions: 3, skip: &[] };
+    let failure = bench.attempt(&*IntoAnyJob.map_reduce(Ending), TaskId::map(0), &input).expect_err("it fails");
+    assert_eq!(failure.code, FailureCode::UserError, "{failure}");
+    assert_eq!(fs::read_dir(bench.path("scratch")).expect("scratch").count(), 0);
+}
+
 /// Writes words in order over all parts.
 struct SortWords;
 
@@ -369,7 +457,7 @@ fn changed_inputs_and_damaged_outputs_are_found() {
     let job = IntoAnyJob.map_reduce(WordCount);
     let splits = bench.splits(&[("a", b"to be or not to be\n")]);
     let map = |bench: &mut Bench| {
-        let input = EngineTask::Map { split: &splits[0], partitions: 3 };
+        let input = EngineTask::Map { split: &splits[0], partitions: 3, skip: &[] };
         bench.attempt(&*job, TaskId::map(0), &input)
     };
     map(&mut bench).expect("unchanged");
@@ -384,8 +472,14 @@ fn changed_inputs_and_damaged_outputs_are_found() {
         let found = match MapOutputs::new(&bench.path("scratch")).open(attempt) {
             Err(_) => true,
             Ok(output) => (0..3).any(|partition| {
-                let range = output.segment(partition).expect("three partitions");
-                let segments = [LocalSegment { attempt, path: path.clone(), offset: range.offset, bytes: range.bytes }];
+                let runs = output.segment(partition).expect("three partitions");
+                let segment = |run: &SegmentRange| LocalSegment {
+                    attempt,
+                    path: path.clone(),
+                    offset: run.offset,
+                    bytes: run.bytes,
+                };
+                let segments: Vec<LocalSegment> = runs.iter().map(segment).collect();
                 let result =
                     bench.attempt(&*job, TaskId::reduce(partition), &EngineTask::Reduce { segments: &segments });
                 result.is_err_and(|failure| failure.lost_outputs == [attempt])
@@ -433,17 +527,22 @@ proptest! {
 
 #[test]
 fn repeated_attempts_give_the_same_segments() {
-    let made = |seed: u64, compression: Compression| {
+    let made = |job: Arc<dyn AnyJob>, attempt_bytes: u64, seed: u64, compression: Compression| {
         let words = text(seed, 50_000);
-        let mut bench = Bench::new(1 << 20, 1 << 30);
+        let mut bench = Bench::new(attempt_bytes, 1 << 30);
         bench.compression = compression;
         let splits = bench.splits(&[("a", &words)]);
-        let input = EngineTask::Map { split: &splits[0], partitions: 3 };
-        let report = bench.attempt(&*IntoAnyJob.map_reduce(WordCount), TaskId::map(0), &input).expect("succeeds");
+        let input = EngineTask::Map { split: &splits[0], partitions: 3, skip: &[] };
+        let report = bench.attempt(&*job, TaskId::map(0), &input).expect("succeeds");
+        assert!(report.stats.spills > 0);
         let AttemptOutput::MapOutput(made) = report.output else { panic!("not a map output") };
         assert_eq!(made.partitions, 3);
         made.content_hash
     };
-    assert_eq!(made(3, Compression::None), made(3, Compression::Lz4));
-    assert_ne!(made(3, Compression::None), made(4, Compression::None), "different content has different hashes");
+    let jobs = [(IntoAnyJob.map_reduce(WordCount), 1 << 20), (IntoAnyJob.map_reduce(Concat), 2 << 20)];
+    for (job, attempt_bytes) in jobs {
+        let made = |seed, compression| made(Arc::clone(&job), attempt_bytes, seed, compression);
+        assert_eq!(made(3, Compression::None), made(3, Compression::Lz4));
+        assert_ne!(made(3, Compression::None), made(4, Compression::None), "different content has different hashes");
+    }
 }

@@ -11,7 +11,8 @@ use gristmill_common::task::{AttemptReport, AttemptStats, JobPlan};
 use gristmill_common::time::Clock;
 
 use super::kept::Kept;
-use super::{AnyJob, AttemptContext, EngineTask, map, panics, reduce, sample};
+use super::map::MapInput;
+use super::{AnyJob, AttemptContext, EngineTask, failures, map, panics, reduce, sample};
 
 /// Makes an [`AnyJob`] of the visited job.
 #[derive(Debug, Clone, Copy)]
@@ -41,7 +42,10 @@ impl<J: MapReduce> AnyJob for Reducing<J> {
 
     fn run(&self, task: &EngineTask<'_>, context: &AttemptContext<'_>) -> Result<AttemptReport, Failure> {
         guarded(task, context, || match *task {
-            EngineTask::Map { split, partitions } => map::run(&self.job, &self.kept, split, partitions, context),
+            EngineTask::Map { split, partitions, skip } => {
+                let input = MapInput { split, skip };
+                map::run(&self.job, &self.kept, input, partitions, context)
+            }
             EngineTask::Reduce { segments } => reduce::run(&self.job, &self.kept, segments, context),
         })
     }
@@ -68,7 +72,7 @@ impl<J: MapOnly> AnyJob for Mapping<J> {
 
     fn run(&self, task: &EngineTask<'_>, context: &AttemptContext<'_>) -> Result<AttemptReport, Failure> {
         guarded(task, context, || match *task {
-            EngineTask::Map { split, .. } => map::run_map_only(&self.0, split, context),
+            EngineTask::Map { split, skip, .. } => map::run_map_only(&self.0, MapInput { split, skip }, context),
             EngineTask::Reduce { .. } => {
                 Err(Failure::new(FailureCode::UserError, "a map-only job was given a reduce task"))
             }
@@ -84,7 +88,7 @@ fn guarded(
 ) -> Result<AttemptReport, Failure> {
     let clock = Clock::start();
     let result = panics::catch(attempt).unwrap_or_else(|message| {
-        let failure = Failure::new(FailureCode::UserPanic, format!("user code panicked: {message}"));
+        let failure = failures::user_panic(&message);
         Err(match position(task, context) {
             Some(position) => failure.at(position),
             None => failure,

@@ -36,7 +36,10 @@ const REST_AFTER: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
 
 /// How much more than its worker the executor invites the kernel's out-of-memory killer: user code
 /// is the likely eater, and the worker must live to report it.
-const OOM_SCORE: &[u8] = b"500";
+const OOM_SCORE_ABOVE: i32 = 500;
+
+/// The kernel's largest such score.
+const MAX_OOM_SCORE: i32 = 1000;
 
 /// Why an executor ends other than by its worker's wish.
 #[derive(Debug, thiserror::Error)]
@@ -98,10 +101,17 @@ fn take_over() -> Result<UnixStream, ChildError> {
     // A crash is reported by the worker; a core of every attempt's memory would fill the disk.
     rustix::process::setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }).map_err(set_up)?;
     // Without procfs the executor is as likely a victim as the worker.
-    let _ = fs::write("/proc/self/oom_score_adj", OOM_SCORE);
+    let _ = invite_oom_killer();
     fatal::install().map_err(|source| ChildError::SetUp { source })?;
     install_panic_hook();
     Ok(UnixStream::from(control))
+}
+
+/// Raises this process's score, which it inherited from its worker.
+fn invite_oom_killer() -> io::Result<()> {
+    const FILE: &str = "/proc/self/oom_score_adj";
+    let inherited: i32 = fs::read_to_string(FILE)?.trim().parse().map_err(io::Error::other)?;
+    fs::write(FILE, (inherited + OOM_SCORE_ABOVE).min(MAX_OOM_SCORE).to_string())
 }
 
 /// Serves one job until the stream ends.
@@ -243,7 +253,7 @@ impl Executor {
 
     fn run(&self, run: &Run, cancelled: &AtomicBool, replies: &SyncSender<FromExecutor>) {
         let task = match &run.work {
-            Work::Map { split, partitions } => EngineTask::Map { split, partitions: *partitions },
+            Work::Map { split, partitions, skip } => EngineTask::Map { split, partitions: *partitions, skip },
             Work::Reduce { segments } => EngineTask::Reduce { segments },
         };
         let context = AttemptContext {
@@ -310,7 +320,7 @@ mod tests {
         }
 
         fn start(&mut self, id: JobAttempt, slot: u32) {
-            let work = Work::Map { split: Split::default(), partitions: 1 };
+            let work = Work::Map { split: Split::default(), partitions: 1, skip: Vec::new() };
             self.say(&ToExecutor::Run(Run { id, slot, work }));
         }
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use gristmill_common::failure::Failure;
+use gristmill_common::failure::{Failure, InputPosition};
 use gristmill_common::ids::{JobAttempt, JobId};
 use gristmill_common::spec::JobSpec;
 use gristmill_common::task::{AttemptReport, Split};
@@ -46,7 +46,7 @@ pub(crate) struct Run {
 /// What an attempt works on, all of it local.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Work {
-    Map { split: Split, partitions: u32 },
+    Map { split: Split, partitions: u32, skip: Vec<InputPosition> },
     Reduce { segments: Vec<LocalSegment> },
 }
 
@@ -115,10 +115,10 @@ impl TryFrom<v1::OpenExecutor> for Open {
 impl From<&Run> for v1::RunAttempt {
     fn from(run: &Run) -> Self {
         let work = match &run.work {
-            Work::Map { split, partitions } => v1::run_attempt::Work::Map(v1::MapInput {
+            Work::Map { split, partitions, skip } => v1::run_attempt::Work::Map(v1::MapInput {
                 split: Some(split.into()),
                 partitions: *partitions,
-                skip: Vec::new(),
+                skip: skip.iter().map(Into::into).collect(),
             }),
             Work::Reduce { segments } => {
                 let segments = segments.iter().map(segment_to_wire).collect();
@@ -135,7 +135,9 @@ impl TryFrom<v1::RunAttempt> for Run {
     fn try_from(wire: v1::RunAttempt) -> Result<Self, WireError> {
         let work = match required("RunAttempt.work", wire.work)? {
             v1::run_attempt::Work::Map(map) => {
-                Work::Map { split: required("MapInput.split", map.split)?.try_into()?, partitions: map.partitions }
+                let split = required("MapInput.split", map.split)?.try_into()?;
+                let skip = map.skip.into_iter().map(Into::into).collect();
+                Work::Map { split, partitions: map.partitions, skip }
             }
             v1::run_attempt::Work::Reduce(reduce) => {
                 let segments = reduce.segments.into_iter().map(segment_from_wire).collect::<Result<_, _>>()?;
@@ -249,7 +251,11 @@ mod tests {
             ToExecutor::Run(Run {
                 id: id("m-3.1"),
                 slot: 1,
-                work: Work::Map { split: Split::default(), partitions: 4 },
+                work: Work::Map {
+                    split: Split::default(),
+                    partitions: 4,
+                    skip: vec![InputPosition { object: "/in/a".to_owned(), offset: 7 }],
+                },
             }),
             ToExecutor::Run(Run { id: id("r-0.0"), slot: 0, work: Work::Reduce { segments: vec![segment] } }),
             ToExecutor::Cancel(id("m-3.1")),

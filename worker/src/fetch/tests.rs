@@ -19,7 +19,7 @@ use tonic::{Request, Response, Status};
 use super::*;
 use crate::scratch::Scratch;
 use crate::serve::ShuffleService;
-use crate::testing::{hand_made_output, within};
+use crate::testing::{hand_made_output, hand_made_runs, within};
 
 const JOB: JobId = JobId(7);
 
@@ -100,6 +100,18 @@ async fn segments_come_as_they_lie_in_the_map_outputs() {
     assert_eq!(contents(&fetched), expect);
     assert_eq!(attempts(&fetched.lost), ["m-9.0", "m-3.0"], "{:?}", fetched.lost);
     assert_eq!(fetched.unreachable, []);
+}
+
+#[tokio::test]
+async fn the_runs_of_a_segment_come_one_behind_the_other() {
+    let (there, here) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let scratch = Scratch::at(there.path());
+    scratch.open_job(JOB).expect("folders");
+    let runs: [&[u8]; 6] = [b"other", b"one", b"other", b"", b"other", b"three"];
+    hand_made_runs(&scratch.map_output(JOB, attempt("m-0.0")), 2, &runs);
+    let address = serve(service(&scratch)).await;
+    let fetched = fetch_all(&order(&address, here.path(), &["m-0.0"])).await;
+    assert_eq!(contents(&fetched), BTreeMap::from([("m-0.0".to_owned(), b"onethree".to_vec())]));
 }
 
 #[tokio::test]

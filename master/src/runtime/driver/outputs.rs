@@ -23,13 +23,14 @@ impl Driver {
         info!(%job, parts = result.parts.len(), "job decided");
         self.tasks.spawn(async move {
             let publish = move || {
-                let JobResult { parts, bad: _, differed, counters, map_stats, reduce_stats } = result;
+                let JobResult { parts, bad, differed, counters, map_stats, reduce_stats } = result;
                 let stats = ManifestStats { map: map_stats, reduce: reduce_stats };
                 let manifest = Manifest::new(job, &spec, &plan, times).with_result(&parts, counters, stats);
-                let manifest = manifest.with_differing(&differed);
+                let manifest = manifest.with_differing(&differed).with_bad(&bad);
                 let failed = |reason: std::io::Error| Failure::new(FailureCode::CommitFailed, reason.to_string());
                 let result = failpoint("driver.publish").map_err(failed);
-                let result = result.and_then(|()| claim.publish(&parts, &manifest).map_err(|error| error.to_failure()));
+                let result =
+                    result.and_then(|()| claim.publish(&parts, &bad, &manifest).map_err(|error| error.to_failure()));
                 match result.and_then(|()| failpoint("driver.published").map_err(failed)) {
                     Ok(()) => Ok(()),
                     Err(failure) => Err(Box::new(NotPublished { failure, claim: Some(claim) })),

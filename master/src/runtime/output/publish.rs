@@ -7,8 +7,8 @@ use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 
 use gristmill_common::ids::JobId;
-use gristmill_common::naming::{SUCCESS_FILE, part_name};
-use gristmill_common::task::PartSummary;
+use gristmill_common::naming::{BAD_DIR, SUCCESS_FILE, bad_records_name_of, part_name};
+use gristmill_common::task::{BadRecords, PartSummary};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde::Deserialize;
 
@@ -20,7 +20,8 @@ use crate::runtime::manifest::Manifest;
 const MAX_MANIFEST_BYTES: u64 = 256 << 20;
 
 impl OutputClaim {
-    /// Puts the winning parts, in part order, and the manifest in the output's place.
+    /// Puts the winning parts, in part order, what their attempts skipped, and the manifest in the
+    /// output's place.
     ///
     /// No reader sees less than all of it; what was there before stays until then. Publishing again
     /// after success, or after a crash and a new claim by the same job, completes what is left to
@@ -30,9 +31,14 @@ impl OutputClaim {
     ///
     /// If a part is not what its attempt reported, somebody else put something into the output's
     /// place, or the file system refuses. Then what was in the output's place is still there.
-    pub fn publish(&mut self, parts: &[PartSummary], manifest: &Manifest) -> Result<(), OutputError> {
+    pub fn publish(
+        &mut self,
+        parts: &[PartSummary],
+        bad: &[BadRecords],
+        manifest: &Manifest,
+    ) -> Result<(), OutputError> {
         if !is_published_at(&self.output, self.job) {
-            self.build_result(parts, manifest)?;
+            self.build_result(parts, bad, manifest)?;
             self.put_in_place()?;
         }
         let swept = failpoint("publish.sweep").map_err(|error| OutputError::io("read folder", &self.staging, error));
@@ -43,14 +49,14 @@ impl OutputClaim {
         Ok(())
     }
 
-    pub(super) fn build_result(&self, parts: &[PartSummary], manifest: &Manifest) -> Result<(), OutputError> {
+    pub(super) fn build_result(
+        &self,
+        parts: &[PartSummary],
+        bad: &[BadRecords],
+        manifest: &Manifest,
+    ) -> Result<(), OutputError> {
         let result = self.staging.join(RESULT);
-        match failpoint("publish.create_result").and_then(|()| fs::create_dir(&result)) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                return Err(OutputError::io("create folder", &result, error));
-            }
-            _ => {}
-        }
+        create_folder(&result)?;
         let staged = self.staged_parts_dir();
         let mut names = BTreeSet::new();
         for (index, part) in (0..).zip(parts) {
@@ -60,6 +66,10 @@ impl OutputClaim {
                 sync(&result.join(&name), "publish.sync_part")?;
             }
             names.insert(name);
+        }
+        if !bad.is_empty() {
+            self.build_bad(bad, &result.join(BAD_DIR))?;
+            names.insert(BAD_DIR.to_owned());
         }
         remove_others(&result, &names)?;
 
@@ -80,6 +90,27 @@ impl OutputClaim {
             sync(&result, "publish.sync_result")?;
         }
         Ok(())
+    }
+
+    /// Moves what was skipped into its folder.
+    fn build_bad(&self, bad: &[BadRecords], folder: &Path) -> Result<(), OutputError> {
+        create_folder(folder)?;
+        let staged = self.staged_parts_dir();
+        let mut names = BTreeSet::new();
+        for bad in bad {
+            let source = staged.join(&bad.staged_name);
+            // The name comes from a worker's report, as that of a part.
+            let Some(name) = bad_records_name_of(&bad.staged_name) else {
+                return Err(OutputError::Part { path: source, expected_bytes: bad.bytes, found_bytes: None });
+            };
+            move_staged(&source, bad.bytes, &folder.join(&name))?;
+            if self.fsync {
+                sync(&folder.join(&name), "publish.sync_bad")?;
+            }
+            names.insert(name);
+        }
+        remove_others(folder, &names)?;
+        if self.fsync { sync(folder, "publish.sync_bad_folder") } else { Ok(()) }
     }
 
     pub(super) fn put_in_place(&self) -> Result<(), OutputError> {
@@ -126,19 +157,33 @@ pub(super) fn is_published_at(output: &Path, job: JobId) -> bool {
 /// Moves a staged part into the result, unless an interrupted commit has done so.
 fn move_part(staged: &Path, part: &PartSummary, name: &str, target: &Path) -> Result<(), OutputError> {
     let source = staged.join(&part.staged_name);
-    let damaged = |found_bytes| OutputError::Part { path: source.clone(), expected_bytes: part.bytes, found_bytes };
     // The name comes from a worker's report: it may only be that of an attempt at this part.
     let attempt = part.staged_name.strip_prefix(name).and_then(|rest| rest.strip_prefix('.'));
     if attempt.is_none_or(|attempt| attempt.contains('/')) {
-        return Err(damaged(None));
+        return Err(OutputError::Part { path: source, expected_bytes: part.bytes, found_bytes: None });
     }
-    match (file_bytes(&source), file_bytes(target)) {
-        (Some(bytes), _) if bytes == part.bytes => {
-            let moved = failpoint("publish.move_part").and_then(|()| fs::rename(&source, target));
-            moved.map_err(|error| OutputError::io("rename", &source, error))
+    move_staged(&source, part.bytes, target)
+}
+
+/// Moves a staged file of a known size, unless an interrupted commit has done so.
+fn move_staged(source: &Path, expected_bytes: u64, target: &Path) -> Result<(), OutputError> {
+    match (file_bytes(source), file_bytes(target)) {
+        (Some(bytes), _) if bytes == expected_bytes => {
+            let moved = failpoint("publish.move_part").and_then(|()| fs::rename(source, target));
+            moved.map_err(|error| OutputError::io("rename", source, error))
         }
-        (None, Some(bytes)) if bytes == part.bytes => Ok(()),
-        (found, _) => Err(damaged(found)),
+        (None, Some(bytes)) if bytes == expected_bytes => Ok(()),
+        (found_bytes, _) => Err(OutputError::Part { path: source.to_owned(), expected_bytes, found_bytes }),
+    }
+}
+
+/// Makes a folder, unless an interrupted commit has done so.
+fn create_folder(folder: &Path) -> Result<(), OutputError> {
+    match failpoint("publish.create_result").and_then(|()| fs::create_dir(folder)) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            Err(OutputError::io("create folder", folder, error))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -6,7 +6,7 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use gristmill_common::counters::Counters;
 use gristmill_common::ids::{AttemptId, TaskId};
 use gristmill_common::spec::JobShape;
-use gristmill_common::task::{JobPlan, PartSummary};
+use gristmill_common::task::{BadRecords, JobPlan, PartSummary};
 use gristmill_common::time::WallTime;
 
 use super::*;
@@ -94,8 +94,8 @@ fn a_published_output_holds_parts_and_manifest_and_nothing_else_is_left() {
         let mut claim = OutputClaim::acquire(&spec, JOB).expect("free");
         let parts = stage(&claim, &["zero\n", ""]);
         assert_eq!(output.exists(), prepared);
-        claim.publish(&parts, &manifest(JOB, &spec, &parts)).expect("published");
-        claim.publish(&parts, &manifest(JOB, &spec, &parts)).expect("published again");
+        claim.publish(&parts, &[], &manifest(JOB, &spec, &parts)).expect("published");
+        claim.publish(&parts, &[], &manifest(JOB, &spec, &parts)).expect("published again");
         drop(claim);
         assert_eq!(tree(&output), ["_SUCCESS", "part-00000", "part-00001"]);
         assert_eq!(text(output.join("part-00000")), "zero\n");
@@ -109,11 +109,36 @@ fn a_published_output_holds_parts_and_manifest_and_nothing_else_is_left() {
 }
 
 #[test]
+fn skipped_records_are_published_beside_the_parts() {
+    let dir = tempfile::tempdir().expect("scratch");
+    let output = dir.path().join("out");
+    let mut claim = OutputClaim::acquire(&spec(&output), JOB).expect("free");
+    let parts = stage(&claim, &["zero\n"]);
+    let bad = |staged_name: &str, text: &str| {
+        fs::write(claim.staged_parts_dir().join(staged_name), text).expect("staged");
+        BadRecords { staged_name: staged_name.to_owned(), records: 1, bytes: text.len() as u64 }
+    };
+    let skipped = [bad("part-m-00000.jsonl.m-0.0", "{}\n"), bad("part-m-00007.jsonl.m-7.2", "{\"a\":1}\n")];
+    let strange = bad("elsewhere", "{}\n");
+    let manifest = manifest(JOB, &spec(&output), &parts).with_bad(&skipped);
+    let error = claim.publish(&parts, &[strange], &manifest).expect_err("no such file");
+    assert!(matches!(error, OutputError::Part { .. }), "{error}");
+    claim.publish(&parts, &skipped, &manifest).expect("published");
+    claim.publish(&parts, &skipped, &manifest).expect("published again");
+    drop(claim);
+    let names = ["_SUCCESS", "_bad/", "_bad/part-m-00000.jsonl", "_bad/part-m-00007.jsonl", "part-00000"];
+    assert_eq!(tree(&output), names);
+    assert_eq!(text(output.join("_bad/part-m-00007.jsonl")), "{\"a\":1}\n");
+    let written: Manifest = serde_json::from_str(&text(output.join("_SUCCESS"))).expect("JSON");
+    assert_eq!(written.bad[1].path, "_bad/part-m-00007.jsonl");
+}
+
+#[test]
 fn a_job_without_parts_publishes_its_manifest() {
     let dir = tempfile::tempdir().expect("scratch");
     let output = dir.path().join("out");
     let mut claim = OutputClaim::acquire(&spec(&output), JOB).expect("free");
-    claim.publish(&[], &manifest(JOB, &spec(&output), &[])).expect("published");
+    claim.publish(&[], &[], &manifest(JOB, &spec(&output), &[])).expect("published");
     drop(claim);
     assert_eq!(tree(dir.path()), ["out/", "out/_SUCCESS"]);
 }
@@ -313,14 +338,14 @@ fn overwriting_replaces_the_old_output_only_on_success() {
     let mut claim = OutputClaim::acquire(&spec, JOB).expect("free");
     let mut parts = stage(&claim, &["zero", "one"]);
     parts[1].bytes += 1;
-    let error = claim.publish(&parts, &manifest(JOB, &spec, &parts)).expect_err("damaged");
+    let error = claim.publish(&parts, &[], &manifest(JOB, &spec, &parts)).expect_err("damaged");
     assert!(error.to_string().ends_with("is missing or damaged: expected 4 bytes, found 3"), "{error}");
     drop(claim);
     assert_eq!(tree(dir.path()), old);
 
     let mut claim = OutputClaim::acquire(&spec, JOB).expect("free");
     let parts = stage(&claim, &["zero", "one"]);
-    claim.publish(&parts, &manifest(JOB, &spec, &parts)).expect("published");
+    claim.publish(&parts, &[], &manifest(JOB, &spec, &parts)).expect("published");
     drop(claim);
     assert_eq!(tree(dir.path()), ["out/", "out/_SUCCESS", "out/part-00000", "out/part-00001"]);
 }
@@ -333,7 +358,7 @@ fn an_output_that_appears_meanwhile_is_not_replaced() {
     let parts = stage(&claim, &["zero"]);
     fs::create_dir(&output).expect("created");
     fs::write(output.join("theirs"), "x").expect("written");
-    let error = claim.publish(&parts, &manifest(JOB, &spec(&output), &parts)).expect_err("in the way");
+    let error = claim.publish(&parts, &[], &manifest(JOB, &spec(&output), &parts)).expect_err("in the way");
     assert!(matches!(error, OutputError::Exists { .. }), "{error}");
     drop(claim);
     assert_eq!(tree(dir.path()), ["out/", "out/theirs"]);
@@ -348,7 +373,7 @@ fn parts_are_taken_only_under_the_names_of_their_attempts() {
     stage(&claim, &["zero"]);
     for name in ["../../secret", "part-00000./../../../secret", "part-00001.r-1.0", "part-00000", "part-00000.r-0.9"] {
         let parts = [PartSummary { staged_name: name.to_owned(), bytes: 4, records: 1, checksum: 0 }];
-        let error = claim.publish(&parts, &manifest(JOB, &spec(&output), &parts)).expect_err(name);
+        let error = claim.publish(&parts, &[], &manifest(JOB, &spec(&output), &parts)).expect_err(name);
         assert!(matches!(error, OutputError::Part { found_bytes: None, .. }), "{name}: {error}");
     }
     assert!(dir.path().join("secret").exists() && !output.exists());
@@ -377,15 +402,15 @@ fn a_commit_is_resumed_by_the_same_job_wherever_it_was_interrupted() {
                     fs::rename(staged, result.join("part-00000")).expect("moved");
                     fs::write(result.join("_SUCCESS"), "{\"torn").expect("written");
                 }
-                2 => claim.build_result(&parts, &manifest).expect("built"),
+                2 => claim.build_result(&parts, &[], &manifest).expect("built"),
                 _ => {
-                    claim.build_result(&parts, &manifest).expect("built");
+                    claim.build_result(&parts, &[], &manifest).expect("built");
                     claim.put_in_place().expect("renamed");
                 }
             }
             crash(claim);
             let mut claim = OutputClaim::acquire(&spec, JOB).expect("its own");
-            claim.publish(&parts, &manifest).expect("resumed");
+            claim.publish(&parts, &[], &manifest).expect("resumed");
             drop(claim);
             let expect = ["out/", "out/_SUCCESS", "out/part-00000", "out/part-00001"];
             assert_eq!(tree(dir.path()), expect, "replaced {replaced}, step {step}");

@@ -126,9 +126,9 @@ fn an_attempt_that_read_a_superseded_output_is_not_adopted() {
           > start s-1 j1/m-2.1 map
           > notify j1
         504 register s-3 w-2 slots 2 offers j1/r-0.0 j1/m-1.0#8 j1/m-2.0#9
+          > cancel s-1 j1/m-2.1
           > discard s-3 j1/r-0.0
           > discard s-3 j1/m-1.0
-          > cancel s-1 j1/m-2.1
           > start s-1 j1/r-0.1 s-1 has m-0.0 m-1.1, s-3 has m-2.0
           > notify j1
         ",

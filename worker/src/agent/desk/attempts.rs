@@ -50,8 +50,8 @@ impl Desk {
             return self.keep_and_send(Report::Ended { id, result: Err(failure) });
         }
         match input {
-            TaskInput::Map { split, partitions, skip: _ } => {
-                self.enqueue(id, Work::Map { split, partitions }, Given::default());
+            TaskInput::Map { split, partitions, skip } => {
+                self.enqueue(id, Work::Map { split, partitions, skip }, Given::default());
             }
             TaskInput::Reduce { sources } => self.gather(id, sources, Round::First),
         }

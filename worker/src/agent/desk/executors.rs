@@ -2,15 +2,17 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use gristmill_common::failure::{Disposition, Failure, FailureCode};
 use gristmill_common::ids::{JobAttempt, JobId};
 use gristmill_common::spec::JobSpec;
 
-use super::Desk;
-use crate::agent::crash::{Death, judge};
+use super::{Desk, DeskEvent};
+use crate::agent::crash::{Death, Ending, ProcessEnd, judge};
 use crate::agent::job::Executor;
 use crate::agent::process::{ExecutorEvent, ExecutorKey};
+use crate::agent::watchdog::Watchdog;
 use crate::executor::message::Open;
 
 impl Desk {
@@ -33,8 +35,43 @@ impl Desk {
         };
         let handle = self.launcher.launch(key, open)?;
         let slots = vec![None; self.config.slots as usize];
-        job.executor = Some(Executor { key, handle, opened: false, killed: None, slots });
+        let watchdog = Watchdog::new(job.spec.record_timeout, slots.len());
+        let look_after = watchdog.as_ref().map(Watchdog::interval);
+        job.executor = Some(Executor { key, handle, opened: false, killed: None, slots, watchdog });
+        if let Some(interval) = look_after {
+            self.look_later(id, key, interval);
+        }
         Ok(())
+    }
+
+    /// Looks at the executor's records after `interval`.
+    fn look_later(&self, job: JobId, key: ExecutorKey, interval: Duration) {
+        let events = self.launcher.events.clone();
+        self.launcher.tasks.spawn(async move {
+            tokio::time::sleep(interval).await;
+            // Without a desk the worker is ending.
+            let _ = events.send(DeskEvent::Look { job, key }).await;
+        });
+    }
+
+    /// Ends an executor in which a record takes too long; looks on until it has ended.
+    pub(super) fn on_look(&mut self, id: JobId, key: ExecutorKey) {
+        let executor = self.jobs.get_mut(&id).and_then(|job| job.executor.as_mut());
+        let Some(executor) = executor.filter(|executor| executor.key == key && executor.killed.is_none()) else {
+            return;
+        };
+        let stuck = executor.stuck();
+        let Some(watchdog) = &executor.watchdog else { return };
+        match stuck {
+            Some(culprit) => {
+                tracing::warn!(job = %id, attempt = %culprit.attempt, limit = ?watchdog.limit(), "record takes too long");
+                executor.kill(Ending::TimedOut { culprit, limit: watchdog.limit() });
+            }
+            None => {
+                let interval = watchdog.interval();
+                self.look_later(id, key, interval);
+            }
+        }
     }
 
     pub(super) fn on_executor(&mut self, id: JobId, key: ExecutorKey, event: ExecutorEvent) {
@@ -57,14 +94,15 @@ impl Desk {
                 self.leave_executor(id);
                 self.on_ended(id, result);
             }
-            ExecutorEvent::Gone { cause } => self.on_executor_gone(id, cause),
+            ExecutorEvent::Gone { end } => self.on_executor_gone(id, end),
         }
     }
 
-    fn on_executor_gone(&mut self, id: JobId, cause: String) {
+    fn on_executor_gone(&mut self, id: JobId, end: ProcessEnd) {
         let job = self.jobs.get_mut(&id).expect("the caller found it");
         let executor = job.executor.take().expect("the caller found it");
-        let death = Death { cause, opened: executor.opened, killed: executor.killed.clone() };
+        let memory = self.launcher.executor_memory;
+        let death = Death { end, opened: executor.opened, killed: executor.killed.clone(), memory };
         for verdict in judge(&death, executor.victims()) {
             if verdict.suspect {
                 self.jobs.get_mut(&id).expect("the caller found it").suspects.insert(verdict.id.attempt.task);

@@ -41,6 +41,8 @@ pub(in crate::agent) enum DeskEvent {
     Gathered { id: JobAttempt, result: Result<Gathered, Failure> },
     /// The part of an attempt is on disk, or cannot be forced there.
     Forced { id: JobAttempt, result: Result<AttemptReport, Failure> },
+    /// It is time to look whether the executor's records get on.
+    Look { job: JobId, key: ExecutorKey },
     /// A cancelled attempt had its time to stop.
     GraceOver { id: JobAttempt, key: ExecutorKey },
     /// A released job's scratch is gone.
@@ -146,6 +148,7 @@ impl Desk {
             DeskEvent::Executor { job, key, event } => self.on_executor(job, key, event),
             DeskEvent::Gathered { id, result } => self.on_gathered(id, result),
             DeskEvent::Forced { id, result } => self.on_forced(id, result),
+            DeskEvent::Look { job, key } => self.on_look(job, key),
             DeskEvent::GraceOver { id, key } => self.on_grace_over(id, key),
             DeskEvent::Removed(job) => {
                 self.jobs.remove(&job);
@@ -286,7 +289,8 @@ impl Desk {
     /// Removes what an attempt left. A small map output lies in a pack and stays until the job's release:
     /// nobody asks for it by an id that is never used again.
     fn delete_outputs(&self, id: JobAttempt) {
-        let staged = self.jobs.get(&id.job).map(|job| job.staged_part(id.attempt));
+        let staged = self.jobs.get(&id.job).into_iter();
+        let staged = staged.flat_map(|job| [job.staged_part(id.attempt), job.staged_bad_records(id.attempt)]);
         for path in [self.launcher.scratch.map_output(id.job, id.attempt)].into_iter().chain(staged) {
             if let Err(error) = scratch::remove_file(&path) {
                 tracing::warn!(path = %path.display(), %error, "output cannot be removed");

@@ -161,6 +161,12 @@ impl<'a, J: MapReduce> Folder<'a, J> {
         if self.batch.len() == BATCH { self.flush(placement) } else { Ok(()) }
     }
 
+    /// Folds a value that is encoded already.
+    pub(super) fn add_encoded(&mut self, record: RecordRef<'_>, placement: &impl Placement) -> Result<(), Failure> {
+        let probe = self.table.inline_probe(record.key);
+        self.add_written(probe.as_ref(), record, placement)
+    }
+
     /// Folds what waits.
     pub(super) fn flush(&mut self, placement: &impl Placement) -> Result<(), Failure> {
         let mut batch = std::mem::take(&mut self.batch);
@@ -277,6 +283,7 @@ impl<'a, J: MapReduce> Folder<'a, J> {
 
     #[cold]
     fn spill(&mut self, placement: &impl Placement) -> Result<(), Failure> {
+        let _turn = self.context.position.engine_turn();
         let mut spills = std::mem::take(&mut self.spills);
         let spilled = spills.add::<J>(placement.partitions(), self.context, |writer| {
             let order = self.sorted(placement);

@@ -1,8 +1,6 @@
 //! What `map` emits into: a folder where the job combines, a sorter where it does not. What they
 //! spilled is merged at the end into one map output.
 
-use std::path::Path;
-
 use gristmill_common::combine::Combine;
 use gristmill_common::counters::Counters;
 use gristmill_common::datum::{Datum, Value};
@@ -16,7 +14,7 @@ use super::sorter::Sorter;
 use crate::engine::fold::{Folder, Placement, Side};
 use crate::engine::kept::Kept;
 use crate::engine::runs::{merge_segment, narrow};
-use crate::engine::shuffle::{self, RecordOrder, SegmentRange, SegmentWriter};
+use crate::engine::shuffle::{RecordOrder, RecordRef, SegmentWriter};
 use crate::engine::{AttemptContext, failures, map_output_path};
 
 /// Takes the pairs of one map attempt.
@@ -59,27 +57,30 @@ impl<'a, J: MapReduce> Emitter<'a, J> {
         self.failure.take()
     }
 
+    /// Takes in pairs that were encoded before, and what user code counted with them.
+    pub(super) fn take_in<'p>(
+        &mut self,
+        mut pairs: impl Iterator<Item = RecordRef<'p>>,
+        counters: &Counters,
+    ) -> Result<(), Failure> {
+        self.counters.merge(counters);
+        pairs.try_for_each(|pair| {
+            self.emitted += 1;
+            match J::Combine::ACTIVE {
+                true => self.folder.add_encoded(pair, &self.partitioner),
+                false => self.sorter.add::<J>(pair.key, pair.value, &self.partitioner),
+            }
+        })
+    }
+
     /// What user code counted.
     pub(super) fn take_counters(&mut self) -> Counters {
         std::mem::take(&mut self.counters)
     }
 
-    /// Writes the map output: what is in memory, merged with the spills if there are any.
+    /// Writes the map output: what is in memory, merged with the spills if there are any. Leaves none if
+    /// it fails.
     pub(super) fn finish(mut self, stats: &mut AttemptStats) -> Result<MapOutputSummary, Failure> {
-        let path = map_output_path(self.context.scratch, self.context.id.attempt);
-        let written = self.write_output(&path, stats);
-        if written.is_err() {
-            // Whatever was written is of no use; the job's release removes what this cannot.
-            let _ = std::fs::remove_file(&path);
-        }
-        stats.output_records = self.emitted;
-        let (segments, bytes) = written?;
-        stats.output_bytes = bytes;
-        Ok(shuffle::summary(&segments))
-    }
-
-    fn write_output(&mut self, path: &Path, stats: &mut AttemptStats) -> Result<(Vec<SegmentRange>, u64), Failure> {
-        let failed = |error: std::io::Error| failures::write_failed("map output", path, &error);
         let mut runs = match J::Combine::ACTIVE {
             true => self.folder.take_runs(&self.partitioner, stats)?,
             false => self.sorter.take_runs::<J>(&self.partitioner, stats)?,
@@ -88,19 +89,28 @@ impl<'a, J: MapReduce> Emitter<'a, J> {
             narrow::<J>(&mut runs, self.context, stats)?;
             stats.merge_passes += 1;
         }
-        let order = match J::Combine::ACTIVE && runs.is_empty() {
-            true => Folder::<J>::WRITES,
-            false => RecordOrder::ByKey,
-        };
         let partitions = self.partitioner.partitions();
-        let mut writer = SegmentWriter::map_output(path.to_owned(), partitions, self.context.compression, order);
-        match (runs.is_empty(), J::Combine::ACTIVE) {
-            (true, true) => self.folder.write(&mut writer, &self.partitioner)?,
-            (true, false) => self.sorter.write(&mut writer, &self.partitioner)?,
-            (false, _) => (0..partitions as usize)
-                .try_for_each(|partition| merge_segment::<J>(&runs, partition, &mut writer, self.context))?,
-        }
-        writer.finish_output(self.context.pack, self.context.id.attempt).map_err(failed)
+        let path = map_output_path(self.context.scratch, self.context.id.attempt);
+        let output = |order| SegmentWriter::map_output(path.clone(), partitions, self.context.compression, order);
+        let writer = match (runs.is_empty(), J::Combine::ACTIVE) {
+            (true, true) => {
+                let mut writer = output(Folder::<J>::WRITES);
+                self.folder.write(&mut writer, &self.partitioner)?;
+                writer
+            }
+            (true, false) => self.sorter.finish(&self.partitioner, stats)?,
+            (false, _) => {
+                let mut writer = output(RecordOrder::ByKey);
+                (0..partitions as usize)
+                    .try_for_each(|partition| merge_segment::<J>(&runs, partition, &mut writer, self.context))?;
+                writer
+            }
+        };
+        let (made, bytes) = writer
+            .finish_output(self.context.pack, self.context.id.attempt)
+            .map_err(|error| failures::write_failed("map output", &path, &error))?;
+        (stats.output_records, stats.output_bytes) = (self.emitted, bytes);
+        Ok(made)
     }
 
     fn interrupt(&mut self, result: Result<(), Failure>) -> JobResult<()> {

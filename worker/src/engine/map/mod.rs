@@ -1,9 +1,12 @@
 //! A map attempt: blocks of records to `map`, what it emits to a folder's table or the sort buffer,
-//! full ones to spills, and all of it to one map output.
+//! full ones to spills, and all of it to one map output. A job that allows bad records is handed them
+//! one by one instead (`forgiving`), and what a record emits is held back until it is done (`held`).
 
 #[cfg(feature = "bench")]
 pub mod bench;
 mod emitter;
+mod forgiving;
+mod held;
 mod partitioner;
 mod sort_buffer;
 mod sorter;
@@ -12,74 +15,131 @@ use std::sync::atomic::Ordering;
 
 use gristmill_common::counters::Counters;
 use gristmill_common::failure::{Failure, FailureCode, InputPosition};
-use gristmill_common::input::{Block, Input, Provenance, RecordError};
+use gristmill_common::input::{Block, Framing, Input, Provenance, RecordError};
 use gristmill_common::job::{JobError, MapOnly, MapReduce};
 use gristmill_common::pinned::{check_pinned, open_pinned};
 use gristmill_common::task::{AttemptOutput, AttemptReport, AttemptStats, Split};
 
 use self::emitter::Emitter;
+use self::forgiving::map_forgiving;
+use self::held::{HeldPairs, HeldRecords};
 use self::partitioner::Partitioner;
 pub(super) use self::sort_buffer::SortBuffer;
+use super::dead_letters::DeadLetters;
 use super::input::{PieceReader, ReadBuffer};
 use super::kept::Kept;
 use super::output::{PartSink, PartWriter};
 use super::{AttemptContext, failures};
 
+/// What a map attempt reads.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct MapInput<'a> {
+    /// The pieces.
+    pub(super) split: &'a Split,
+    /// Records among them that are passed over, because they ended processes before.
+    pub(super) skip: &'a [InputPosition],
+}
+
 /// Runs one map attempt of a job with a reduce.
 pub(super) fn run<J: MapReduce>(
     job: &J,
     kept: &Kept<J>,
-    split: &Split,
+    input: MapInput<'_>,
     partitions: u32,
     context: &AttemptContext<'_>,
 ) -> Result<AttemptReport, Failure> {
     let partitioner = Partitioner::new(job, partitions, context)?;
     let mut emitter = Emitter::new(partitioner, kept, context);
     let mut stats = AttemptStats::default();
-    for_each_block::<J::Input>(split, context, &mut stats, |block, buffer_bytes| {
-        let result = job.map_block(block, &mut emitter);
-        // A failure of the engine is the cause whatever user code made of it.
-        if let Some(failure) = emitter.take_failure() {
-            return Err(failure);
-        }
-        result.map_err(|error| map_failed(&error))?;
-        emitter.end_block(buffer_bytes)
-    })?;
-    let counters = emitter.take_counters();
+    let mut letters = DeadLetters::new(context.staging, context.id.attempt);
+    if context.spec.max_bad_records == 0 {
+        for_each_block(input.split, J::Input::framing(&context.spec.line_rule), context, &mut stats, |raw| {
+            let _turn = context.position.user_turn();
+            let mut block = raw.records::<J::Input>(context);
+            let result = job.map_block(&mut block, &mut emitter);
+            // A failure of the engine is the cause whatever user code made of it.
+            if let Some(failure) = emitter.take_failure() {
+                return Err(failure);
+            }
+            result.map_err(|error| map_failed(&error))?;
+            emitter.end_block(raw.buffer_bytes)?;
+            Ok(block.records_read())
+        })?;
+    } else {
+        let mut pairs = HeldPairs::new(&mut emitter, context);
+        let map = |block: &mut Block<'_, J::Input>, pairs: &mut HeldPairs<'_, '_, J>| job.map_block(block, pairs);
+        map_forgiving(input, context, &mut stats, (&mut letters, &mut pairs), map)?;
+    }
+    let mut counters = emitter.take_counters();
     let made = emitter.finish(&mut stats)?;
-    Ok(AttemptReport { output: AttemptOutput::MapOutput(made), counters, stats, bad: None })
+    let bad = letters.finish(&mut counters)?;
+    Ok(AttemptReport { output: AttemptOutput::MapOutput(made), counters, stats, bad })
 }
 
 /// Runs one attempt of a map-only job.
 pub(super) fn run_map_only<J: MapOnly>(
     job: &J,
-    split: &Split,
+    input: MapInput<'_>,
     context: &AttemptContext<'_>,
 ) -> Result<AttemptReport, Failure> {
     let mut stats = AttemptStats::default();
     let mut counters = Counters::default();
     let mut part = PartWriter::create(context.staging, context.id.attempt)?;
     part.begin(|bytes| job.begin_part(bytes));
-    let mut sink = PartSink::<J::Output>::new(&mut part, &mut counters);
-    for_each_block::<J::Input>(split, context, &mut stats, |block, _| {
-        let result = job.map_block(block, &mut sink);
-        match sink.failure.take() {
-            Some(failure) => Err(failure),
-            None => result.map_err(|error| map_failed(&error)),
-        }
-    })?;
-    stats.output_records = sink.records();
+    let mut letters = DeadLetters::new(context.staging, context.id.attempt);
+    if context.spec.max_bad_records == 0 {
+        let mut sink = PartSink::<J::Output>::new(&mut part, &mut counters);
+        for_each_block(input.split, J::Input::framing(&context.spec.line_rule), context, &mut stats, |raw| {
+            let _turn = context.position.user_turn();
+            let mut block = raw.records::<J::Input>(context);
+            let result = job.map_block(&mut block, &mut sink);
+            if let Some(failure) = sink.failure.take() {
+                return Err(failure);
+            }
+            result.map_err(|error| map_failed(&error))?;
+            Ok(block.records_read())
+        })?;
+    } else {
+        let mut records = HeldRecords::<J::Output>::new(&mut part, &mut counters, context);
+        let map =
+            |block: &mut Block<'_, J::Input>, records: &mut HeldRecords<'_, J::Output>| job.map_block(block, records);
+        map_forgiving(input, context, &mut stats, (&mut letters, &mut records), map)?;
+    }
+    stats.output_records = part.records();
     let part = part.finish(context.spec.fsync)?;
     stats.output_bytes = part.bytes;
-    Ok(AttemptReport { output: AttemptOutput::Part(part), counters, stats, bad: None })
+    let bad = letters.finish(&mut counters)?;
+    Ok(AttemptReport { output: AttemptOutput::Part(part), counters, stats, bad })
 }
 
-/// Reads the split block by block; a failure is given the position of the record in hand.
-fn for_each_block<I: Input>(
+/// Whole records of one object, as they were read.
+#[derive(Debug, Clone, Copy)]
+struct RawRecords<'a> {
+    bytes: &'a [u8],
+    /// Where the first one lies.
+    from: Provenance<'a>,
+    /// Whether that is the first one of its object.
+    beginning: bool,
+    /// Memory that the read buffer takes.
+    buffer_bytes: usize,
+}
+
+impl<'a> RawRecords<'a> {
+    /// The records, followed by the attempt's position.
+    fn records<I: Input>(&self, context: &'a AttemptContext<'_>) -> Block<'a, I> {
+        let block = Block::new(self.bytes, &context.spec.line_rule, self.from, context.position.offset());
+        if self.beginning { block.beginning_object() } else { block }
+    }
+}
+
+/// Reads the split block by block; a failure is given the position of the record in hand. `map` tells
+/// how many records a block had.
+fn for_each_block(
     split: &Split,
+    framing: Framing<'_>,
     context: &AttemptContext<'_>,
     stats: &mut AttemptStats,
-    mut map_block: impl FnMut(&mut Block<'_, I>, usize) -> Result<(), Failure>,
+    mut map: impl FnMut(&RawRecords<'_>) -> Result<u64, Failure>,
 ) -> Result<(), Failure> {
     let mut buffer = ReadBuffer::default();
     for (index, piece) in split.pieces.iter().enumerate() {
@@ -88,26 +148,22 @@ fn for_each_block<I: Input>(
         let max_record = context.spec.max_record_bytes();
         let at_start = |failure: Failure| failure.at(InputPosition { object: object.clone(), offset: piece.start });
         let file = open_pinned(&piece.object).map_err(at_start)?;
-        let mut reader =
-            PieceReader::start(&file, piece, I::framing(&context.spec.line_rule), max_record, &mut buffer)?;
-        let mut first = piece.start == 0;
+        let mut reader = PieceReader::start(&file, piece, framing, max_record, &mut buffer)?;
+        let mut beginning = piece.start == 0;
         while let Some(raw) = reader.next_block()? {
             if context.cancelled.load(Ordering::Relaxed) {
                 return Err(failures::cancelled());
             }
             let from = Provenance { object: &object, offset: raw.offset, role: split.role };
-            let mut block = Block::new(raw.bytes, &context.spec.line_rule, from, context.position.offset());
-            if std::mem::take(&mut first) {
-                block = block.beginning_object();
-            }
-            map_block(&mut block, raw.buffer_bytes).map_err(|failure| match failure.position {
+            let beginning = std::mem::take(&mut beginning);
+            let records = RawRecords { bytes: raw.bytes, from, beginning, buffer_bytes: raw.buffer_bytes };
+            stats.input_records += map(&records).map_err(|failure| match failure.position {
                 Some(_) => failure,
                 None => {
                     let offset = context.position.offset().load(Ordering::Relaxed);
                     failure.at(InputPosition { object: object.clone(), offset })
                 }
             })?;
-            stats.input_records += block.records_read();
             stats.input_bytes += raw.bytes.len() as u64;
         }
         check_pinned(&piece.object, &file).map_err(at_start)?;

@@ -14,6 +14,9 @@ const CODEC_LZ4: u32 = 1;
 /// Bit of the codec field: the records are in no order.
 const UNSORTED: u32 = 1 << 8;
 
+/// Bit of the codec field: the block is the first one of a further run of its segment.
+const BEGINS_RUN: u32 = 1 << 9;
+
 /// A record as it lies in a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(in super::super) struct RecordRef<'a> {
@@ -32,6 +35,8 @@ pub(super) struct BlockPacker {
     packed: Vec<u8>,
     compression: Compression,
     order: RecordOrder,
+    /// Whether the next block is the first one of a further run.
+    begins_run: bool,
 }
 
 /// What [`BlockPacker::close`] wrote.
@@ -47,7 +52,7 @@ pub(super) struct ClosedBlock {
 
 impl BlockPacker {
     pub(super) fn new(compression: Compression, order: RecordOrder) -> Self {
-        Self { body: 0, records: 0, packed: Vec::new(), compression, order }
+        Self { body: 0, records: 0, packed: Vec::new(), compression, order, begins_run: false }
     }
 
     /// Whether a record with this many bytes belongs into the next block.
@@ -83,6 +88,11 @@ impl BlockPacker {
         out.extend_from_slice(record.value);
     }
 
+    /// Says whether the next block is the first one of a further run of its segment.
+    pub(super) fn begin_segment(&mut self, further_run: bool) {
+        self.begins_run = further_run;
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.records == 0
     }
@@ -105,6 +115,9 @@ impl BlockPacker {
         }
         if self.order == RecordOrder::Unsorted {
             codec |= UNSORTED;
+        }
+        if std::mem::take(&mut self.begins_run) {
+            codec |= BEGINS_RUN;
         }
         let stored = out.len() - self.body;
         let fields = [stored as u32, raw as u32, self.records, codec];
@@ -153,6 +166,11 @@ impl BlockHeader {
         if self.fields[3] & UNSORTED == 0 { RecordOrder::ByKey } else { RecordOrder::Unsorted }
     }
 
+    /// Whether the block is the first one of a further run of its segment.
+    pub(super) fn begins_run(&self) -> bool {
+        self.fields[3] & BEGINS_RUN != 0
+    }
+
     /// Checks the payload and makes `raw` its records. Nothing is allocated before the checksum has
     /// vouched for the lengths.
     ///
@@ -163,7 +181,7 @@ impl BlockHeader {
         if checksum(self.fields, xxh3_64(payload)) != self.checksum {
             return Err("a block's checksum does not match");
         }
-        match self.fields[3] & !UNSORTED {
+        match self.fields[3] & !(UNSORTED | BEGINS_RUN) {
             CODEC_RAW if payload.len() == self.raw() => {
                 std::mem::swap(payload, raw);
                 Ok(())
@@ -186,6 +204,13 @@ fn checksum(fields: [u32; 4], payload_hash: u64) -> u64 {
     let low = u64::from(fields[0]) | u64::from(fields[1]) << 32;
     let high = u64::from(fields[2]) | u64::from(fields[3]) << 32;
     xxh3_64_with_seed(&payload_hash.to_le_bytes(), low ^ high.rotate_left(17))
+}
+
+/// The lengths in front of a record, for callers that keep records framed.
+#[inline]
+pub(in super::super) fn frame(key_len: usize, value_len: usize, out: &mut Vec<u8>) {
+    push_varint(key_len as u32, out);
+    push_varint(value_len as u32, out);
 }
 
 /// The record at `*at` of a block's raw bytes, and moves `*at` past it; `None` at a malformed one.

@@ -13,7 +13,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::block::{BlockPacker, RecordRef};
 use super::pack::{MapOutputPack, PACKED_BYTES};
-use super::{RecordOrder, SegmentError, push_varint};
+use super::{RecordOrder, SegmentError};
 use crate::engine::Compression;
 
 const MAGIC: &[u8; 8] = b"GMSEGMT1";
@@ -32,12 +32,12 @@ const FIRST_BYTES: usize = 2 << 10;
 /// Bytes at the end of an output that are read at once, in the hope that its whole index is there.
 const END_BYTES: u64 = 4 << 10;
 
-/// Where one partition's segment lies in a file.
+/// Where one run of a partition's segment lies in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct SegmentRange {
     /// First byte.
     pub offset: u64,
-    /// Length; 0 for an empty segment.
+    /// Length; 0 for an empty run.
     pub bytes: u64,
     /// Records.
     pub records: u64,
@@ -45,16 +45,16 @@ pub struct SegmentRange {
     pub raw: u64,
     /// Hash of the records in order.
     pub content_hash: u64,
-    /// Bytes of the largest block's records: what reading the segment needs in memory.
+    /// Bytes of the largest block's records: what reading the run needs in memory.
     pub largest: u64,
 }
 
-/// What reports say of a map output with these segments.
-pub(in super::super) fn summary(segments: &[SegmentRange]) -> MapOutputSummary {
+/// What reports say of a map output with this index.
+fn summary(partitions: u32, index: &[SegmentRange]) -> MapOutputSummary {
     MapOutputSummary {
-        partitions: segments.len() as u32,
-        bytes: segments.iter().map(|segment| segment.bytes).sum(),
-        content_hash: segments.iter().fold(0, |hash, segment| mix(mix(hash, segment.records), segment.content_hash)),
+        partitions,
+        bytes: index.iter().map(|run| run.bytes).sum(),
+        content_hash: index.iter().fold(0, |hash, run| mix(mix(hash, run.records), run.content_hash)),
     }
 }
 
@@ -67,11 +67,15 @@ fn mix(hash: u64, next: u64) -> u64 {
 #[derive(Debug)]
 enum Target {
     File(Arc<File>),
-    /// A file of this path, if there is more than a little to write.
-    NotYet(PathBuf),
+    /// The file of a map output, if there is more than a little to write.
+    Output {
+        path: PathBuf,
+        file: Option<Arc<File>>,
+    },
 }
 
-/// Writes the segments of a file, partition by partition, in order.
+/// Writes the segments of a file, partition by partition, in order; or several runs of each, run by
+/// run. The file of a map output is removed when this is dropped before the output is finished.
 #[derive(Debug)]
 pub(in super::super) struct SegmentWriter {
     target: Target,
@@ -103,7 +107,7 @@ impl SegmentWriter {
         compression: Compression,
         order: RecordOrder,
     ) -> Self {
-        Self::to(Target::NotYet(path), 0, partitions, BlockPacker::new(compression, order))
+        Self::to(Target::Output { path, file: None }, 0, partitions, BlockPacker::new(compression, order))
     }
 
     fn to(target: Target, at: u64, partitions: u32, block: BlockPacker) -> Self {
@@ -116,7 +120,8 @@ impl SegmentWriter {
         Self { target, block, pending, written: at, index, partitions }
     }
 
-    /// Begins the next partition's segment.
+    /// Begins the next partition's segment or, once every partition has one, its next run. The records
+    /// of each run are in order.
     ///
     /// # Errors
     ///
@@ -125,6 +130,7 @@ impl SegmentWriter {
         self.close_block()?;
         let offset = self.written + self.pending.len() as u64;
         self.index.push(SegmentRange { offset, ..SegmentRange::default() });
+        self.block.begin_segment(self.index.len() > self.partitions as usize);
         Ok(())
     }
 
@@ -177,19 +183,51 @@ impl SegmentWriter {
         Ok(())
     }
 
-    fn write_pending(&mut self) -> io::Result<()> {
-        let file = match &self.target {
-            Target::File(file) => Arc::clone(file),
-            Target::NotYet(path) => {
-                let file = Arc::new(File::create(path)?);
-                self.target = Target::File(Arc::clone(&file));
-                file
+    fn write_pending(&mut self) -> io::Result<Arc<File>> {
+        let file = match &mut self.target {
+            Target::File(file) | Target::Output { file: Some(file), .. } => Arc::clone(file),
+            Target::Output { path, file } => {
+                let made = File::options().read(true).write(true).create(true).truncate(true).open(path)?;
+                Arc::clone(file.insert(Arc::new(made)))
             }
         };
         (&*file).write_all(&self.pending)?;
         self.written += self.pending.len() as u64;
         self.pending.clear();
+        Ok(file)
+    }
+
+    /// Runs begun so far.
+    pub(in super::super) fn runs(&self) -> usize {
+        self.index.len().div_ceil(self.partitions as usize)
+    }
+
+    /// Writes all records so far and gives memory back: the next run may be long in coming.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be written.
+    pub(in super::super) fn rest(&mut self) -> io::Result<()> {
+        self.close_block()?;
+        self.write_pending()?;
+        self.pending = Vec::new();
         Ok(())
+    }
+
+    /// Makes spills of the runs written so far: takes the file's name away and gives the file, its
+    /// length, and the index of each run.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be written, or its name not be removed.
+    pub(in super::super) fn into_spills(mut self) -> io::Result<(Arc<File>, u64, Vec<Vec<SegmentRange>>)> {
+        self.close_block()?;
+        let file = self.write_pending()?;
+        if let Target::Output { path, .. } = std::mem::replace(&mut self.target, Target::File(Arc::clone(&file))) {
+            std::fs::remove_file(path)?;
+        }
+        let runs = self.index.chunks(self.partitions as usize).map(<[SegmentRange]>::to_vec).collect();
+        Ok((file, self.written, runs))
     }
 
     /// Writes index and trailer and tells the index and where the file ends now.
@@ -200,14 +238,15 @@ impl SegmentWriter {
     ///
     /// # Panics
     ///
-    /// If not every partition's segment was begun.
+    /// If a run does not have all partitions.
     pub(in super::super) fn finish(mut self) -> io::Result<(Vec<SegmentRange>, u64)> {
         self.push_index()?;
         self.write_pending()?;
-        Ok((self.index, self.written))
+        Ok((std::mem::take(&mut self.index), self.written))
     }
 
-    /// As [`finish`](Self::finish), for the map output of `attempt`: a small one goes into `pack`.
+    /// As [`finish`](Self::finish), for the map output of `attempt`: a small one goes into `pack`. Tells
+    /// what it is, and the bytes it takes.
     ///
     /// # Errors
     ///
@@ -220,19 +259,22 @@ impl SegmentWriter {
         mut self,
         pack: &MapOutputPack,
         attempt: AttemptId,
-    ) -> io::Result<(Vec<SegmentRange>, u64)> {
+    ) -> io::Result<(MapOutputSummary, u64)> {
         self.push_index()?;
-        if matches!(self.target, Target::NotYet(_)) && self.pending.len() <= PACKED_BYTES {
+        let made = summary(self.partitions, &self.index);
+        if matches!(self.target, Target::Output { file: None, .. }) && self.pending.len() <= PACKED_BYTES {
             pack.append(attempt, &self.pending)?;
-            return Ok((self.index, self.pending.len() as u64));
+            return Ok((made, self.pending.len() as u64));
         }
-        self.write_pending()?;
-        Ok((self.index, self.written))
+        let file = self.write_pending()?;
+        self.target = Target::File(file);
+        Ok((made, self.written))
     }
 
     fn push_index(&mut self) -> io::Result<()> {
         self.close_block()?;
-        assert_eq!(self.index.len(), self.partitions as usize, "every partition has a segment");
+        let runs = self.runs().max(1);
+        assert_eq!(self.index.len(), runs * self.partitions as usize, "every run has all partitions");
         let offset = self.written + self.pending.len() as u64;
         let start = self.pending.len();
         for segment in &self.index {
@@ -245,10 +287,19 @@ impl SegmentWriter {
         let checksum = xxh3_64_with_seed(&self.pending[start..], offset);
         self.pending.extend_from_slice(&offset.to_le_bytes());
         self.pending.extend_from_slice(&self.partitions.to_le_bytes());
-        self.pending.extend_from_slice(&[0; 4]);
+        self.pending.extend_from_slice(&(runs as u32 - 1).to_le_bytes());
         self.pending.extend_from_slice(&checksum.to_le_bytes());
         self.pending.extend_from_slice(END_MAGIC);
         Ok(())
+    }
+}
+
+impl Drop for SegmentWriter {
+    fn drop(&mut self) {
+        if let Target::Output { path, file: Some(_) } = &self.target {
+            // The job's release removes what this cannot.
+            let _ = std::fs::remove_file(path);
+        }
     }
 }
 
@@ -257,7 +308,9 @@ impl SegmentWriter {
 pub struct MapOutput {
     file: Arc<File>,
     path: PathBuf,
+    /// The first runs of all partitions, then their second ones, and so on.
     index: Vec<SegmentRange>,
+    partitions: u32,
 }
 
 impl MapOutput {
@@ -270,8 +323,7 @@ impl MapOutput {
         let read = |source| SegmentError::Read { path: path.display().to_string(), source };
         let file = File::open(path).map_err(read)?;
         let len = file.metadata().map_err(read)?.len();
-        let index = read_index(&file, path, 0, len)?;
-        Ok(Self { file: Arc::new(file), path: path.to_owned(), index })
+        Self::read(&Arc::new(file), path, 0, len)
     }
 
     /// Opens the map output that is `bytes` at `base` of a file.
@@ -280,23 +332,26 @@ impl MapOutput {
     ///
     /// As [`open`](Self::open).
     pub(super) fn read(file: &Arc<File>, path: &Path, base: u64, bytes: u64) -> Result<Self, SegmentError> {
-        let index = read_index(file, path, base, bytes)?;
-        Ok(Self { file: Arc::clone(file), path: path.to_owned(), index })
+        let (partitions, index) = read_index(file, path, base, bytes)?;
+        Ok(Self { file: Arc::clone(file), path: path.to_owned(), index, partitions })
     }
 
     /// Partitions in the file.
     pub fn partitions(&self) -> u32 {
-        self.index.len() as u32
+        self.partitions
     }
 
-    /// Where a partition's segment lies; `None` beyond the last partition.
-    pub fn segment(&self, partition: u32) -> Option<SegmentRange> {
-        self.index.get(partition as usize).copied()
+    /// Where the runs of a partition's segment lie, in their order, without empty ones; `None` beyond
+    /// the last partition. One behind the other they are the segment.
+    pub fn segment(&self, partition: u32) -> Option<Vec<SegmentRange>> {
+        let runs = self.index.chunks(self.partitions as usize).map(|run| run.get(partition as usize).copied());
+        let runs: Option<Vec<SegmentRange>> = runs.collect();
+        runs.map(|runs| runs.into_iter().filter(|run| run.bytes > 0).collect())
     }
 
     /// The hash of all its records: [`MapOutputSummary::content_hash`] of the attempt that wrote it.
     pub fn content_hash(&self) -> u64 {
-        summary(&self.index).content_hash
+        summary(self.partitions, &self.index).content_hash
     }
 
     /// The open file, for positional reads.
@@ -310,9 +365,9 @@ impl MapOutput {
     }
 }
 
-/// Checks header and trailer of the output that is `len` bytes at `base` of a file, and gives its
-/// index, whose offsets count from the file's start.
-fn read_index(file: &File, path: &Path, base: u64, len: u64) -> Result<Vec<SegmentRange>, SegmentError> {
+/// Checks header and trailer of the output that is `len` bytes at `base` of a file, and gives how many
+/// partitions it has and its index, whose offsets count from the file's start.
+fn read_index(file: &File, path: &Path, base: u64, len: u64) -> Result<(u32, Vec<SegmentRange>), SegmentError> {
     let read = |source| SegmentError::Read { path: path.display().to_string(), source };
     let damaged = |at, reason| SegmentError::Damaged { path: path.display().to_string(), offset: base + at, reason };
     if len < HEADER_BYTES + TRAILER_BYTES {
@@ -333,10 +388,11 @@ fn read_index(file: &File, path: &Path, base: u64, len: u64) -> Result<Vec<Segme
     let number = |range: std::ops::Range<usize>| {
         trailer[range].iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte))
     };
-    let (offset, partitions, checksum) = (number(0..8), number(8..16), number(16..24));
-    let index_bytes = partitions.saturating_mul(ENTRY_BYTES as u64);
+    let (offset, partitions, further_runs, checksum) = (number(0..8), number(8..12), number(12..16), number(16..24));
+    let index_bytes = (partitions * (further_runs + 1)).saturating_mul(ENTRY_BYTES as u64);
     let ends_at = offset.checked_add(index_bytes);
-    if &trailer[24..] != END_MAGIC || ends_at != Some(len - TRAILER_BYTES) || trailer[8..12] != header[12..] {
+    let whole = &trailer[24..] == END_MAGIC && ends_at == Some(len - TRAILER_BYTES) && partitions > 0;
+    if !whole || trailer[8..12] != header[12..] {
         return Err(damaged(len - TRAILER_BYTES, "the trailer is damaged"));
     }
     let mut bytes = vec![0; index_bytes as usize];
@@ -348,7 +404,8 @@ fn read_index(file: &File, path: &Path, base: u64, len: u64) -> Result<Vec<Segme
         return Err(damaged(offset, "the index's checksum does not match"));
     }
     let from_base = |segment: SegmentRange| SegmentRange { offset: base.saturating_add(segment.offset), ..segment };
-    Ok(bytes.chunks_exact(ENTRY_BYTES).map(parse_entry).map(from_base).collect())
+    let index = bytes.chunks_exact(ENTRY_BYTES).map(parse_entry).map(from_base).collect();
+    Ok((partitions as u32, index))
 }
 
 fn parse_entry(entry: &[u8]) -> SegmentRange {
@@ -356,11 +413,4 @@ fn parse_entry(entry: &[u8]) -> SegmentRange {
         entry.chunks_exact(8).map(|field| field.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte)));
     let mut next = || fields.next().expect("an entry has six fields");
     SegmentRange { offset: next(), bytes: next(), records: next(), raw: next(), content_hash: next(), largest: next() }
-}
-
-/// The lengths in front of a record, for callers that keep records framed.
-#[inline]
-pub(in super::super) fn frame(key_len: usize, value_len: usize, out: &mut Vec<u8>) {
-    push_varint(key_len as u32, out);
-    push_varint(value_len as u32, out);
 }

@@ -90,16 +90,18 @@ mod tests {
         let output = MapOutputs::new(dir).open(attempt).expect("it was just opened");
         (0..2).all(|partition| {
             let segment = output.segment(partition).expect("two partitions");
-            let file = Arc::clone(output.file());
-            let mut blocks = SegmentBlocks::new(file, "it".into(), segment.offset, segment.bytes);
-            let mut raw = Vec::new();
-            loop {
-                match blocks.next(&mut raw) {
-                    Ok(Some(_)) => {}
-                    Ok(None) => break true,
-                    Err(_) => break false,
+            segment.iter().all(|run| {
+                let file = Arc::clone(output.file());
+                let mut blocks = SegmentBlocks::new(file, "it".into(), run.offset, run.bytes);
+                let mut raw = Vec::new();
+                loop {
+                    match blocks.next(&mut raw) {
+                        Ok(Some(_)) => {}
+                        Ok(None) => break true,
+                        Err(_) => break false,
+                    }
                 }
-            }
+            })
         })
     }
 
@@ -143,7 +145,8 @@ mod tests {
         fs::copy(&pack, &own).expect("scratch");
         let blocks = |dir: &Path| {
             let output = MapOutputs::new(dir).open(attempt("m-3.1")).expect("whole");
-            (0..2).map(|partition| output.segment(partition).expect("two").bytes as usize).sum::<usize>()
+            let runs = (0..2).flat_map(|partition| output.segment(partition).expect("two"));
+            runs.map(|run| run.bytes as usize).sum::<usize>()
         };
         assert_eq!(check(dir.path(), &own, "m-3.1"), blocks(dir.path()));
         assert_eq!(check(packed.path(), &pack, "m-3.1"), blocks(packed.path()));

@@ -1,35 +1,43 @@
 //! How records lie in spills and map outputs.
 //!
 //! ```text
-//! file    := header segment{partitions} index trailer
+//! file    := header run{partitions * runs} index trailer
 //! header  := "GMSEGMT1" version:u16 value_format:u8 zero:u8 partitions:u32          16 bytes
-//! segment := block*
+//! run     := block*
 //! block   := stored:u32 raw:u32 records:u32 codec:u32 checksum:u64 payload          24 bytes + stored
-//! index   := { offset:u64 bytes:u64 records:u64 raw:u64 content_hash:u64 largest:u64 } per partition
-//! trailer := index_offset:u64 partitions:u32 zero:u32 checksum:u64 "GMSEGEND"       32 bytes
+//! index   := { offset:u64 bytes:u64 records:u64 raw:u64 content_hash:u64 largest:u64 } per run
+//! trailer := index_offset:u64 partitions:u32 runs-1:u32 checksum:u64 "GMSEGEND"     32 bytes
 //! record  := key_len:varint value_len:varint key value
 //! ```
 //!
-//! Integers are little endian. `codec` is 0 (as is) or 1 (LZ4 block), plus 256 if the block's records
-//! are in no order. A block's checksum is XXH3-64
-//! of the payload's own XXH3-64 as eight bytes, seeded with the four fields before it; the trailer's is XXH3-64 of the
+//! Integers are little endian. A file has the first runs of all partitions, then the second ones, and
+//! so on; its index has them in the same order. The segment of a partition is its runs one behind the
+//! other, in the order in which they were emitted: most files have one run of each. Since a run is
+//! whole blocks, and the first block of a further one says so, a segment can be moved without being
+//! read.
+//!
+//! `codec` is 0 (as is) or 1 (LZ4 block), plus 256 if the block's records are in no order, plus 512 if
+//! the block is the first one of a second or later run. A block's checksum is XXH3-64 of the payload's
+//! own XXH3-64 as eight bytes, seeded with the four fields before it; the trailer's is XXH3-64 of the
 //! index, seeded with the index's offset. A record never spans blocks; a block holds about
-//! [`BLOCK_BYTES`], or one larger record. Records of a segment are sorted by key and, among equal
-//! keys, by emission, unless its blocks say otherwise: then each key occurs once in it. A segment is a run of whole blocks, so it can be moved without being read.
+//! [`BLOCK_BYTES`], or one larger record. Records of a run are sorted by key and, among equal keys, by
+//! emission, unless its blocks say otherwise: then each key occurs once in it, and it is the only run.
 
 mod block;
 mod file;
 mod finished;
 mod pack;
 mod reader;
+#[cfg(test)]
+mod tests;
 mod varint;
 
-pub(super) use block::RecordRef;
+pub(super) use block::{RecordRef, frame};
+pub(super) use file::SegmentWriter;
 pub use file::{MapOutput, SegmentRange};
-pub(super) use file::{SegmentWriter, frame, summary};
 pub use finished::Finished;
 pub use pack::{MapOutputPack, MapOutputs};
-pub(super) use reader::{Block, SegmentBlocks, SegmentCursor, survey};
+pub(super) use reader::{Block, SegmentBlocks, SegmentCursor, Survey, survey};
 pub(super) use varint::{push_varint, read_varint};
 
 /// Raw bytes at which a block is closed. Larger blocks compress better and cost fewer reads, smaller

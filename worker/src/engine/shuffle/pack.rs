@@ -237,7 +237,7 @@ mod tests {
         let mut outputs = MapOutputs::new(dir);
         let mut read = |name: &&str| {
             let opened = outputs.open(attempt(name)).ok()?;
-            let range = opened.segment(0)?;
+            let range = *opened.segment(0)?.first()?;
             let bytes = fs::read(opened.path()).ok()?;
             let segment = &bytes[range.offset as usize..(range.offset + range.bytes) as usize];
             Some(String::from_utf8_lossy(segment).into_owned())

@@ -6,9 +6,13 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
 use gristmill_common::key::key_prefix;
+use gristmill_sys::memory::prefetch;
 
 use super::block::{self, BlockHeader, HEADER_BYTES, RecordRef};
 use super::{RecordOrder, SegmentError};
+
+/// Bytes that a cache line holds.
+const CACHE_LINE: usize = 64;
 
 /// A segment, block by block.
 #[derive(Debug)]
@@ -21,6 +25,8 @@ pub(in super::super) struct SegmentBlocks {
     payload: Vec<u8>,
     /// How the records of the block read last follow each other.
     order: RecordOrder,
+    /// Whether that block is the first of a further run.
+    begins_run: bool,
 }
 
 /// The records of one block.
@@ -48,7 +54,8 @@ const MALFORMED: &str = "a record is malformed";
 impl SegmentBlocks {
     /// The blocks in `bytes` at `offset` of `file`, which errors call `name`.
     pub(in super::super) fn new(file: Arc<File>, name: Arc<str>, offset: u64, bytes: u64) -> Self {
-        Self { file, name, next: offset, end: offset + bytes, payload: Vec::new(), order: RecordOrder::ByKey }
+        let (payload, order) = (Vec::new(), RecordOrder::ByKey);
+        Self { file, name, next: offset, end: offset + bytes, payload, order, begins_run: false }
     }
 
     /// Reads the next block into `raw`; `None` at the end.
@@ -83,7 +90,7 @@ impl SegmentBlocks {
         self.payload = payload;
         opened.map_err(|reason| self.damaged(reason))?;
         self.next = body + header.stored() as u64;
-        self.order = header.order();
+        (self.order, self.begins_run) = (header.order(), header.begins_run());
         Ok(())
     }
 
@@ -98,7 +105,7 @@ impl SegmentBlocks {
     }
 }
 
-/// A position in a segment. Holds one block in memory.
+/// A position in a run of a segment. Holds one block in memory.
 #[derive(Debug)]
 pub(in super::super) struct SegmentCursor {
     blocks: SegmentBlocks,
@@ -111,7 +118,7 @@ pub(in super::super) struct SegmentCursor {
 }
 
 impl SegmentCursor {
-    /// A cursor on the segment's first record.
+    /// A cursor on the run's first record.
     ///
     /// # Errors
     ///
@@ -122,7 +129,7 @@ impl SegmentCursor {
         Ok(cursor)
     }
 
-    /// Whether the segment is read to its end: then there is no record in hand.
+    /// Whether the run is read to its end: then there is no record in hand.
     #[inline]
     pub(in super::super) fn is_exhausted(&self) -> bool {
         self.exhausted
@@ -154,6 +161,7 @@ impl SegmentCursor {
     #[inline]
     pub(in super::super) fn advance(&mut self) -> Result<(), SegmentError> {
         if self.value_end as usize == self.raw.len() {
+            let first = self.raw.is_empty();
             if self.blocks.next(&mut self.raw)?.is_none() {
                 self.exhausted = true;
                 self.prefix = u64::MAX;
@@ -161,6 +169,9 @@ impl SegmentCursor {
             }
             if self.blocks.order == RecordOrder::Unsorted {
                 return Err(self.blocks.damaged("unsorted records are among sorted ones"));
+            }
+            if self.blocks.begins_run && !first {
+                return Err(self.blocks.damaged("a run begins inside another one"));
             }
             self.value_end = 0;
         }
@@ -174,37 +185,59 @@ impl SegmentCursor {
         self.value_end = at as u32;
         let key_end = self.value_end - value_len;
         self.key = (key_end - key_len, key_end);
+        self.prefetch_next();
         Ok(())
+    }
+
+    /// Asks for the first two cache lines of the next record. A merge of many runs comes back to this
+    /// one after so many others that neither the caches nor the processor remember it.
+    #[inline]
+    fn prefetch_next(&self) {
+        let next = self.value_end as usize;
+        for line in [next, next + CACHE_LINE] {
+            if let Some(byte) = self.raw.get(line) {
+                prefetch(byte);
+            }
+        }
     }
 }
 
-/// What is to be known of a segment before it is read.
+/// What is to be known of a run before it is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in super::super) struct Survey {
+    /// Where it begins in the file.
+    pub(in super::super) offset: u64,
+    /// Its length in bytes.
+    pub(in super::super) bytes: u64,
     /// Bytes of the largest block's records.
     pub(in super::super) largest: u64,
     /// How its records follow each other.
     pub(in super::super) order: RecordOrder,
 }
 
-/// Looks at the block headers of a segment that lies in a file without an index. They are checked
-/// when the blocks are read: whatever is wrong with them is noticed then.
+/// Looks at the block headers of a segment that lies in a file without an index, and gives its runs.
+/// Headers are checked when the blocks are read: whatever is wrong with them is noticed then.
 ///
 /// # Errors
 ///
 /// If a header cannot be read.
-pub(in super::super) fn survey(file: &File, offset: u64, bytes: u64) -> io::Result<Survey> {
+pub(in super::super) fn survey(file: &File, offset: u64, bytes: u64) -> io::Result<Vec<Survey>> {
     let (mut at, end) = (offset, offset + bytes);
-    let mut survey = Survey { largest: 0, order: RecordOrder::ByKey };
+    let mut runs: Vec<Survey> = Vec::new();
     let mut header = [0; HEADER_BYTES];
     while at < end {
         file.read_exact_at(&mut header, at)?;
         let parsed = BlockHeader::parse(&header);
-        survey.largest = survey.largest.max(parsed.raw() as u64);
-        if parsed.order() == RecordOrder::Unsorted {
-            survey.order = RecordOrder::Unsorted;
+        if parsed.begins_run() || runs.is_empty() {
+            runs.push(Survey { offset: at, bytes: 0, largest: 0, order: RecordOrder::ByKey });
         }
-        at += (HEADER_BYTES + parsed.stored()) as u64;
+        let run = runs.last_mut().expect("one was just begun, if there was none");
+        at = end.min(at + (HEADER_BYTES + parsed.stored()) as u64);
+        run.bytes = at - run.offset;
+        run.largest = run.largest.max(parsed.raw() as u64);
+        if parsed.order() == RecordOrder::Unsorted {
+            run.order = RecordOrder::Unsorted;
+        }
     }
-    Ok(survey)
+    Ok(runs)
 }
