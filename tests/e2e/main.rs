@@ -3,7 +3,7 @@
 //! | module | shows |
 //! |---|---|
 //! | `answers` | the expected answers, and equal parts however a job is run |
-//! | `chaos` | ten seconds of every fault |
+//! | `chaos` | ten seconds of faults |
 //! | `failover` | workers that are killed, stopped and resumed |
 //! | `lab` | the tests of a distributed systems course |
 //! | `tables` | jobs over delimited text |

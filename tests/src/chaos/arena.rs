@@ -3,12 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::time::Duration;
 
 use gristmill_common::time::{Clock, Timestamp};
 use rustix::process::Signal;
 
+use super::disk::SmallDisk;
 use super::options::FaultKind;
 use super::processes::{signal, tree};
 use super::proxy::{Proxy, Weather};
@@ -25,6 +27,8 @@ pub(super) struct Arena {
     pub(super) cluster: Cluster,
     /// A worker's links, by its index.
     links: Vec<Links>,
+    /// A worker's disk, by its index; none if they share one.
+    disks: Vec<SmallDisk>,
     clock: Clock,
     /// What ends when.
     pending: Vec<(Timestamp, Undo)>,
@@ -49,22 +53,28 @@ enum Undo {
     Continue { worker: usize, pids: Vec<u32> },
     /// A worker's links are clear.
     Clear { worker: usize },
+    /// There is room on a worker's disk.
+    Relieve { worker: usize },
 }
 
 impl Arena {
     /// Starts a master and workers of one slot whose connections to the master and to each other all
-    /// go over links. Segments travel, though the workers share a disk.
+    /// go over links. Segments travel, though the workers are on one machine. With `disks`, one for each
+    /// worker, its folder is there.
     ///
     /// # Panics
     ///
     /// If they do not come up in time.
-    pub(super) fn new(binary: &Path, workers: usize) -> Self {
+    pub(super) fn new(binary: &Path, workers: usize, disks: Vec<SmallDisk>) -> Self {
         let mut cluster = Cluster::without_workers(binary);
         let master = cluster.url().trim_start_matches("http://").parse().expect("the master prints its address");
+        for (worker, disk) in disks.iter().enumerate() {
+            symlink(disk.path(), cluster.worker_dir(worker)).expect("the cluster's folder is writable");
+        }
         let links = (0..workers).map(|_| add_worker(&mut cluster, master)).collect();
         cluster.wait_for_live_workers(workers);
         let (pending, faults, unexplained) = (Vec::new(), BTreeMap::new(), Vec::new());
-        Self { cluster, links, clock: Clock::start(), pending, faults, unexplained }
+        Self { cluster, links, disks, clock: Clock::start(), pending, faults, unexplained }
     }
 
     /// The time since the start.
@@ -76,7 +86,7 @@ impl Arena {
     ///
     /// # Panics
     ///
-    /// If a killed process cannot be started again.
+    /// If a killed process cannot be started again, or a disk is to be filled where there are none.
     pub(super) fn inflict(&mut self, kind: FaultKind, random: &mut Random) {
         *self.faults.entry(kind).or_default() += 1;
         let worker = random.within(0, self.links.len() as u64) as usize;
@@ -98,6 +108,10 @@ impl Arena {
             FaultKind::Truncate => self.disturb(worker, random.chance(50), Weather::TruncateNext, None),
             // What master and workers say to each other has no checksum but TCP's.
             FaultKind::Flip => self.disturb(worker, false, Weather::FlipNext(random.next_u64()), None),
+            FaultKind::Full => {
+                self.disks[worker].fill();
+                self.pending.push((self.now() + standstill, Undo::Relieve { worker }));
+            }
         }
     }
 
@@ -158,6 +172,7 @@ impl Arena {
         for (_, undo) in faults {
             match undo {
                 Undo::Continue { pids, .. } => signal(&pids, Signal::CONT),
+                Undo::Relieve { worker } => self.disks[worker].relieve(),
                 Undo::Clear { worker } => {
                     self.links[worker].control.set(Weather::Clear);
                     self.links[worker].segments.set(Weather::Clear);

@@ -11,6 +11,7 @@ use gristmill_common::time::Timestamp;
 use serde::Serialize;
 
 use super::arena::Arena;
+use super::disk::SmallDisk;
 use super::leftovers::Leftovers;
 use super::options::{ChaosOptions, FaultKind};
 use crate::cluster::{Cluster, run_to_end};
@@ -39,6 +40,8 @@ pub struct Verdict {
     pub job_seconds: Vec<f64>,
     /// Faults by kind.
     pub faults: BTreeMap<FaultKind, u64>,
+    /// Kinds of faults that could not be, and why.
+    pub skipped: BTreeMap<FaultKind, String>,
     /// Jobs that succeeded with an output other than the embedded run's, by number from 0.
     pub wrong_outputs: Vec<u64>,
     /// Jobs that did not succeed, and what `submit` said.
@@ -66,9 +69,16 @@ impl Verdict {
 ///
 /// If a process cannot be started, or the cluster does not come to rest in time.
 pub fn campaign(options: &ChaosOptions, keep_logs: Option<&Path>) -> Verdict {
-    let arena = Arena::new(&options.binary, options.workers);
+    let (disks, skipped) = match options.mix.contains(&FaultKind::Full) {
+        true => match (0..options.workers).map(|_| SmallDisk::mount()).collect() {
+            Ok(disks) => (disks, BTreeMap::new()),
+            Err(why) => (vec![], BTreeMap::from([(FaultKind::Full, why)])),
+        },
+        false => (vec![], BTreeMap::new()),
+    };
+    let arena = Arena::new(&options.binary, options.workers, disks);
     let data = JobData::prepare(&arena.cluster, options.megabytes);
-    let mut run = Run { options, arena, data, job: None, job_seconds: vec![], wrong: vec![], failed: vec![] };
+    let mut run = Run { options, skipped, arena, data, job: None, job_seconds: vec![], wrong: vec![], failed: vec![] };
     run.disturb();
     let verdict = run.conclude();
     if let (false, Some(to)) = (verdict.is_clean(), keep_logs) {
@@ -142,6 +152,7 @@ fn arg(path: &Path) -> &str {
 /// A campaign as it runs.
 struct Run<'o> {
     options: &'o ChaosOptions,
+    skipped: BTreeMap<FaultKind, String>,
     arena: Arena,
     data: JobData,
     /// The job that runs, and since when.
@@ -165,8 +176,11 @@ impl Run<'_> {
                 self.job = Some((self.data.submit(&self.arena.cluster, &name, &[]), self.arena.now()));
             }
             if next <= self.arena.now() {
+                // Drawn from the whole mix, so that a seed means the same order wherever it runs.
                 let kind = *random.pick(&self.options.mix);
-                self.arena.inflict(kind, &mut random);
+                if !self.skipped.contains_key(&kind) {
+                    self.arena.inflict(kind, &mut random);
+                }
                 next = self.arena.now() + gap(&mut random);
             }
             self.arena.tend();
@@ -212,6 +226,7 @@ impl Run<'_> {
             jobs: self.job_seconds.len() as u64,
             job_seconds: std::mem::take(&mut self.job_seconds),
             faults: std::mem::take(&mut arena.faults),
+            skipped: std::mem::take(&mut self.skipped),
             wrong_outputs: std::mem::take(&mut self.wrong),
             failed_jobs: std::mem::take(&mut self.failed),
             unexplained,

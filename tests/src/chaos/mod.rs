@@ -6,6 +6,7 @@
 //! | `options` | what goes wrong and for how long; the command line |
 //! | `arena` | the cluster, the links between its processes, and how each fault is done and undone |
 //! | `campaign` | jobs against a schedule of faults, and the verdict |
+//! | `disk` | a worker's disk that can be filled up |
 //! | `leftovers` | what is left when everything has ended |
 //! | `lab` | the crash application of a distributed systems course, many times |
 //! | `pace` | how long a job takes disturbed and undisturbed |
@@ -17,6 +18,7 @@
 
 mod arena;
 mod campaign;
+mod disk;
 mod lab;
 mod leftovers;
 mod options;

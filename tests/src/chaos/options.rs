@@ -26,11 +26,14 @@ pub enum FaultKind {
     Truncate,
     /// One bit is flipped on the way to or from a worker's segments.
     Flip,
+    /// A worker's disk is full for a while. Only where this process may mount: each worker then has a
+    /// small disk of its own.
+    Full,
 }
 
 impl FaultKind {
     /// Every kind.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Kill,
         Self::Stop,
         Self::Freeze,
@@ -40,6 +43,7 @@ impl FaultKind {
         Self::Reset,
         Self::Truncate,
         Self::Flip,
+        Self::Full,
     ];
 
     /// The name in `--mix` and in verdicts.
@@ -54,6 +58,7 @@ impl FaultKind {
             Self::Reset => "reset",
             Self::Truncate => "truncate",
             Self::Flip => "flip",
+            Self::Full => "full",
         }
     }
 
