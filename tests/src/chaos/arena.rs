@@ -109,6 +109,9 @@ impl Arena {
             // What master and workers say to each other has no checksum but TCP's.
             FaultKind::Flip => self.disturb(worker, false, Weather::FlipNext(random.next_u64()), None),
             FaultKind::Full => {
+                // One at a time: where no disk has room, a job may well fail, saying so.
+                self.pending.retain(|(_, undo)| !matches!(undo, Undo::Relieve { .. }));
+                self.disks.iter().for_each(SmallDisk::relieve);
                 self.disks[worker].fill();
                 self.pending.push((self.now() + standstill, Undo::Relieve { worker }));
             }

@@ -26,7 +26,7 @@ pub enum FaultKind {
     Truncate,
     /// One bit is flipped on the way to or from a worker's segments.
     Flip,
-    /// A worker's disk is full for a while. Only where this process may mount: each worker then has a
+    /// A worker's disk is full for a while, one worker's at a time. Only where this process may mount: each worker then has a
     /// small disk of its own.
     Full,
 }
