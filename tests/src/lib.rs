@@ -9,6 +9,7 @@
 //! | [`random`] | randomness that can be repeated |
 //! | [`side_by_side`] | our commands for the runner that compares engines |
 //! | [`sim`] | a simulated cluster around the pure scheduler |
+//! | [`waiting`] | waiting with a deadline |
 
 pub mod chaos;
 pub mod cluster;
@@ -17,3 +18,4 @@ pub mod docs;
 pub mod random;
 pub mod side_by_side;
 pub mod sim;
+pub mod waiting;
