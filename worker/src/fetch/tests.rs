@@ -9,6 +9,7 @@ use futures::StreamExt as _;
 use gristmill_common::ids::SessionId;
 use gristmill_common::wire::v1::shuffle_client::ShuffleClient;
 use gristmill_common::wire::v1::shuffle_server::{Shuffle, ShuffleServer};
+use prost::Message as _;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tonic::body::Body;
@@ -197,6 +198,45 @@ async fn generated_clients_understand_the_service() {
         seen.extend_from_slice(&data);
     }
     assert_eq!(seen, large);
+}
+
+#[tokio::test]
+async fn a_bit_that_is_flipped_in_a_request_never_gives_another_segment() {
+    let there = tempfile::tempdir().expect("a folder");
+    let scratch = Scratch::at(there.path());
+    for (job, content) in [(JOB, "asked"), (JobId(JOB.0 ^ 1), "other")] {
+        scratch.open_job(job).expect("folders");
+        for name in ["m-2.0", "m-3.0", "m-2.1"] {
+            let segments = [0, 1, 2, 3].map(|partition| format!("{content} {name} {partition}").into_bytes());
+            hand_made_output(&scratch.map_output(job, attempt(name)), &segments.each_ref().map(Vec::as_slice));
+        }
+    }
+    let address = serve(service(&scratch)).await;
+    let channel = transport::endpoint(&address).expect("a URL").connect().await.expect("served");
+    let attempts = vec![v1::AttemptId::from(&attempt("m-2.0"))];
+    let asked = v1::FetchRequest { epoch: 1, job: JOB.0, partition: 1, attempts };
+    let sent = asked.encode_to_vec();
+    let (mut taken, mut refused) = (0, 0);
+    for bit in 0..sent.len() * 8 {
+        let mut flipped = sent.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        let Ok(request) = v1::FetchRequest::decode(flipped.as_slice()) else { continue };
+        let Ok(answer) = ShuffleClient::new(channel.clone()).fetch(request).await else { continue };
+        let frames: Vec<Step> = within(answer.into_inner().collect()).await;
+        let mut bodies = frames.into_iter().filter_map(|frame| frame.ok()?.body);
+        let Some(v1::fetch_frame::Body::Header(header)) = bodies.next() else { continue };
+        let answers =
+            rpc::sealed(JOB, 1, header.clone()) == header && header.attempt.as_ref() == asked.attempts.first();
+        if answers && !header.missing {
+            let data = bodies.next();
+            let expect = Bytes::from_static(b"asked m-2.0 1");
+            assert_eq!(data, Some(v1::fetch_frame::Body::Data(expect)), "bit {bit}: {header:?}");
+        }
+        let count = if answers { &mut taken } else { &mut refused };
+        *count += u32::from(!header.missing);
+    }
+    // A later epoch asks for the same; another job, partition or attempt does not.
+    assert!(taken > 0 && refused > 4, "{taken} taken, {refused} refused");
 }
 
 /// What a stream gives next.
