@@ -3,14 +3,18 @@
 //! | module | shows |
 //! |---|---|
 //! | `answers` | the expected answers, and equal parts however a job is run |
+//! | `chaos` | ten seconds of faults |
 //! | `failover` | workers that are killed, stopped and resumed |
+//! | `lab` | the tests of a distributed systems course |
 //! | `tables` | jobs over delimited text |
 //! | `user_code` | user code that fails in any way, or prints, on a cluster |
 //! | `readme` | every command that the documents tell readers to type |
 //! | `side_by_side` | our commands of the comparison with other engines |
 
 mod answers;
+mod chaos;
 mod failover;
+mod lab;
 mod readme;
 mod side_by_side;
 mod tables;
@@ -21,6 +25,14 @@ use std::process::{Command, Output, Stdio};
 
 /// The program that is shipped.
 const GRISTMILL: &str = env!("CARGO_BIN_EXE_gristmill");
+
+/// A job crate beside the tests, which `cargo test` builds as an example.
+fn example(name: &str) -> PathBuf {
+    let debug = Path::new(GRISTMILL).parent().expect("binaries lie in a folder");
+    let example = debug.join("examples").join(name);
+    assert!(example.is_file(), "build {} first (cargo build --examples; cargo test does)", example.display());
+    example
+}
 
 /// The repository.
 fn root() -> &'static Path {

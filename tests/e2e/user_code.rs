@@ -9,7 +9,7 @@ use gristmill_tests::cluster::Cluster;
 use gristmill_tests::data::parts;
 use serde_json::Value;
 
-use crate::{GRISTMILL, arg, generated_text, succeed};
+use crate::{arg, example, generated_text, succeed};
 
 /// The six ways in which user code fails, the code by which each is told, and what the message says.
 const KINDS: [(&str, &str, &str); 6] = [
@@ -23,14 +23,6 @@ const KINDS: [(&str, &str, &str); 6] = [
 
 /// Memory of workers that is used up soon.
 const LITTLE_MEMORY: [&str; 4] = ["--memory", "200MiB", "--executor-memory", "400MiB"];
-
-/// The job crate beside this one, which `cargo test` builds as an example.
-fn misbehaving() -> PathBuf {
-    let debug = Path::new(GRISTMILL).parent().expect("binaries lie in a folder");
-    let example = debug.join("examples/misbehaving");
-    assert!(example.is_file(), "build {} first (cargo build --examples; cargo test does)", example.display());
-    example
-}
 
 /// How often each kind is tried; `GRISTMILL_TEST_ROUNDS` asks for more.
 fn rounds() -> usize {
@@ -61,7 +53,7 @@ fn misbehaving_records_are_named_by_file_and_offset_and_disturb_nobody() {
     };
     let here = dir.path().join("here");
     succeed(&count("run", &here).iter().map(String::as_str).collect::<Vec<_>>());
-    let cluster = Cluster::start_with(misbehaving(), 2, &LITTLE_MEMORY);
+    let cluster = Cluster::start_with(example("misbehaving"), 2, &LITTLE_MEMORY);
     for round in 0..rounds() {
         let there = dir.path().join(format!("there-{round}"));
         let neighbour = count("submit", &there);
@@ -92,7 +84,7 @@ fn misbehaving_records_are_named_by_file_and_offset_and_disturb_nobody() {
 #[test]
 fn misbehaving_key_groups_fail_their_job_and_no_worker() {
     let dir = tempfile::tempdir().expect("a temporary folder");
-    let cluster = Cluster::start_with(misbehaving(), 2, &LITTLE_MEMORY);
+    let cluster = Cluster::start_with(example("misbehaving"), 2, &LITTLE_MEMORY);
     for (what, code, message) in KINDS {
         let (input, _) = poisoned(dir.path(), what, 0);
         let output = dir.path().join("out");
@@ -111,7 +103,7 @@ fn misbehaving_key_groups_fail_their_job_and_no_worker() {
 #[test]
 fn what_user_code_prints_is_no_part_of_the_output() {
     let dir = tempfile::tempdir().expect("a temporary folder");
-    let cluster = Cluster::start(misbehaving(), 1);
+    let cluster = Cluster::start(example("misbehaving"), 1);
     let (input, output) = (dir.path().join("fine.txt"), dir.path().join("out"));
     fs::write(&input, "print\nfine\n").expect("a scratch file");
     let submitted = cluster.run(&["submit", "misbehaving", "-i", arg(&input), "-o", arg(&output)]);
@@ -141,11 +133,11 @@ fn allowed_bad_records_are_kept_aside_and_nothing_else_is_missing() {
     let (here, there) = (dir.path().join("here"), dir.path().join("there"));
     let expect = [(4, "USER_ERROR"), (14, "USER_PANIC"), (20, "BAD_RECORD")]
         .map(|(offset, code)| (arg(&input).to_owned(), offset, code.to_owned()));
-    let cluster = Cluster::start(misbehaving(), 1);
+    let cluster = Cluster::start(example("misbehaving"), 1);
     for output in [&here, &there] {
         let job = ["misbehaving", "-i", arg(&input), "-o", arg(output), "--max-bad-records", "3"];
         let ended = if output == &here {
-            let mut run = Command::new(misbehaving());
+            let mut run = Command::new(example("misbehaving"));
             run.env_remove("GRISTMILL_TEST_DATA").env_remove("GRISTMILL_TEST_ROUNDS");
             run.arg("run").args(job).output().expect("it starts")
         } else {

@@ -2,16 +2,18 @@
 //! restarted by tests. Everything lives in one temporary folder and ends with the value.
 
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, Read as _, Seek as _};
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
-use gristmill_common::time::Clock;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-/// How long any one condition may take on a busy machine.
-const DEADLINE: Duration = Duration::from_secs(300);
+pub use crate::waiting::{eventually, eventually_within, run_to_end};
+
+/// How long a process that is asked to end may take.
+const END_PATIENCE: Duration = Duration::from_secs(30);
 
 /// A master and its workers.
 #[derive(Debug)]
@@ -20,8 +22,15 @@ pub struct Cluster {
     dir: tempfile::TempDir,
     url: String,
     master: Child,
-    workers: Vec<Option<Child>>,
-    worker_args: Vec<String>,
+    workers: Vec<Member>,
+}
+
+/// A worker that runs or may run again.
+#[derive(Debug)]
+struct Member {
+    process: Option<Child>,
+    /// What it is told besides its folder.
+    args: Vec<String>,
 }
 
 impl Cluster {
@@ -40,17 +49,38 @@ impl Cluster {
     ///
     /// As [`start`](Self::start).
     pub fn start_with(binary: impl Into<PathBuf>, workers: usize, worker_args: &[&str]) -> Self {
-        let binary = binary.into();
-        let dir = tempfile::tempdir().expect("a temporary folder");
-        let (master, url) = start_master(&binary, dir.path(), "127.0.0.1:0");
-        let worker_args = worker_args.iter().map(ToString::to_string).collect();
-        let mut cluster = Self { binary, dir, url, master, workers: vec![], worker_args };
-        for index in 0..workers {
-            cluster.workers.push(None);
-            cluster.start_worker(index);
+        let mut cluster = Self::without_workers(binary);
+        let url = cluster.url.clone();
+        for _ in 0..workers {
+            cluster.add_worker(&[&["--master", &url], worker_args].concat());
         }
         cluster.wait_for_live_workers(workers);
         cluster
+    }
+
+    /// Starts a master alone.
+    ///
+    /// # Panics
+    ///
+    /// If it does not come up.
+    pub fn without_workers(binary: impl Into<PathBuf>) -> Self {
+        let binary = binary.into();
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let (master, url) = start_master(&binary, dir.path(), "127.0.0.1:0");
+        Self { binary, dir, url, master, workers: vec![] }
+    }
+
+    /// Starts one more worker of one slot, with these arguments besides its folder, and does not wait
+    /// for it; gives its index.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be started.
+    pub fn add_worker(&mut self, args: &[&str]) -> usize {
+        let args = args.iter().map(|arg| (*arg).to_owned()).collect();
+        self.workers.push(Member { process: None, args });
+        self.start_worker(self.workers.len() - 1);
+        self.workers.len() - 1
     }
 
     /// The master's URL.
@@ -87,14 +117,27 @@ impl Cluster {
     /// If it cannot be started.
     pub fn start_worker(&mut self, index: usize) {
         let name = format!("worker-{index}");
-        let worker = command(&self.binary)
-            .args(["worker", "--master", &self.url, "--slots", "1", "--dir"])
-            .arg(self.dir.path().join(&name))
-            .args(&self.worker_args)
+        let worker = command(&self.binary, self.dir.path())
+            .args(["worker", "--slots", "1", "--dir"])
+            .arg(self.worker_dir(index))
+            .args(&self.workers[index].args)
             .stdout(Stdio::null())
             .stderr(log(self.dir.path(), &name))
             .spawn();
-        self.workers[index] = Some(worker.expect("the worker starts"));
+        self.workers[index].process = Some(worker.expect("the worker starts"));
+    }
+
+    /// Starts the workers that do not run.
+    ///
+    /// # Panics
+    ///
+    /// If one cannot be started.
+    pub fn start_missing_workers(&mut self) {
+        for index in 0..self.workers.len() {
+            if self.workers[index].process.is_none() {
+                self.start_worker(index);
+            }
+        }
     }
 
     /// Ends worker `index` with SIGKILL.
@@ -103,7 +146,7 @@ impl Cluster {
     ///
     /// If it is not running.
     pub fn kill_worker(&mut self, index: usize) {
-        let mut worker = self.workers[index].take().expect("the worker runs");
+        let mut worker = self.workers[index].process.take().expect("the worker runs");
         worker.kill().expect("the worker can be killed");
         worker.wait().expect("the worker can be waited for");
     }
@@ -114,9 +157,72 @@ impl Cluster {
     ///
     /// If it is not running.
     pub fn signal_worker(&self, index: usize, signal: &str) {
-        let pid = self.workers[index].as_ref().expect("the worker runs").id().to_string();
+        let pid = self.worker_pid(index).to_string();
         let sent = Command::new("kill").args(["-s", signal, &pid]).status().expect("kill is a standard tool");
         assert!(sent.success(), "cannot send {signal} to {pid}");
+    }
+
+    /// The process of worker `index`.
+    ///
+    /// # Panics
+    ///
+    /// If it is not running.
+    pub fn worker_pid(&self, index: usize) -> u32 {
+        self.workers[index].process.as_ref().expect("the worker runs").id()
+    }
+
+    /// The folder of worker `index`.
+    pub fn worker_dir(&self, index: usize) -> PathBuf {
+        self.dir.path().join(format!("worker-{index}"))
+    }
+
+    /// The processes that ended though nobody killed them, and how. They are forgotten, and workers
+    /// may be started again.
+    ///
+    /// # Panics
+    ///
+    /// If a child cannot be asked.
+    pub fn ended_by_themselves(&mut self) -> Vec<String> {
+        let mut ended = Vec::new();
+        for (index, member) in self.workers.iter_mut().enumerate() {
+            let status = member.process.as_mut().and_then(|child| child.try_wait().expect("a child can be asked"));
+            if let Some(status) = status {
+                member.process = None;
+                ended.push(format!("worker {index} ended: {status}"));
+            }
+        }
+        if let Some(status) = self.master.try_wait().expect("a child can be asked") {
+            ended.push(format!("the master ended: {status}"));
+        }
+        ended
+    }
+
+    /// Asks all processes to end, workers first, and waits until they have; gives those that had to be
+    /// killed or ended with an error.
+    ///
+    /// # Panics
+    ///
+    /// If a child cannot be asked.
+    pub fn end(&mut self) -> Vec<String> {
+        let workers = self.workers.iter_mut().enumerate();
+        let workers = workers.filter_map(|(index, member)| Some((format!("worker {index}"), member.process.as_mut()?)));
+        let mut all: Vec<_> = workers.collect();
+        all.push(("the master".to_owned(), &mut self.master));
+        let mut unwilling = Vec::new();
+        for (name, child) in all {
+            ask_to_end(child.id());
+            let mut status = None;
+            eventually_within(END_PATIENCE, || {
+                status = child.try_wait().expect("a child can be asked");
+                status.is_some()
+            });
+            match status {
+                Some(status) if status.success() => {}
+                Some(status) => unwilling.push(format!("{name} ended with {status}")),
+                None => unwilling.push(format!("{name} did not end when asked to")),
+            }
+        }
+        unwilling
     }
 
     /// Runs `gristmill ARGS… --master URL` to its end.
@@ -130,8 +236,15 @@ impl Cluster {
 
     /// The command `gristmill ARGS… --master URL`.
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = command(&self.binary);
+        let mut command = command(&self.binary, self.dir.path());
         command.args(args).args(["--master", &self.url]);
+        command
+    }
+
+    /// The command `gristmill ARGS…`, which needs no master.
+    pub fn embedded(&self, args: &[&str]) -> Command {
+        let mut command = command(&self.binary, self.dir.path());
+        command.args(args);
         command
     }
 
@@ -202,6 +315,21 @@ impl Cluster {
         logs
     }
 
+    /// Copies what the processes wrote to stderr, a file each, to a folder, which is made if need be.
+    ///
+    /// # Panics
+    ///
+    /// If that fails.
+    pub fn copy_logs(&self, to: &Path) {
+        std::fs::create_dir_all(to).expect("the folder for logs can be made");
+        for path in self.dir.path().read_dir().into_iter().flatten().flatten().map(|entry| entry.path()) {
+            if path.extension().is_some_and(|extension| extension == "log") {
+                let name = path.file_name().expect("a log has a name");
+                std::fs::copy(&path, to.join(name)).expect("a log can be copied");
+            }
+        }
+    }
+
     /// The folder of everything the cluster keeps.
     pub fn dir(&self) -> &Path {
         self.dir.path()
@@ -210,7 +338,7 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        for child in self.workers.iter_mut().flatten().chain([&mut self.master]) {
+        for child in self.workers.iter_mut().filter_map(|member| member.process.as_mut()).chain([&mut self.master]) {
             // One that is gone already is what is wanted.
             let _ = child.kill();
             let _ = child.wait();
@@ -218,46 +346,9 @@ impl Drop for Cluster {
     }
 }
 
-/// Runs a command to its end.
-///
-/// # Panics
-///
-/// If it cannot be started, or does not end in time.
-pub fn run_to_end(mut command: Command) -> Output {
-    let read = |mut file: File| {
-        let mut bytes = Vec::new();
-        file.rewind().and_then(|()| file.read_to_end(&mut bytes)).expect("a temporary file is readable");
-        bytes
-    };
-    // Files rather than pipes: nothing has to read while the command runs.
-    let (stdout, stderr) = (tempfile::tempfile().expect("scratch"), tempfile::tempfile().expect("scratch"));
-    command.stdout(stdout.try_clone().expect("scratch")).stderr(stderr.try_clone().expect("scratch"));
-    let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
-    let ended = eventually(|| child.try_wait().expect("a child can be asked").is_some());
-    if !ended {
-        child.kill().expect("a child can be killed");
-    }
-    let status = child.wait().expect("a child can be waited for");
-    let output = Output { status, stdout: read(stdout), stderr: read(stderr) };
-    assert!(ended, "{command:?} did not end; it printed {}", String::from_utf8_lossy(&output.stderr));
-    output
-}
-
-/// Tries `condition` until it holds; `false` after a deadline.
-pub fn eventually(mut condition: impl FnMut() -> bool) -> bool {
-    let clock = Clock::start();
-    while clock.now().as_micros() < DEADLINE.as_micros() as u64 {
-        if condition() {
-            return true;
-        }
-        std::thread::park_timeout(Duration::from_millis(20));
-    }
-    false
-}
-
 /// Starts a master with its state in `dir` and waits for its URL.
 fn start_master(binary: &Path, dir: &Path, listen: &str) -> (Child, String) {
-    let mut master = command(binary)
+    let mut master = command(binary, dir)
         .args(["master", "--listen", listen, "--state"])
         .arg(dir.join("state"))
         .stdout(Stdio::piped())
@@ -272,8 +363,18 @@ fn start_master(binary: &Path, dir: &Path, listen: &str) -> (Child, String) {
     (master, url)
 }
 
-fn command(binary: &Path) -> Command {
+/// Asks a process to end in order.
+fn ask_to_end(pid: u32) {
+    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+        // One that is gone already is what is wanted.
+        let _ = kill_process(pid, Signal::TERM);
+    }
+}
+
+/// The program, with its temporary files in the cluster's folder, where they can be found.
+fn command(binary: &Path, dir: &Path) -> Command {
     let mut command = Command::new(binary);
+    command.env("TMPDIR", dir);
     // The others are for tests; to the program they would be unknown settings.
     command.stdin(Stdio::null()).env_remove("GRISTMILL_MASTER").env_remove("GRISTMILL_TEST_DATA");
     command.env_remove("GRISTMILL_TEST_ROUNDS");

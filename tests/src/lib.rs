@@ -2,16 +2,20 @@
 //!
 //! | module | for |
 //! |---|---|
+//! | [`chaos`] | real processes under faults, from a seed |
 //! | [`cluster`] | real processes: a master and workers to kill |
 //! | [`data`] | the trial data and its expected answers |
 //! | [`docs`] | running what documents tell readers to type |
 //! | [`random`] | randomness that can be repeated |
 //! | [`side_by_side`] | our commands for the runner that compares engines |
 //! | [`sim`] | a simulated cluster around the pure scheduler |
+//! | [`waiting`] | waiting with a deadline |
 
+pub mod chaos;
 pub mod cluster;
 pub mod data;
 pub mod docs;
 pub mod random;
 pub mod side_by_side;
 pub mod sim;
+pub mod waiting;

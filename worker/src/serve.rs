@@ -7,6 +7,7 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use gristmill_common::ids::{AttemptId, JobId, MasterEpoch, Stage};
@@ -21,7 +22,7 @@ use tonic::codegen::http::{Request, Response};
 use tonic::server::NamedService;
 
 use crate::engine::shuffle::{MapOutput, MapOutputs, SegmentRange};
-use crate::rpc::{FETCH_PATH, FrameBuffers, Framed, framed, read_request, respond};
+use crate::rpc::{FETCH_PATH, FrameBuffers, Framed, framed, read_request, respond, sealed};
 use crate::scratch::Scratch;
 
 /// Frames read ahead of the network for one request: disk and network overlap, and a slow reader
@@ -68,7 +69,7 @@ impl ShuffleService {
         tokio::task::spawn_blocking(move || {
             let _permit = permit;
             let mut outputs = MapOutputs::new(&scratch.job_dir(job));
-            let sender = Sender { partition, frames, buffers: FrameBuffers::new(BUFFERS_KEPT) };
+            let sender = Sender { job, partition, frames, buffers: FrameBuffers::new(BUFFERS_KEPT) };
             for attempt in attempts {
                 if sender.send_segment(&mut outputs, attempt).is_err() {
                     // What the reader did not get it will ask for again.
@@ -111,6 +112,7 @@ struct Over;
 
 /// Answers one request, on a thread that may wait for the disk.
 struct Sender {
+    job: JobId,
     partition: u32,
     frames: mpsc::Sender<Framed>,
     buffers: FrameBuffers,
@@ -132,7 +134,7 @@ impl Sender {
         let partition = self.partition;
         let missing = |reason: String| {
             tracing::warn!(%attempt, partition, reason, "map output asked for cannot be served");
-            self.send(Ok(header(attempt, 0, Some(reason))))
+            self.send(Ok(self.header(attempt, 0, Some(reason))))
         };
         let output = match outputs.open(attempt) {
             Ok(output) => output,
@@ -143,7 +145,7 @@ impl Sender {
         let Some(segment) = output.segment(partition) else {
             return missing(format!("there is no partition {partition}"));
         };
-        self.send(Ok(header(attempt, segment.iter().map(|run| run.bytes).sum(), None)))?;
+        self.send(Ok(self.header(attempt, segment.iter().map(|run| run.bytes).sum(), None)))?;
         segment.iter().try_for_each(|run| self.send_run(&output, run))
     }
 
@@ -164,14 +166,16 @@ impl Sender {
         }
         Ok(())
     }
-}
 
-fn header(attempt: AttemptId, bytes: u64, missing: Option<String>) -> bytes::Bytes {
-    let header = v1::SegmentHeader {
-        attempt: Some((&attempt).into()),
-        bytes,
-        missing: missing.is_some(),
-        reason: missing.unwrap_or_default(),
-    };
-    framed(&v1::FetchFrame { body: Some(v1::fetch_frame::Body::Header(header)) })
+    fn header(&self, attempt: AttemptId, bytes: u64, missing: Option<String>) -> Bytes {
+        let header = v1::SegmentHeader {
+            attempt: Some((&attempt).into()),
+            bytes,
+            missing: missing.is_some(),
+            reason: missing.unwrap_or_default(),
+            seal: 0,
+        };
+        let header = sealed(self.job, self.partition, header);
+        framed(&v1::FetchFrame { body: Some(v1::fetch_frame::Body::Header(header)) })
+    }
 }

@@ -1,5 +1,5 @@
 //! Fetching segments of one partition from one other worker into one local file. Checks what the
-//! stream promises (order, lengths, frame sizes); the blocks are checked by the engine on use.
+//! stream promises (order, lengths, frame sizes, what was asked for); the blocks are checked by the engine on use.
 
 mod file;
 
@@ -170,6 +170,11 @@ impl Fetch<'_> {
         let attempt = *self.pending.front().ok_or(TryError::Broken { what: "a segment too many" })?;
         if header.attempt != Some((&attempt).into()) {
             return Err(TryError::Broken { what: "segments out of order" });
+        }
+        let seal = header.seal;
+        let header = rpc::sealed(self.order.job, self.order.partition, header);
+        if header.seal != seal {
+            return Err(TryError::Broken { what: "a header that does not answer the request" });
         }
         if header.missing {
             self.done.lost.push((attempt, header.reason));

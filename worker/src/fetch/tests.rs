@@ -9,6 +9,7 @@ use futures::StreamExt as _;
 use gristmill_common::ids::SessionId;
 use gristmill_common::wire::v1::shuffle_client::ShuffleClient;
 use gristmill_common::wire::v1::shuffle_server::{Shuffle, ShuffleServer};
+use prost::Message as _;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tonic::body::Body;
@@ -190,13 +191,52 @@ async fn generated_clients_understand_the_service() {
     let attempts = vec![v1::AttemptId::from(&attempt("m-0.0"))];
     let request = v1::FetchRequest { epoch: 1, job: JOB.0, partition: 0, attempts };
     let mut stream = ShuffleClient::new(channel).fetch(request).await.expect("accepted").into_inner();
-    assert_eq!(stream.message().await.expect("whole"), Some(header("m-0.0", 600_000)));
+    assert_eq!(stream.message().await.expect("whole"), Some(header(0, "m-0.0", 600_000)));
     let mut seen = Vec::new();
     while let Some(frame) = stream.message().await.expect("an orderly end") {
         let Some(v1::fetch_frame::Body::Data(data)) = frame.body else { panic!("a second header") };
         seen.extend_from_slice(&data);
     }
     assert_eq!(seen, large);
+}
+
+#[tokio::test]
+async fn a_bit_that_is_flipped_in_a_request_never_gives_another_segment() {
+    let there = tempfile::tempdir().expect("a folder");
+    let scratch = Scratch::at(there.path());
+    for (job, content) in [(JOB, "asked"), (JobId(JOB.0 ^ 1), "other")] {
+        scratch.open_job(job).expect("folders");
+        for name in ["m-2.0", "m-3.0", "m-2.1"] {
+            let segments = [0, 1, 2, 3].map(|partition| format!("{content} {name} {partition}").into_bytes());
+            hand_made_output(&scratch.map_output(job, attempt(name)), &segments.each_ref().map(Vec::as_slice));
+        }
+    }
+    let address = serve(service(&scratch)).await;
+    let channel = transport::endpoint(&address).expect("a URL").connect().await.expect("served");
+    let attempts = vec![v1::AttemptId::from(&attempt("m-2.0"))];
+    let asked = v1::FetchRequest { epoch: 1, job: JOB.0, partition: 1, attempts };
+    let sent = asked.encode_to_vec();
+    let (mut taken, mut refused) = (0, 0);
+    for bit in 0..sent.len() * 8 {
+        let mut flipped = sent.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        let Ok(request) = v1::FetchRequest::decode(flipped.as_slice()) else { continue };
+        let Ok(answer) = ShuffleClient::new(channel.clone()).fetch(request).await else { continue };
+        let frames: Vec<Step> = within(answer.into_inner().collect()).await;
+        let mut bodies = frames.into_iter().filter_map(|frame| frame.ok()?.body);
+        let Some(v1::fetch_frame::Body::Header(header)) = bodies.next() else { continue };
+        let answers =
+            rpc::sealed(JOB, 1, header.clone()) == header && header.attempt.as_ref() == asked.attempts.first();
+        if answers && !header.missing {
+            let data = bodies.next();
+            let expect = Bytes::from_static(b"asked m-2.0 1");
+            assert_eq!(data, Some(v1::fetch_frame::Body::Data(expect)), "bit {bit}: {header:?}");
+        }
+        let count = if answers { &mut taken } else { &mut refused };
+        *count += u32::from(!header.missing);
+    }
+    // A later epoch asks for the same; another job, partition or attempt does not.
+    assert!(taken > 0 && refused > 4, "{taken} taken, {refused} refused");
 }
 
 /// What a stream gives next.
@@ -225,13 +265,14 @@ impl Shuffle for Scripted {
     }
 }
 
-fn header(name: &str, bytes: u64) -> v1::FetchFrame {
+fn header(partition: u32, name: &str, bytes: u64) -> v1::FetchFrame {
     let header = v1::SegmentHeader { attempt: Some((&attempt(name)).into()), bytes, ..Default::default() };
+    let header = rpc::sealed(JOB, partition, header);
     v1::FetchFrame { body: Some(v1::fetch_frame::Body::Header(header)) }
 }
 
 fn head(name: &str, bytes: u64) -> Step {
-    Ok(header(name, bytes))
+    Ok(header(1, name, bytes))
 }
 
 fn data(bytes: &'static [u8]) -> Step {
@@ -280,6 +321,7 @@ async fn streams_that_break_their_promise_are_not_believed() {
     };
     check(vec![head("m-1.0", 3)], "segments out of order").await;
     check(vec![data(b"x")], "bytes without a header").await;
+    check(vec![Ok(header(2, "m-0.0", 1)), data(b"x")], "a header that does not answer the request").await;
     check(vec![head("m-0.0", 1), data(b"xy")], "a segment longer than its header says").await;
     check(vec![head("m-0.0", 1), data(b"")], "a frame of a size that cannot be").await;
     check(vec![head("m-0.0", 1), head("m-1.0", 1)], "a header inside a segment").await;

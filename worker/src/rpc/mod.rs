@@ -6,13 +6,16 @@
 //! |---|---|
 //! | `send` | the server's: a stream of framed messages, data read from disk into the frame itself |
 //! | `receive` | the client's: a call, and messages that are views of what the connection read |
+//! | `seal` | both: what binds a segment's header to the request |
 //!
 //! Between disk and socket, and socket and disk, bytes of a segment are moved by the system alone.
 
 mod receive;
+mod seal;
 mod send;
 
 pub(crate) use receive::{Messages, call};
+pub(crate) use seal::sealed;
 pub(crate) use send::{FrameBuffers, Framed, framed, read_request, respond};
 
 /// The call, as an HTTP/2 path.

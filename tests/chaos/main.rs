@@ -1,0 +1,139 @@
+//! `cargo chaos`: real processes of the shipped program under faults, from a seed. Prints what came of
+//! it as one JSON object on stdout; exit code 1 if anything was wrong.
+//!
+//! ```text
+//! cargo chaos --seconds N --seed S [--workers N] [--mix kill,stop,…] [--megabytes N]
+//! cargo chaos --lab RUNS [--seed S]       the crash application, a seed each
+//! cargo chaos --pace [--repeat N] [--megabytes N] [-- SUBMIT FLAGS…]
+//! ```
+//!
+//! It builds the release program first; `--binary FILE` (for `--lab` the example `lab`) takes one that
+//! is there. `--logs DIR` keeps what the processes logged when something was wrong.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use gristmill_tests::chaos::{ChaosOptions, CrashRun, FaultKind, campaign, crash_run, pace};
+use serde_json::{Value, json};
+
+const USAGE: &str = "usage: cargo chaos [--seconds N | --lab RUNS | --pace] [--seed S] [--workers N] [--mix KIND,…] \
+                     [--megabytes N] [--repeat N] [--binary FILE] [--logs DIR] [-- SUBMIT FLAGS…]";
+
+struct Args {
+    options: ChaosOptions,
+    lab: Option<u64>,
+    pace: bool,
+    repeat: u32,
+    logs: Option<PathBuf>,
+    /// For `submit`.
+    flags: Vec<String>,
+}
+
+#[expect(clippy::print_stderr, clippy::print_stdout, reason = "this is a program")]
+fn main() -> ExitCode {
+    let run = parse(std::env::args().skip(1)).and_then(|mut args| {
+        if args.options.binary.as_os_str().is_empty() {
+            args.options.binary = build(args.lab.is_some())?;
+        }
+        Ok(args)
+    });
+    let args = match run {
+        Ok(args) => args,
+        Err(wrong) => {
+            eprintln!("{wrong}\n{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    let (verdict, clean) = match (args.lab, args.pace) {
+        (Some(runs), _) => lab(&args.options, runs),
+        (None, true) => paces(&args),
+        (None, false) => {
+            let verdict = campaign(&args.options, args.logs.as_deref());
+            (serde_json::to_value(&verdict).expect("a verdict is plain data"), verdict.is_clean())
+        }
+    };
+    println!("{verdict:#}");
+    if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn parse(mut words: impl Iterator<Item = String>) -> Result<Args, String> {
+    let mix = FaultKind::ALL.to_vec();
+    let options = ChaosOptions { binary: PathBuf::new(), seed: 1, seconds: 60, workers: 4, mix, megabytes: 24 };
+    let mut args = Args { options, lab: None, pace: false, repeat: 3, logs: None, flags: vec![] };
+    while let Some(word) = words.next() {
+        match word.as_str() {
+            "--pace" => {
+                args.pace = true;
+                continue;
+            }
+            "--" => {
+                args.flags = words.collect();
+                break;
+            }
+            _ => {}
+        }
+        let value = words.next().ok_or_else(|| format!("{word} needs a value"))?;
+        let wrong = |_| format!("{value} is not a number");
+        match word.as_str() {
+            "--seconds" => args.options.seconds = value.parse().map_err(wrong)?,
+            "--seed" => args.options.seed = value.parse().map_err(wrong)?,
+            "--workers" => args.options.workers = value.parse().map_err(wrong)?,
+            "--megabytes" => args.options.megabytes = value.parse().map_err(wrong)?,
+            "--repeat" => args.repeat = value.parse().map_err(wrong)?,
+            "--lab" => args.lab = Some(value.parse().map_err(wrong)?),
+            "--mix" => args.options.mix = FaultKind::parse_mix(&value)?,
+            "--binary" => args.options.binary = PathBuf::from(value),
+            "--logs" => args.logs = Some(PathBuf::from(value)),
+            _ => return Err(format!("unknown option {word}")),
+        }
+    }
+    if args.options.workers == 0 {
+        return Err("a cluster needs a worker".to_owned());
+    }
+    Ok(args)
+}
+
+/// Builds the shipped program, or the course's, in the release profile. They lie in the folder of that
+/// profile, beside the folder of this program's.
+fn build(lab: bool) -> Result<PathBuf, String> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let (what, built) =
+        if lab { (["--example", "lab"], "examples/lab") } else { (["--bin", "gristmill"], "gristmill") };
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+    let status = Command::new(cargo)
+        .args(["build", "--quiet", "--release", "--package", "gristmill"])
+        .args(what)
+        .current_dir(root)
+        .status();
+    if !status.is_ok_and(|status| status.success()) {
+        return Err(format!("cannot build {built}"));
+    }
+    let this = std::env::current_exe().map_err(|error| format!("cannot tell where this program lies: {error}"))?;
+    let profiles = this.parent().and_then(Path::parent).ok_or("this program lies in no profile's folder")?;
+    Ok(profiles.join("release").join(built))
+}
+
+/// The crash application with seeds from the given one on.
+fn lab(options: &ChaosOptions, runs: u64) -> (Value, bool) {
+    let all: Vec<CrashRun> =
+        (options.seed..options.seed + runs).map(|seed| crash_run(&options.binary, options.workers, seed)).collect();
+    let wrong: Vec<&CrashRun> = all.iter().filter(|run| run.wrong.is_some()).collect();
+    let sum = |of: fn(&CrashRun) -> u64| all.iter().map(of).sum::<u64>();
+    let seconds: f64 = all.iter().map(|run| run.seconds).sum();
+    let verdict = json!({
+        "runs": runs,
+        "correct": all.len() - wrong.len(),
+        "seconds": seconds,
+        "user_code_ended": sum(|run| run.user_code_ended),
+        "workers_killed": sum(|run| run.workers_killed),
+        "wrong": wrong,
+    });
+    (verdict, wrong.is_empty())
+}
+
+/// How long the job takes under each disturbance.
+fn paces(args: &Args) -> (Value, bool) {
+    let paces = pace(&args.options, args.repeat, &args.flags);
+    let clean = paces.iter().all(|pace| pace.wrong == 0);
+    (serde_json::to_value(&paces).expect("figures are plain data"), clean)
+}

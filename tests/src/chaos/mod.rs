@@ -1,0 +1,32 @@
+//! Real processes under faults. A [`ChaosOptions`] says what goes wrong, [`campaign`] lets it go wrong
+//! while jobs run one after the other, and the [`Verdict`] says what came of it.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `options` | what goes wrong and for how long; the command line |
+//! | `arena` | the cluster, the links between its processes, and how each fault is done and undone |
+//! | `campaign` | jobs against a schedule of faults, and the verdict |
+//! | `disk` | a worker's disk that can be filled up |
+//! | `leftovers` | what is left when everything has ended |
+//! | `lab` | the crash application of a distributed systems course, many times |
+//! | `pace` | how long a job takes disturbed and undisturbed |
+//! | `processes` | process trees and signals |
+//! | `proxy` | a network link that misbehaves |
+//!
+//! A seed fixes which faults come in which order with which gaps, and not the moment of the job at
+//! which each arrives: these are real processes. For runs that replay exactly there is [`crate::sim`].
+
+mod arena;
+mod campaign;
+mod disk;
+mod lab;
+mod leftovers;
+mod options;
+mod pace;
+mod processes;
+mod proxy;
+
+pub use self::campaign::{Verdict, campaign};
+pub use self::lab::{CrashRun, crash_run};
+pub use self::options::{ChaosOptions, FaultKind};
+pub use self::pace::{Disturbance, Pace, pace};
