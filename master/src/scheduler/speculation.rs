@@ -10,6 +10,7 @@ use super::command::Command;
 use super::job::Job;
 use super::stage::StageTasks;
 use super::view::JobState;
+use super::workers::Session;
 
 impl Scheduler {
     /// Sets or clears the time of the next look at stragglers: there is something to look for when a
@@ -72,8 +73,8 @@ impl Scheduler {
 
     /// Sessions that may be given work and have a free slot.
     fn idle_sessions(&self) -> impl Iterator<Item = SessionId> {
-        let idle = self.sessions.with_room().filter(|(_, _, it)| it.active.len() < it.profile.slots as usize);
-        idle.map(|(_, id, _)| id)
+        // The least loaded come first: behind one without a free slot, none has one.
+        self.sessions.with_room().take_while(|(load, _, _)| *load < Session::full(0)).map(|(_, id, _)| id)
     }
 
     /// An idle session of another worker than the one that lags, on which the task had no trouble.
