@@ -110,10 +110,12 @@ impl Scheduler {
             self.record(|| Record::Committed { id, worker, report: report.clone() });
         }
         let job = self.jobs.get_mut(&id.job).expect("its attempt is in force");
+        let skipped = report.bad.is_some();
         let loser = job.commit(id.attempt, session, report);
         self.count_twice(id);
         let job = self.jobs.get_mut(&id.job).expect("its attempt is in force");
-        let too_bad = job.too_many_bad_records();
+        // All tasks are looked at only when one more skipped something.
+        let too_bad = if skipped { job.too_many_bad_records() } else { None };
         let decided = job.last_stage().is_done();
         self.notify.insert(id.job);
         self.sessions.update(session, &self.config, |session| {
