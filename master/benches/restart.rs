@@ -4,7 +4,7 @@
 //! one are committed, opens the journal again as after `kill -9`, and prints each step's time and the
 //! sum: what a client waits for.
 
-#![allow(clippy::print_stdout, reason = "a benchmark prints its figures")]
+#![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
 use std::error::Error;
 use std::fs;
