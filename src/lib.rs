@@ -40,6 +40,7 @@
 //! | `local` | embedded runs: planner, scheduler and engine in one process |
 //! | `cli` | the command line, one file a verb |
 //! | `render` | what people and programs see: progress, tables, JSON, errors |
+//! | [`testing`] | a job over records in memory, for its own tests |
 //! | `words`, `tera` | generated text and TeraGen records |
 
 mod cli;
@@ -47,6 +48,7 @@ pub mod entry;
 mod local;
 mod render;
 mod tera;
+pub mod testing;
 mod words;
 
 pub use cli::main;

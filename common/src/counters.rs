@@ -26,6 +26,14 @@ impl Counters {
         }
     }
 
+    /// Adds `by` to the counter `name`, whose name may not live long; saturates at the largest number.
+    pub fn count(&mut self, name: &str, by: u64) {
+        match self.place(name) {
+            Ok(place) => self.0[place].1 = self.0[place].1.saturating_add(by),
+            Err(place) => self.0.insert(place, (Cow::Owned(name.to_owned()), by)),
+        }
+    }
+
     /// Adds every counter of `other`.
     pub fn merge(&mut self, other: &Counters) {
         for (name, by) in &other.0 {

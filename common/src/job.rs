@@ -2,15 +2,15 @@
 //! handed. Nothing here knows how records are stored, sorted or moved.
 
 use std::fmt;
-use std::marker::PhantomData;
 
-use crate::codec::DecodeError;
-use crate::combine::{Addend, Combine};
+use crate::combine::Combine;
 use crate::datum::{Datum, Value};
 use crate::input::{Block, Input};
-use crate::key::Key;
+use crate::key::{Key, KeyError};
 use crate::output::Output;
 use crate::partition::EncodedKey;
+use crate::setup::TaskContext;
+pub use crate::values::{KeptRoom, KeptValues, ValueSource, Values, ValuesFailure};
 
 /// What user code returns: its own error of any type, by `?`, or the engine's, passed on.
 pub type Result<T, E = JobError> = std::result::Result<T, E>;
@@ -97,7 +97,7 @@ pub trait Emit<K: Key + ?Sized, V: Value + ?Sized> {
     fn emit(&mut self, key: K::Ref<'_>, value: V::Ref<'_>) -> Result<()>;
 
     /// Adds `by` to the job counter `name`.
-    fn count(&mut self, name: &'static str, by: u64);
+    fn count(&mut self, name: &str, by: u64);
 }
 
 /// Takes what `reduce`, or a map-only `map`, puts into the output.
@@ -110,119 +110,7 @@ pub trait Sink<K: Datum + ?Sized, V: Datum + ?Sized = ()> {
     fn put(&mut self, key: K::Ref<'_>, value: V::Ref<'_>) -> Result<()>;
 
     /// Adds `by` to the job counter `name`.
-    fn count(&mut self, name: &'static str, by: u64);
-}
-
-/// Where the values of a key group come from; implemented by engines.
-pub trait ValueSource {
-    /// Moves to the next value; `false` after the last one or after a failure.
-    fn advance(&mut self) -> bool;
-
-    /// The value moved to, encoded.
-    fn value(&self) -> &[u8];
-
-    /// Records that the values cannot be used; the attempt fails whatever `reduce` returns.
-    fn fail(&self, failure: ValuesFailure);
-}
-
-/// Why the values of a key group cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ValuesFailure {
-    /// A value does not decode.
-    #[error(transparent)]
-    Decode(#[from] DecodeError),
-    /// A sum leaves its type's range.
-    #[error("the sum of the values overflows {type_name}")]
-    Overflow {
-        /// The Rust type.
-        type_name: &'static str,
-    },
-}
-
-/// The values of one key group, read one after the other in canonical order: by map task, then by
-/// emission. They need not fit in memory.
-///
-/// If reading fails, the values end early and the attempt fails whatever `reduce` returns, so
-/// `reduce` need not check.
-pub struct Values<'a, V: Value + ?Sized> {
-    source: &'a mut dyn ValueSource,
-    value: PhantomData<fn(&V)>,
-}
-
-impl<'a, V: Value + ?Sized> Values<'a, V> {
-    /// Reads the values of `source`.
-    pub fn new(source: &'a mut dyn ValueSource) -> Self {
-        Self { source, value: PhantomData }
-    }
-
-    /// The next value, borrowed until the one after it is asked for.
-    #[inline]
-    pub fn next_ref(&mut self) -> Option<V::Ref<'_>> {
-        if !self.source.advance() {
-            return None;
-        }
-        let source: &dyn ValueSource = self.source;
-        V::decode(source.value()).map_err(|error| source.fail(error.into())).ok()
-    }
-
-    /// Calls `f` with every value left.
-    ///
-    /// # Errors
-    ///
-    /// The first error of `f`.
-    #[inline]
-    pub fn try_for_each(mut self, mut f: impl FnMut(V::Ref<'_>) -> Result<()>) -> Result<()> {
-        while let Some(value) = self.next_ref() {
-            f(value)?;
-        }
-        Ok(())
-    }
-
-    /// How many values are left.
-    pub fn count(self) -> u64 {
-        let mut count = 0;
-        while self.source.advance() {
-            count += 1;
-        }
-        count
-    }
-}
-
-impl<V: Value + Addend + for<'r> Datum<Ref<'r> = V>> Values<'_, V> {
-    /// The sum of the values left; beyond the type's range the attempt fails.
-    #[inline]
-    pub fn sum(mut self) -> V {
-        let mut sum = V::default();
-        while let Some(value) = self.next_ref() {
-            match sum.checked_sum(value) {
-                Some(next) => sum = next,
-                None => {
-                    self.source.fail(ValuesFailure::Overflow { type_name: std::any::type_name::<V>() });
-                    break;
-                }
-            }
-        }
-        sum
-    }
-}
-
-impl<V: Value + for<'r> Datum<Ref<'r> = V>> Iterator for Values<'_, V> {
-    type Item = V;
-
-    #[inline]
-    fn next(&mut self) -> Option<V> {
-        if !self.source.advance() {
-            return None;
-        }
-        let source: &dyn ValueSource = self.source;
-        V::decode(source.value()).map_err(|error| source.fail(error.into())).ok()
-    }
-}
-
-impl<V: Value + ?Sized> fmt::Debug for Values<'_, V> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Values").finish_non_exhaustive()
-    }
+    fn count(&mut self, name: &str, by: u64);
 }
 
 /// What the parts of a job have to do with one another.
@@ -238,6 +126,20 @@ pub enum PartOrder {
     /// All records of one key are in one part, so a key much more frequent than others makes a part
     /// larger than others.
     Total,
+}
+
+/// Which records make one key group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Grouping {
+    /// Those with equal keys.
+    Key,
+    /// Those whose keys have this many leading members in common, at least one and fewer than all. The
+    /// group's values then come in the order of the other members: a *secondary sort*.
+    /// [`MapReduce::reduce`] is handed the first key of the group, and a value that is to know the rest
+    /// of its own key carries it.
+    ///
+    /// Only for jobs that do not combine.
+    Leading(usize),
 }
 
 /// One MapReduce: user code over records, grouped by key.
@@ -282,6 +184,23 @@ pub trait MapReduce: Send + Sync + 'static {
     type Output: Output;
     /// Whether the parts are in order too.
     const ORDER: PartOrder = PartOrder::ByHash;
+    /// Which records one call of `reduce` is for.
+    const GROUPING: Grouping = Grouping::Key;
+
+    /// Called once before the first record or key group of every attempt: the job that this attempt
+    /// runs, if it is to have a state of its own (a loaded dictionary, a connection); `None` for a job
+    /// that has none.
+    ///
+    /// # Errors
+    ///
+    /// An error fails the attempt.
+    fn setup(&self, task: &TaskContext<'_>) -> Result<Option<Self>>
+    where
+        Self: Sized,
+    {
+        let _ = task;
+        Ok(None)
+    }
 
     /// Emits any number of pairs for one record. Must give the same pairs whenever it is given the
     /// same record: a lost task is run again.
@@ -307,6 +226,29 @@ pub trait MapReduce: Send + Sync + 'static {
         out: &mut impl Sink<<Self::Output as Output>::Key, <Self::Output as Output>::Value>,
     ) -> Result<()>;
 
+    /// Called once after the last record of a map attempt, for jobs that hold something back until then.
+    ///
+    /// # Errors
+    ///
+    /// An error fails the attempt.
+    fn finish_map(&self, out: &mut impl Emit<Self::Key, Self::Value>) -> Result<()> {
+        let _ = out;
+        Ok(())
+    }
+
+    /// Called once after the last key group of a reduce attempt.
+    ///
+    /// # Errors
+    ///
+    /// An error fails the attempt.
+    fn finish_reduce(
+        &self,
+        out: &mut impl Sink<<Self::Output as Output>::Key, <Self::Output as Output>::Value>,
+    ) -> Result<()> {
+        let _ = out;
+        Ok(())
+    }
+
     /// Maps a block of whole records; by default one after the other. For maps that can scan many
     /// records at once.
     ///
@@ -322,7 +264,7 @@ pub trait MapReduce: Send + Sync + 'static {
     }
 
     /// The reduce task, below `partitions`, that owns a key; by default by hash. Must depend on the
-    /// key alone.
+    /// key alone, and where [`GROUPING`](Self::GROUPING) has it, on its leading members alone.
     #[inline]
     fn partition(&self, key: EncodedKey<'_>, partitions: u32) -> u32 {
         key.hash_partition(partitions)
@@ -334,12 +276,50 @@ pub trait MapReduce: Send + Sync + 'static {
     }
 }
 
+/// An encoded key of a job, with the members by which the job groups told from the others.
+///
+/// # Errors
+///
+/// If it is grouped by leading members and has them not.
+#[inline]
+pub fn grouped_key<J: MapReduce>(key: &[u8]) -> Result<EncodedKey<'_>, KeyError> {
+    match J::GROUPING {
+        Grouping::Key => Ok(EncodedKey::new(key)),
+        Grouping::Leading(members) => {
+            const {
+                if let Grouping::Leading(members) = J::GROUPING {
+                    assert!(0 < members && members < J::Key::MEMBERS, "groups by some of the key's members, not all");
+                    assert!(!J::Combine::ACTIVE, "records that are combined are grouped by the whole key");
+                }
+            }
+            let mut rest = key;
+            J::Key::pass_members(&mut rest, members)?;
+            Ok(EncodedKey::grouped_by(key, key.len() - rest.len()))
+        }
+    }
+}
+
 /// A job without reduce: each map task writes one part, records in input order.
 pub trait MapOnly: Send + Sync + 'static {
     /// The records read.
     type Input: Input;
     /// The records written.
     type Output: Output;
+
+    /// Called once before the first record of every attempt: the job that this attempt
+    /// runs, if it is to have a state of its own (a loaded dictionary, a connection); `None` for a job
+    /// that has none.
+    ///
+    /// # Errors
+    ///
+    /// An error fails the attempt.
+    fn setup(&self, task: &TaskContext<'_>) -> Result<Option<Self>>
+    where
+        Self: Sized,
+    {
+        let _ = task;
+        Ok(None)
+    }
 
     /// Puts any number of output records for one record.
     ///
@@ -351,6 +331,19 @@ pub trait MapOnly: Send + Sync + 'static {
         record: <Self::Input as Input>::Record<'_>,
         out: &mut impl Sink<<Self::Output as Output>::Key, <Self::Output as Output>::Value>,
     ) -> Result<()>;
+
+    /// Called once after the last record of an attempt, for jobs that hold something back until then.
+    ///
+    /// # Errors
+    ///
+    /// An error fails the attempt.
+    fn finish_map(
+        &self,
+        out: &mut impl Sink<<Self::Output as Output>::Key, <Self::Output as Output>::Value>,
+    ) -> Result<()> {
+        let _ = out;
+        Ok(())
+    }
 
     /// Maps a block of whole records; by default one after the other.
     ///

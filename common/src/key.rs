@@ -38,6 +38,19 @@ pub struct KeyError {
 /// Law: `encode(a)` sorts before `encode(b)` exactly if `a < b`; equal keys have equal bytes.
 /// `#[derive(Key)]` writes this for structs and enums.
 pub trait Key: Datum {
+    /// How many members a key has: those of a tuple or struct, one for anything else.
+    const MEMBERS: usize = 1;
+
+    /// Moves `input`, an encoded key, past its first `members` members, which are fewer than all.
+    ///
+    /// # Errors
+    ///
+    /// If there are not so many, or the bytes are not such an encoding.
+    fn pass_members(input: &mut &[u8], members: usize) -> Result<(), KeyError> {
+        let _ = input;
+        if members == 0 { Ok(()) } else { Err(key_error::<Self>("it has no leading members")) }
+    }
+
     /// Appends the encoding of a key after which nothing follows.
     fn encode(key: &Self::Ref<'_>, out: &mut Vec<u8>) {
         Self::encode_part(key, out);
@@ -291,9 +304,31 @@ owned_text_keys! {
     Vec<u8> => [u8], Vec::as_slice, <[u8]>::to_vec;
 }
 
+/// Moves `input` past an encoded member that others follow. For hand-written and derived [`Key`]s.
+///
+/// # Errors
+///
+/// If the bytes are not such an encoding.
+pub fn pass<K: Key + ?Sized>(input: &mut &[u8]) -> Result<(), KeyError> {
+    let arena = KeyArena::new();
+    let mut rest = *input;
+    K::decode_part(&mut rest, &arena)?;
+    *input = &input[input.len() - rest.len()..];
+    Ok(())
+}
+
 macro_rules! composite_keys {
     ($(impl($($param:ident: $bound:path),*) $name:ty { $($first:ident $at:tt),* ; $last:ident $last_at:tt })*) => {$(
         impl<$($param: $bound + ?Sized),*> Key for $name {
+            const MEMBERS: usize = [$($at,)* $last_at].len();
+
+            fn pass_members(input: &mut &[u8], members: usize) -> Result<(), KeyError> {
+                $(if $at < members {
+                    pass::<$first>(input)?;
+                })*
+                Ok(())
+            }
+
             #[inline]
             fn encode(key: &Self::Ref<'_>, out: &mut Vec<u8>) {
                 $($first::encode_part(&key.$at, out);)*
@@ -333,6 +368,16 @@ macro_rules! tuple_keys {
             $($param: Key + for<'r> Datum<Ref<'r> = $param>,)*
             $last: Key + for<'r> Datum<Ref<'r> = $last>,
         {
+            const MEMBERS: usize = [$($at,)* $last_at].len();
+
+            fn pass_members(input: &mut &[u8], members: usize) -> Result<(), KeyError> {
+                let _ = (&input, members);
+                $(if $at < members {
+                    pass::<$param>(input)?;
+                })*
+                Ok(())
+            }
+
             #[inline]
             fn encode(key: &Self, out: &mut Vec<u8>) {
                 $($param::encode_part(&key.$at, out);)*

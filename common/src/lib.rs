@@ -2,7 +2,7 @@
 //!
 //! | for | modules |
 //! |---|---|
-//! | job authors | [`job`], [`input`], [`output`], [`datum`], [`key`], [`combine`], [`partition`], [`program`] |
+//! | job authors | [`job`], [`input`], [`output`], [`datum`], [`key`], [`combine`], [`partition`], [`setup`], [`program`] |
 //! | everyone | [`ids`], [`time`], [`size`], [`spec`], [`task`], [`failure`], [`counters`], [`naming`], [`text`], [`codec`], [`backoff`] |
 //! | tests | [`mod@reference`], the sequential oracle |
 //! | those who wait | `storage` (feature `storage`), `wire` (feature `wire`) |
@@ -25,6 +25,7 @@ pub mod partition;
 pub mod pinned;
 pub mod program;
 pub mod reference;
+pub mod setup;
 pub mod size;
 pub mod spec;
 #[cfg(feature = "storage")]
@@ -32,6 +33,7 @@ pub mod storage;
 pub mod task;
 pub mod text;
 pub mod time;
+mod values;
 #[cfg(feature = "wire")]
 pub mod wire;
 
@@ -40,9 +42,12 @@ pub mod prelude {
     pub use crate::combine::{Combine, First, FoldError, Max, Min, NoCombine, Sum};
     pub use crate::datum::{Datum, Maybe, Pair, Triple, Value};
     pub use crate::input::{Block, FixedLength, Input, Lines, Located, Provenance, RecordError, Utf8Lines};
-    pub use crate::job::{Emit, JobError, MapOnly, MapReduce, PartOrder, Result, Sink, Values, words};
+    pub use crate::job::{
+        Emit, Grouping, JobError, KeptValues, MapOnly, MapReduce, PartOrder, Result, Sink, Values, words,
+    };
     pub use crate::key::Key;
     pub use crate::output::{Output, Raw, Text, TextField};
     pub use crate::partition::EncodedKey;
     pub use crate::program::{InputSample, JobVisitor, OptionError, Program};
+    pub use crate::setup::TaskContext;
 }

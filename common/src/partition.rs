@@ -145,12 +145,30 @@ pub fn hash_partition(encoded: &[u8], partitions: u32) -> u32 {
 #[derive(Debug, Clone, Copy)]
 pub struct EncodedKey<'a> {
     bytes: &'a [u8],
+    /// How many bytes belong to the members by which records are grouped.
+    grouped: usize,
 }
 
 impl<'a> EncodedKey<'a> {
-    /// Wraps an encoded key.
+    /// Wraps an encoded key that is grouped by as a whole.
     pub fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes }
+        Self { bytes, grouped: bytes.len() }
+    }
+
+    /// Wraps an encoded key that is grouped by its first `grouped` bytes.
+    ///
+    /// # Panics
+    ///
+    /// If it is shorter.
+    pub fn grouped_by(bytes: &'a [u8], grouped: usize) -> Self {
+        assert!(grouped <= bytes.len(), "a key has the members by which it is grouped");
+        Self { bytes, grouped }
+    }
+
+    /// The encoding of the members by which records are grouped: all of them, unless the job says
+    /// otherwise.
+    pub fn grouped(&self) -> &'a [u8] {
+        &self.bytes[..self.grouped]
     }
 
     /// The order-preserving encoding.
@@ -170,10 +188,10 @@ impl<'a> EncodedKey<'a> {
         K::decode(self.bytes, arena)
     }
 
-    /// The partition by hash, which is the default of every job.
+    /// The partition by hash of what is grouped by, which is the default of every job.
     #[inline]
     pub fn hash_partition(&self, partitions: u32) -> u32 {
-        hash_partition(self.bytes, partitions)
+        hash_partition(self.grouped(), partitions)
     }
 }
 

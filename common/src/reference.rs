@@ -3,16 +3,19 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::counters::Counters;
 use crate::datum::{Datum, Value};
+use crate::ids::{AttemptId, TaskId};
 use crate::input::{Block, Input as _, Provenance};
-use crate::job::{Emit, JobError, MapOnly, MapReduce, PartOrder, Result, Sink, ValueSource, Values, ValuesFailure};
+use crate::job::{
+    Emit, JobError, MapOnly, MapReduce, PartOrder, Result, Sink, ValueSource, Values, ValuesFailure, grouped_key,
+};
 use crate::key::{Key, KeyArena};
 use crate::output::Output;
-use crate::partition::EncodedKey;
 use crate::program::JobVisitor;
+use crate::setup::{ShippedPaths, TaskContext};
 use crate::text::LineRule;
 
 /// What to run: whole objects in canonical order.
@@ -87,29 +90,63 @@ pub fn run_map_reduce<J: MapReduce>(job: &J, input: &ReferenceInput<'_>) -> Resu
 
 fn run_sided<J: MapReduce>(job: &J, sided: &SidedInput<'_>) -> Result<ReferenceOutput> {
     let input = &sided.input;
+    let files = ShippedPaths::new();
     let mut groups =
         Groups::<J> { values: BTreeMap::new(), counters: Counters::default(), job: std::marker::PhantomData };
-    for (role, object, bytes) in sided.objects() {
-        let position = AtomicU64::new(0);
-        let start = J::Input::framing(input.rule).preamble(bytes);
-        let from = Provenance { object, offset: start as u64, role };
-        let mut block = Block::new(&bytes[start..], input.rule, from, &position).beginning_object();
-        job.map_block(&mut block, &mut groups)?;
+    {
+        let task = task_context(TaskId::map(0), input.partitions, &files);
+        let own = job.setup(&task)?;
+        let job = own.as_ref().unwrap_or(job);
+        for (role, object, bytes) in sided.objects() {
+            let position = AtomicU64::new(0);
+            let start = J::Input::framing(input.rule).preamble(bytes);
+            let from = Provenance { object, offset: start as u64, role };
+            let mut block = Block::new(&bytes[start..], input.rule, from, &position).beginning_object();
+            job.map_block(&mut block, &mut groups)?;
+        }
+        job.finish_map(&mut groups)?;
     }
     let mut output = ReferenceOutput { parts: vec![vec![]; input.partitions as usize], counters: groups.counters };
-    output.parts.iter_mut().for_each(|part| job.begin_part(part));
-    let arena = KeyArena::new();
+    let mut partitions: Vec<Vec<(&[u8], &[Vec<u8>])>> = vec![vec![]; input.partitions as usize];
     for (key, values) in &groups.values {
         let partition = match J::ORDER {
-            PartOrder::ByHash => job.partition(EncodedKey::new(key), input.partitions),
+            PartOrder::ByHash => job.partition(grouped_key::<J>(key)?, input.partitions),
             // Where parts end depends on how the engine samples, so all of it is one.
             PartOrder::Total => 0,
         };
-        let mut sink = PartSink::<J::Output> {
-            part: &mut output.parts[partition as usize],
-            counters: &mut output.counters,
-            output: std::marker::PhantomData,
-        };
+        partitions[partition as usize].push((key, values));
+    }
+    for (index, pairs) in (0_u32..).zip(&partitions) {
+        let task = task_context(TaskId::reduce(index), input.partitions, &files);
+        let own = job.setup(&task)?;
+        let part = &mut output.parts[index as usize];
+        reduce_part(own.as_ref().unwrap_or(job), pairs, part, &mut output.counters)?;
+    }
+    Ok(output)
+}
+
+/// Reduces the sorted keys of one partition with their values.
+fn reduce_part<J: MapReduce>(
+    job: &J,
+    pairs: &[(&[u8], &[Vec<u8>])],
+    part: &mut Vec<u8>,
+    counters: &mut Counters,
+) -> Result<()> {
+    job.begin_part(part);
+    let arena = KeyArena::new();
+    let mut sink = PartSink::<J::Output> { part, counters, output: std::marker::PhantomData };
+    let mut rest = pairs;
+    while let Some(&(key, _)) = rest.first() {
+        let grouped = grouped_key::<J>(key)?.grouped();
+        let mut size = 0;
+        for (other, _) in rest {
+            if grouped_key::<J>(other)?.grouped() != grouped {
+                break;
+            }
+            size += 1;
+        }
+        let values: Vec<&[u8]> = rest[..size].iter().flat_map(|(_, values)| values.iter().map(Vec::as_slice)).collect();
+        rest = &rest[size..];
         let mut source = Listed { values: values.iter(), current: &[], failure: RefCell::new(None) };
         let decoded = <J::Key as Key>::decode(key, &arena)?;
         job.reduce(decoded, Values::new(&mut source), &mut sink)?;
@@ -117,7 +154,16 @@ fn run_sided<J: MapReduce>(job: &J, sided: &SidedInput<'_>) -> Result<ReferenceO
             return Err(failure.into());
         }
     }
-    Ok(output)
+    job.finish_reduce(&mut sink)
+}
+
+/// The context of a first attempt, which has no folder but in the system's own for such.
+fn task_context(task: TaskId, reducers: u32, files: &ShippedPaths) -> TaskContext<'_> {
+    static RUNS: AtomicU64 = AtomicU64::new(0);
+    let attempt = AttemptId { task, number: 0 };
+    let run = RUNS.fetch_add(1, Ordering::Relaxed);
+    let folder = std::env::temp_dir().join(format!("gristmill-reference-{}-{run}-{attempt}", std::process::id()));
+    TaskContext::new(attempt, reducers, files, folder)
 }
 
 /// Runs a map-only job; all output is in one part.
@@ -126,21 +172,28 @@ fn run_sided<J: MapReduce>(job: &J, sided: &SidedInput<'_>) -> Result<ReferenceO
 ///
 /// The first error of user code.
 pub fn run_map_only<J: MapOnly>(job: &J, input: &ReferenceInput<'_>) -> Result<ReferenceOutput> {
+    let files = ShippedPaths::new();
+    let task = task_context(TaskId::map(0), 0, &files);
+    let own = job.setup(&task)?;
+    let job = own.as_ref().unwrap_or(job);
     let mut output = ReferenceOutput { parts: vec![vec![]], counters: Counters::default() };
     job.begin_part(&mut output.parts[0]);
     for (object, bytes) in input.objects {
         let position = AtomicU64::new(0);
         let start = J::Input::framing(input.rule).preamble(bytes);
         let from = Provenance { object, offset: start as u64, role: 0 };
-        let mut sink = PartSink::<J::Output> {
-            part: &mut output.parts[0],
-            counters: &mut output.counters,
-            output: std::marker::PhantomData,
-        };
         let mut block = Block::new(&bytes[start..], input.rule, from, &position).beginning_object();
-        job.map_block(&mut block, &mut sink)?;
+        job.map_block(&mut block, &mut output.sink::<J::Output>())?;
     }
+    job.finish_map(&mut output.sink::<J::Output>())?;
     Ok(output)
+}
+
+impl ReferenceOutput {
+    /// Takes records into the only part.
+    fn sink<O: Output>(&mut self) -> PartSink<'_, O> {
+        PartSink { part: &mut self.parts[0], counters: &mut self.counters, output: std::marker::PhantomData }
+    }
 }
 
 struct Groups<J> {
@@ -158,8 +211,8 @@ impl<J: MapReduce> Emit<J::Key, J::Value> for Groups<J> {
         Ok(())
     }
 
-    fn count(&mut self, name: &'static str, by: u64) {
-        self.counters.add(name, by);
+    fn count(&mut self, name: &str, by: u64) {
+        self.counters.count(name, by);
     }
 }
 
@@ -175,13 +228,13 @@ impl<O: Output> Sink<O::Key, O::Value> for PartSink<'_, O> {
         Ok(())
     }
 
-    fn count(&mut self, name: &'static str, by: u64) {
-        self.counters.add(name, by);
+    fn count(&mut self, name: &str, by: u64) {
+        self.counters.count(name, by);
     }
 }
 
 struct Listed<'a> {
-    values: std::slice::Iter<'a, Vec<u8>>,
+    values: std::slice::Iter<'a, &'a [u8]>,
     current: &'a [u8],
     failure: RefCell<Option<ValuesFailure>>,
 }
@@ -189,7 +242,7 @@ struct Listed<'a> {
 impl ValueSource for Listed<'_> {
     fn advance(&mut self) -> bool {
         let next = if self.failure.borrow().is_some() { None } else { self.values.next() };
-        self.current = next.map_or(&[], Vec::as_slice);
+        self.current = next.map_or(&[], |value| *value);
         next.is_some()
     }
 

@@ -2,11 +2,12 @@
 //! it. A spec holds everything that the output may depend on; nothing here depends on threads,
 //! slots or machines.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::ids::ContentId;
 use crate::naming::Uri;
 use crate::partition::{PARTITIONER_VERSION, Partitioning};
 use crate::size::ByteSize;
@@ -75,6 +76,15 @@ pub struct SideInput {
     pub mapped: bool,
 }
 
+/// A file that travels with a job: whoever runs an attempt has it, by name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShippedFile {
+    /// The name by which the job asks for it; no path.
+    pub name: String,
+    /// What it holds.
+    pub content: ContentId,
+}
+
 /// The request of one job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobSpec {
@@ -89,6 +99,9 @@ pub struct JobSpec {
     /// What else the job reads because its own options say so.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub side_inputs: Vec<SideInput>,
+    /// Files that travel with the job, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<ShippedFile>,
     /// Where the output goes: the URI of a folder, absolute.
     pub output: Uri,
     /// Whether an existing output is replaced on success.
@@ -153,6 +166,12 @@ pub enum SpecError {
     /// No input.
     #[error("a job needs at least one input")]
     NoInputs,
+    /// Two shipped files have one name, or one has a name that is a path.
+    #[error("a job cannot be shipped with a file named {name:?} (a plain name, once)")]
+    ShippedName {
+        /// The name.
+        name: String,
+    },
     /// The spec asks for a partition function this build does not have.
     #[error("partition function {version} is unknown (this build has {PARTITIONER_VERSION})")]
     Partitioner {
@@ -197,6 +216,7 @@ impl JobSpec {
             shape,
             inputs,
             side_inputs: Vec::new(),
+            files: Vec::new(),
             output,
             overwrite: false,
             reducers: None,
@@ -258,6 +278,13 @@ impl JobSpec {
         }
         if self.inputs.is_empty() {
             return Err(SpecError::NoInputs);
+        }
+        let mut names = BTreeSet::new();
+        for ShippedFile { name, .. } in &self.files {
+            let plain = !name.is_empty() && name != "." && name != ".." && !name.contains(['/', '\0']);
+            if !plain || !names.insert(name) {
+                return Err(SpecError::ShippedName { name: name.clone() });
+            }
         }
         self.validate_partitioning()
     }

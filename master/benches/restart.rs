@@ -20,7 +20,7 @@ use gristmill_common::task::{
 };
 use gristmill_common::time::Clock;
 use gristmill_master::runtime::journal::{AcceptedJob, Change, Journal as _, JournalRecord, RedbJournal};
-use gristmill_master::runtime::{StateDir, recover, start_driver};
+use gristmill_master::runtime::{ShippedFiles, StateDir, recover, start_driver};
 use gristmill_master::scheduler::{Record, SchedulerConfig};
 
 const JOB: JobId = JobId(0x6920_9f00_0001);
@@ -59,12 +59,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     let folder = StateDir::open(&copy)?;
     let mut journal = RedbJournal::open(&folder.journal())?;
     step("open");
-    let recovered = recover(&mut journal, clock.wall())?;
+    let recovered = recover(&mut journal, &ShippedFiles::default(), clock.wall())?;
     step("recover");
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let config = SchedulerConfig { epoch: folder.epoch(), ..SchedulerConfig::default() };
     runtime.block_on(async {
-        let (master, _driver) = start_driver(clock, config, Box::new(journal), recovered);
+        let (master, _driver) = start_driver(clock, config, Box::new(journal), recovered, ShippedFiles::default());
         let jobs = master.jobs().await?;
         assert_eq!((jobs.len(), jobs[0].view.map.tasks), (1, TASKS));
         step("serve");

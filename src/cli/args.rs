@@ -17,6 +17,7 @@ use gristmill_worker::engine::{AnyJob, range_partitioning};
 
 use super::error::{CliError, Exit};
 use super::settings::Settings;
+use super::shipped::Shipped;
 use super::span::Span;
 use super::{Context, rejection, usage_error};
 use crate::entry::{JobEntry, ReadOptionsError};
@@ -80,8 +81,12 @@ pub(crate) struct JobArgs {
     #[arg(long, global = true, display_order = 13)]
     require_deterministic: bool,
 
+    /// A file that the job's code reads by this name; it travels with the job to the workers; may be repeated
+    #[arg(long, value_name = "[NAME=]PATH", global = true, display_order = 14)]
+    file: Vec<String>,
+
     /// Force parts to disk before they count; clusters always do
-    #[arg(long, global = true, display_order = 14)]
+    #[arg(long, global = true, display_order = 15)]
     fsync: bool,
 }
 
@@ -108,6 +113,8 @@ pub(crate) struct JobRequest {
     pub(crate) job: Arc<dyn AnyJob>,
     /// The memory budget, if one was given.
     pub(crate) memory: Option<ByteSize>,
+    /// The files that the job comes with.
+    pub(crate) shipped: Shipped,
 }
 
 impl JobRequest {
@@ -135,6 +142,8 @@ impl JobRequest {
         }
         spec.validate().map_err(|error| CliError::usage(error.to_string()))?;
         spec.side_inputs = side_inputs(&wishes.side_inputs, &context.current_dir)?;
+        let shipped = Shipped::read(&args.file, &context.current_dir)?;
+        spec.files.clone_from(&shipped.files);
         let samples = if wishes.looks { samples(&spec)? } else { Vec::new() };
         let (options, mapped) = entry.look(&options, &spec, &samples).map_err(bad_options)?;
         spec.side_inputs.iter_mut().for_each(|side| side.mapped = mapped.contains(&side.role));
@@ -148,7 +157,8 @@ impl JobRequest {
         if spec.shape == JobShape::MapReduce {
             spec.reducers = spec.reducers.or(wishes.reducers);
         }
-        Ok(Self { spec, job, memory })
+        spec.validate().map_err(|error| CliError::usage(error.to_string()))?;
+        Ok(Self { spec, job, memory, shipped })
     }
 
     /// Completes the spec of a job whose parts are to be in order: plans it and finds, by a sample of
@@ -161,7 +171,7 @@ impl JobRequest {
         if self.job.order() == PartOrder::Total {
             let plan = list_and_plan(&self.spec)?;
             self.spec.reducers = Some(plan.reducers);
-            self.spec.partitioning = range_partitioning(&*self.job, &self.spec, &plan);
+            self.spec.partitioning = range_partitioning(&*self.job, &self.spec, &plan, &self.shipped.paths);
         }
         Ok(())
     }

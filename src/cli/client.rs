@@ -72,7 +72,7 @@ pub(super) fn client_error(error: &ClientError) -> CliError {
     let exit = match error {
         ClientError::Unreachable { .. } | ClientError::Incompatible { .. } => Exit::Unreachable,
         ClientError::BadUrl { .. } | ClientError::Usage { .. } => Exit::Usage,
-        ClientError::Rejected { .. } => Exit::Rejected,
+        ClientError::Rejected { .. } | ClientError::Unreadable { .. } => Exit::Rejected,
         ClientError::NotFound { .. } => Exit::Failed,
     };
     let problem = CliError::of(exit, error);

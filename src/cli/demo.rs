@@ -9,6 +9,7 @@ use std::time::Duration;
 use clap::{ArgMatches, Args as _, Command, FromArgMatches as _};
 use gristmill_common::ids::JobId;
 use gristmill_common::naming::{self, Uri};
+use gristmill_common::setup::ShippedPaths;
 use gristmill_common::size::ByteSize;
 use gristmill_common::spec::JobSpec;
 use gristmill_master::client::JobsClient;
@@ -123,7 +124,8 @@ impl Demo<'_> {
         let submission = Submission {
             key: "demo".to_owned(),
             spec: self.spec(text, "counted-by-cluster")?,
-            binary_sha256: gristmill_worker::agent::own_binary_sha256()
+            binary_sha256: gristmill_worker::agent::own_binary()
+                .map(|binary| binary.to_string())
                 .map_err(|error| failed("cannot read this program's own file", &error))?,
         };
         let accepted = client.submit(&submission).await.map_err(|error| client_error(&error))?;
@@ -176,6 +178,7 @@ impl Demo<'_> {
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             memory: None,
             scratch: self.dir,
+            files: &ShippedPaths::new(),
             clock: self.context.clock,
             submitted,
         };

@@ -73,9 +73,11 @@ pub(super) fn execute(context: &Context, matches: &ArgMatches) -> Result<Exit, C
 fn master_error(error: &MasterError) -> CliError {
     let exit = match error {
         MasterError::Insecure { .. } => Exit::Usage,
-        MasterError::State(_) | MasterError::Journal(_) | MasterError::Listen { .. } | MasterError::Serve { .. } => {
-            Exit::Failed
-        }
+        MasterError::State(_)
+        | MasterError::Files(_)
+        | MasterError::Journal(_)
+        | MasterError::Listen { .. }
+        | MasterError::Serve { .. } => Exit::Failed,
     };
     let problem = CliError::of(exit, error);
     match error.hint() {

@@ -5,6 +5,7 @@
 //! | `run.rs`, `submit.rs`, `explain.rs` | a job: here, on a cluster, or only its plan |
 //! | `status.rs`, `watch.rs`, `cancel.rs`, `jobs.rs`, `workers.rs` | questions and orders to a master |
 //! | `master.rs`, `worker.rs`, `cluster.rs` | the processes of a cluster |
+//! | `new.rs` | a job crate to start from |
 //! | `verify.rs` | whether an output is still what its job wrote |
 //! | `demo.rs`, `generate.rs`, `validate.rs`, `completions.rs` | to try it out |
 //!
@@ -12,6 +13,7 @@
 //! |---|---|
 //! | `args.rs` | flags of a job, and the spec they make |
 //! | `settings.rs` | `gristmill.toml` and `GRISTMILL_*` |
+//! | `shipped.rs` | files that travel with a job |
 //! | `span.rs` | times as people type them |
 //! | `error.rs` | exit codes and the error that verbs return |
 //! | `service.rs`, `processes.rs` | what the processes of a cluster share; starting and ending them |
@@ -30,10 +32,12 @@ mod generate;
 mod interrupt;
 mod jobs;
 mod master;
+mod new;
 mod processes;
 mod run;
 mod service;
 mod settings;
+mod shipped;
 mod span;
 mod status;
 mod submit;
@@ -88,6 +92,7 @@ const VERBS: &[Verb] = &[
     Verb { name: "run", command: run::command, execute: run::execute },
     Verb { name: "submit", command: submit::command, execute: submit::execute },
     Verb { name: "explain", command: explain::command, execute: explain::execute },
+    Verb { name: "new", command: new::command, execute: new::execute },
     Verb { name: "status", command: status::command, execute: status::execute },
     Verb { name: "watch", command: watch::command, execute: watch::execute },
     Verb { name: "cancel", command: cancel::command, execute: cancel::execute },

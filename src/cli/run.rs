@@ -56,6 +56,7 @@ pub(super) fn execute(context: &Context, matches: &ArgMatches) -> Result<Exit, C
         threads: threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)),
         memory: request.memory,
         scratch: &context.current_dir.join(scratch),
+        files: &request.shipped.paths,
         clock: context.clock,
         submitted,
     };

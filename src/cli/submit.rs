@@ -4,7 +4,7 @@ use clap::{Arg, ArgAction, ArgMatches, Args as _, Command, FromArgMatches as _};
 use gristmill_common::spec::Share;
 use gristmill_master::runtime::{Submission, fresh_job_id};
 use gristmill_master::scheduler::JobState;
-use gristmill_worker::agent::own_binary_sha256;
+use gristmill_worker::agent::own_binary;
 
 use super::args::{JobArgs, JobRequest};
 use super::client::{ClientArgs, block_on, client_error, connect, follow, report};
@@ -60,17 +60,19 @@ pub(super) fn execute(context: &Context, matches: &ArgMatches) -> Result<Exit, C
     let detach = matches.get_flag("detach");
     let interrupt =
         Interrupt::install().map_err(|error| CliError::new(Exit::Failed, "cannot start").because(&error))?;
-    let binary_sha256 = own_binary_sha256()
+    let binary = own_binary()
         .map_err(|error| CliError::new(Exit::Failed, "cannot read this program's own file").because(&error))?;
+    let to_send = request.shipped.to_send(binary);
     request.divide_keys().map_err(|error| rejection(&error))?;
     let submission = Submission {
         // As unique as a job id; the master draws its own.
         key: format!("{}-{}", fresh_job_id(&context.clock), std::process::id()),
         spec: request.spec,
-        binary_sha256,
+        binary_sha256: binary.to_string(),
     };
     block_on(async {
         let client = connect(context, matches).await?;
+        client.upload(&to_send).await.map_err(|error| client_error(&error))?;
         let accepted = client.submit(&submission).await.map_err(|error| client_error(&error))?;
         for warning in &accepted.warnings {
             context.console.talk(format_args!("warning: {warning}"));

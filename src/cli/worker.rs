@@ -25,6 +25,10 @@ const DEFAULT_LISTEN: &str = "127.0.0.1:0";
 /// is never used.
 const DEFAULT_SCRATCH_LIMIT: u64 = 95;
 
+/// What binaries and files of jobs may take on a worker's disk if nobody says. Raised, more jobs that come
+/// again find theirs there.
+const DEFAULT_FILE_CACHE: ByteSize = ByteSize::mib(4 << 10);
+
 /// How long a worker goes on without a master if nobody says.
 const DEFAULT_ORPHAN_TIMEOUT: Duration = Duration::from_secs(600);
 
@@ -62,6 +66,10 @@ struct WorkerArgs {
     /// takes more fails by file and offset [default: --memory and half as much again, at least 1GiB more]
     #[arg(long, value_name = "SIZE")]
     executor_memory: Option<ByteSize>,
+
+    /// What binaries and files of jobs may take on disk; those that no job needs go first [default: 4GiB]
+    #[arg(long, value_name = "SIZE")]
+    file_cache: Option<ByteSize>,
 
     /// How long to go on without a master [default: 600]
     #[arg(long, value_name = "SECONDS")]
@@ -151,6 +159,7 @@ fn config(context: &Context, args: WorkerArgs) -> Result<WorkerConfig, CliError>
         memory,
         scratch_limit: args.scratch_limit.unwrap_or(DEFAULT_SCRATCH_LIMIT),
         executor_memory,
+        file_cache: args.file_cache.or_else(|| settings.get("file-cache")).unwrap_or(DEFAULT_FILE_CACHE),
         orphan_timeout: args.orphan_timeout.map_or(DEFAULT_ORPHAN_TIMEOUT, Duration::from_secs),
         compress: args.compression == Compression::Lz4,
         shuffle_network: args.shuffle == Shuffle::Network,
@@ -166,6 +175,7 @@ fn worker_error(error: &WorkerError) -> CliError {
         WorkerError::Master(LinkError::Orphaned { .. }) => Exit::Unreachable,
         WorkerError::Dir(_)
         | WorkerError::Binary { .. }
+        | WorkerError::Files(_)
         | WorkerError::Listen { .. }
         | WorkerError::Serve { .. }
         | WorkerError::Master(LinkError::Refused { .. } | LinkError::Superseded) => Exit::Failed,

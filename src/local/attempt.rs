@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use gristmill_common::failure::{Failure, FailureCode};
 use gristmill_common::ids::{AttemptId, JobAttempt, JobId, Stage};
+use gristmill_common::setup::ShippedPaths;
 use gristmill_common::spec::JobSpec;
 use gristmill_common::task::{AttemptReport, JobPlan, SegmentSource};
 use gristmill_master::scheduler::AttemptWork;
@@ -30,6 +31,8 @@ pub(super) struct Embedded<'a> {
     pub(super) pack: &'a MapOutputPack,
     /// Where its parts are staged.
     pub(super) staging: &'a Path,
+    /// The files that it reads besides.
+    pub(super) files: &'a ShippedPaths,
 }
 
 impl Embedded<'_> {
@@ -51,6 +54,7 @@ impl Embedded<'_> {
             // Segments stay on this disk: compressing them costs more than it saves.
             compression: Compression::None,
             cancelled,
+            files: self.files,
             position,
         };
         let task = id.attempt.task;

@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use gristmill_common::naming;
+use gristmill_common::setup::ShippedPaths;
 use gristmill_common::size::ByteSize;
 use gristmill_common::spec::JobSpec;
 use gristmill_common::time::{Clock, WallTime};
@@ -43,6 +44,8 @@ pub(crate) struct LocalOptions<'a> {
     pub(crate) memory: Option<ByteSize>,
     /// The folder in which scratch is made.
     pub(crate) scratch: &'a Path,
+    /// Where the files lie that the job asks for by name.
+    pub(crate) files: &'a ShippedPaths,
     /// This process's clock.
     pub(crate) clock: Clock,
     /// When the job was asked for.
@@ -121,8 +124,16 @@ pub(crate) fn run(
         claim.publish(&result.parts, &result.bad, &manifest).map_err(|error| error.to_failure())
     };
     let pack = MapOutputPack::new(&job_scratch);
-    let embedded =
-        Embedded { id, spec: &spec, plan: &plan, job, scratch: &job_scratch, pack: &pack, staging: &staging };
+    let embedded = Embedded {
+        id,
+        spec: &spec,
+        plan: &plan,
+        job,
+        scratch: &job_scratch,
+        pack: &pack,
+        staging: &staging,
+        files: options.files,
+    };
     let mut hooks = Hooks { clock: options.clock, is_interrupted: interrupted, progress, publish: &mut publish };
     let view = driver::drive(&embedded, &Slots { pool: &pool, positions: &positions }, &mut hooks);
     // This removes what is staged of a job that did not succeed, and nothing of an output.

@@ -2,6 +2,7 @@
 //! crate: word counts whose user code meets other tasks, keeps a tally, waits to be told or goes wrong,
 //! as `--trial` says. The tests beside it, and `cargo chaos --lab`, run it.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write as _};
 use std::path::PathBuf;
@@ -151,7 +152,31 @@ fn wait_for(what: &str, condition: impl FnMut() -> bool) -> Result<()> {
     }
 }
 
+/// Counts words but those in the file `stop`.
+struct StopWords(BTreeSet<Vec<u8>>);
+
+impl MapReduce for StopWords {
+    type Input = Lines;
+    type Key = [u8];
+    type Value = u64;
+    type Combine = Sum;
+    type Output = Text<[u8], u64>;
+
+    fn setup(&self, task: &TaskContext<'_>) -> Result<Option<Self>> {
+        let stopped = fs::read(task.file("stop")?)?;
+        Ok(Some(Self(words(&stopped).map(<[u8]>::to_vec).collect())))
+    }
+
+    fn map(&self, line: &[u8], out: &mut impl Emit<[u8], u64>) -> Result<()> {
+        words(line).filter(|word| !self.0.contains(*word)).try_for_each(|word| out.emit(word, 1))
+    }
+
+    fn reduce(&self, word: &[u8], counts: Values<u64>, out: &mut impl Sink<[u8], u64>) -> Result<()> {
+        out.put(word, counts.sum())
+    }
+}
+
 fn main() -> ExitCode {
-    let ready_made = gristmill::ready_made_jobs();
-    gristmill::main(ready_made.into_iter().chain([job_with_options::<Lab>("lab")]))
+    let own = [job_with_options::<Lab>("lab"), job("stop-words", StopWords(BTreeSet::new()))];
+    gristmill::main(gristmill::ready_made_jobs().into_iter().chain(own))
 }

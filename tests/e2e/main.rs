@@ -5,6 +5,7 @@
 //! | `answers` | the expected answers, and equal parts however a job is run |
 //! | `chaos` | ten seconds of faults |
 //! | `failover` | workers that are killed, stopped and resumed |
+//! | `job_crates` | jobs of other binaries than the cluster's, and the files they come with |
 //! | `lab` | the tests of a distributed systems course |
 //! | `tables` | jobs over delimited text |
 //! | `user_code` | user code that fails in any way, or prints, on a cluster |
@@ -14,6 +15,7 @@
 mod answers;
 mod chaos;
 mod failover;
+mod job_crates;
 mod lab;
 mod readme;
 mod side_by_side;

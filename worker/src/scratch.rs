@@ -6,7 +6,9 @@
 //! <dir>/scratch/<job>/<attempt>.out              map outputs, and spills of running attempts
 //! <dir>/scratch/<job>/fetch/<attempt>-<session>.seg   segments fetched from one worker session
 //! <dir>/scratch/<job>/positions-<n>              the board of the job's nth executor
+//! <dir>/scratch/<job>/files/<name>               files that travel with the job
 //! <dir>/logs/<job>/<attempt>.log                 what user code printed
+//! <dir>/files/<sha256>                           binaries and files of jobs, for the next job that needs them
 //! ```
 
 use std::collections::BTreeMap;
@@ -61,6 +63,8 @@ pub(crate) struct WorkerDir {
     pub(crate) scratch: Scratch,
     /// Where logs are.
     pub(crate) logs: PathBuf,
+    /// Where binaries and files of jobs are kept.
+    pub(crate) files: PathBuf,
     _lock: File,
 }
 
@@ -92,7 +96,8 @@ impl WorkerDir {
         let held = scratch.recover().map_err(|source| unusable(&scratch.root, source))?;
         let logs = dir.join("logs");
         make_private_dir(&logs).map_err(|source| unusable(&logs, source))?;
-        Ok((Self { key, scratch, logs, _lock: lock }, held))
+        let files = dir.join("files");
+        Ok((Self { key, scratch, logs, files, _lock: lock }, held))
     }
 }
 
@@ -200,6 +205,11 @@ impl Scratch {
         absent_is_fine(fs::remove_dir_all(&self.root))?;
         make_private_dir(&self.root)
     }
+}
+
+/// Where a file that travels with a job lies in the job's folder.
+pub(crate) fn shipped_file(job_dir: &Path, name: &str) -> PathBuf {
+    job_dir.join("files").join(name)
 }
 
 /// Removes a file; one that is not there is removed already.

@@ -43,11 +43,14 @@ pub(crate) fn key_impls(shape: &Shape<'_>) -> TokenStream {
     let decode = decode_body(shape, Place::Last);
     let decode_part = decode_body(shape, Place::Part);
     let as_encoded = as_encoded(shape, any_arguments.as_ref());
+    let members = members(shape);
     quote! {
         #datum
 
         #[automatically_derived]
         impl #root::key::Key for #name #static_arguments {
+            #members
+
             #[inline]
             fn encode(__key: &#name #any_arguments, __out: &mut ::std::vec::Vec<u8>) {
                 let _ = &__out;
@@ -177,6 +180,33 @@ fn decode_body(shape: &Shape<'_>, place: Place) -> TokenStream {
             }
         }
     }
+}
+
+/// A struct can be grouped by its leading members.
+fn members(shape: &Shape<'_>) -> Option<TokenStream> {
+    let Body::Struct(fields) = &shape.body else { return None };
+    let root = &shape.root;
+    let case = Case::new(shape, None, fields);
+    let count = case.members.len();
+    let steps = case.members.iter().enumerate().map(|(index, (_, ty))| {
+        quote! {
+            if #index < __members {
+                #root::key::pass::<#ty>(__input)?;
+            }
+        }
+    });
+    Some(quote! {
+        const MEMBERS: usize = #count;
+
+        fn pass_members(
+            __input: &mut &[u8],
+            __members: usize,
+        ) -> ::core::result::Result<(), #root::key::KeyError> {
+            let _ = (&__input, __members);
+            #(#steps)*
+            ::core::result::Result::Ok(())
+        }
+    })
 }
 
 /// A struct of one member is encoded as that member, which may already lie in memory so.

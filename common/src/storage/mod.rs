@@ -8,6 +8,7 @@
 //! | `local.rs` | the local file system, through `std` |
 //! | `object_stores.rs` | any [`object_store::ObjectStore`] |
 //! | `sample.rs` | the first record of an input, for jobs that look before they start |
+//! | `content.rs` | files known by what they hold, in a folder of bounded size |
 //! | `error.rs` | what can be wrong with inputs |
 //!
 //! Local folders are listed through `std`, not through `object_store::local`: that one leaves out
@@ -15,6 +16,7 @@
 //! engine that promises to lose nothing must read them or refuse. It also keeps a local run free of
 //! a runtime. Everything here blocks; call it from a thread that may wait.
 
+mod content;
 mod error;
 mod list_file;
 mod listing;
@@ -24,6 +26,7 @@ mod object_stores;
 mod pattern;
 mod sample;
 
+pub use content::{ContentError, ContentStore, HeldContent, IncomingContent, content_of};
 pub use error::{BadPattern, InputError};
 pub use list_file::expand_list_files;
 pub use listing::{Entry, Listing, list_inputs, listing_for};

@@ -7,7 +7,7 @@ use super::{WireError, invalid, required, v1};
 use crate::naming::Uri;
 use crate::partition::Partitioning;
 use crate::size::ByteSize;
-use crate::spec::{JobShape, JobSpec, Share, SideInput};
+use crate::spec::{JobShape, JobSpec, Share, ShippedFile, SideInput};
 use crate::text::{Delimiter, LineRule};
 
 impl From<&LineRule> for v1::LineRule {
@@ -53,6 +53,7 @@ impl From<&JobSpec> for v1::JobSpec {
             shape: shape.into(),
             inputs: spec.inputs.iter().cloned().map(String::from).collect(),
             side_inputs: spec.side_inputs.iter().map(Into::into).collect(),
+            files: spec.files.iter().map(Into::into).collect(),
             output: spec.output.clone().into(),
             overwrite: spec.overwrite,
             reducers: spec.reducers,
@@ -100,6 +101,7 @@ impl TryFrom<v1::JobSpec> for JobSpec {
             shape,
             inputs,
             side_inputs: wire.side_inputs.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
+            files: wire.files.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
             output: uri("JobSpec.output", &wire.output)?,
             overwrite: wire.overwrite,
             reducers: wire.reducers,
@@ -139,6 +141,20 @@ impl TryFrom<v1::SideInput> for SideInput {
     }
 }
 
+impl From<&ShippedFile> for v1::ShippedFile {
+    fn from(file: &ShippedFile) -> Self {
+        Self { name: file.name.clone(), sha256: file.content.to_string() }
+    }
+}
+
+impl TryFrom<v1::ShippedFile> for ShippedFile {
+    type Error = WireError;
+
+    fn try_from(wire: v1::ShippedFile) -> Result<Self, WireError> {
+        Ok(Self { name: wire.name, content: wire.sha256.parse().map_err(invalid("ShippedFile.sha256"))? })
+    }
+}
+
 /// Parses an absolute URI. A plain path is refused: it would mean another file in another folder.
 pub(super) fn uri(field: &'static str, text: &str) -> Result<Uri, WireError> {
     if !text.contains("://") {
@@ -159,6 +175,7 @@ fn options(json: &str) -> Result<serde_json::Value, WireError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::ContentId;
     use crate::wire::round_trip;
 
     fn sample() -> JobSpec {
@@ -182,6 +199,7 @@ mod tests {
                 line_rule,
                 shape,
                 side_inputs: vec![SideInput { role: 1, uri: "/data/right.csv".parse().expect("a path"), mapped: true }],
+                files: vec![ShippedFile { name: "stop words.txt".to_owned(), content: ContentId([0xa7; 32]) }],
                 overwrite,
                 fsync,
                 speculation,

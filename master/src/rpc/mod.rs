@@ -11,10 +11,12 @@
 
 mod control;
 pub(crate) mod convert;
+mod files;
 mod jobs;
 pub(crate) mod refusal;
 mod serve;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use files::PIECE_BYTES;
 pub use serve::{MasterConfig, MasterError, MasterReady, run_master};

@@ -6,15 +6,17 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use gristmill_common::ids::MasterEpoch;
+use gristmill_common::storage::ContentError;
 use gristmill_common::time::Clock;
 use gristmill_common::wire::{transport, v1};
 use tokio::net::TcpListener;
 use tracing::{info, warn};
 
 use super::control::ControlService;
+use super::files::{FilesService, PIECE_BYTES};
 use super::jobs::JobsService;
 use crate::runtime::journal::{JournalError, RedbJournal};
-use crate::runtime::{MasterHandle, StateDir, StateError, recover, start_driver};
+use crate::runtime::{MasterHandle, ShippedFiles, StateDir, StateError, recover, start_driver};
 use crate::scheduler::SchedulerConfig;
 
 /// How long connections may take to end after the driver has.
@@ -59,6 +61,9 @@ pub enum MasterError {
     /// What earlier masters recorded cannot be used, or nothing more can be recorded.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// Its folder of files that travel with jobs cannot be used.
+    #[error(transparent)]
+    Files(#[from] ContentError),
     /// The address cannot be had.
     #[error("cannot listen on {listen}")]
     Listen {
@@ -85,7 +90,7 @@ impl MasterError {
             MasterError::State(StateError::InUse { .. }) => Some("give each master its own --state folder"),
             MasterError::Listen { .. } => Some("choose another port with --listen, or port 0 for any free one"),
             MasterError::Journal(error) => error.hint(),
-            MasterError::State(_) | MasterError::Serve { .. } => None,
+            MasterError::State(_) | MasterError::Files(_) | MasterError::Serve { .. } => None,
         }
     }
 }
@@ -107,18 +112,19 @@ pub async fn run_master(
     let clock = Clock::start();
     let state = StateDir::open(&state)?;
     let mut journal = RedbJournal::open(&state.journal())?;
-    let recovered = recover(&mut journal, clock.wall())?;
+    let files = ShippedFiles::open(&state.files(), std::env::current_exe().ok().as_deref())?;
+    let recovered = recover(&mut journal, &files, clock.wall())?;
     let source = |source| MasterError::Listen { listen, source };
     let listener = TcpListener::bind(listen).await.map_err(source)?;
     let address = listener.local_addr().map_err(source)?;
     scheduler.epoch = state.epoch();
     let lease = scheduler.lease;
-    let (master, driver) = start_driver(clock, scheduler, Box::new(journal), recovered);
+    let (master, driver) = start_driver(clock, scheduler, Box::new(journal), recovered, files.clone());
     info!(%address, epoch = %state.epoch(), "master serves");
     ready(MasterReady { url: format!("http://{address}"), epoch: state.epoch(), warning });
 
     let served = {
-        let server = serve(listener, master.clone(), lease);
+        let server = serve(listener, master.clone(), files, lease);
         tokio::pin!(server);
         tokio::select! {
             result = &mut server => result,
@@ -143,15 +149,24 @@ pub async fn run_master(
 }
 
 /// Serves a driver on a listener until the driver ends.
-async fn serve(listener: TcpListener, master: MasterHandle, lease: Duration) -> Result<(), tonic::transport::Error> {
+async fn serve(
+    listener: TcpListener,
+    master: MasterHandle,
+    files: ShippedFiles,
+    lease: Duration,
+) -> Result<(), tonic::transport::Error> {
     let control = v1::control_server::ControlServer::new(ControlService::new(master.clone(), lease))
         .max_decoding_message_size(transport::MAX_MESSAGE_BYTES)
         .max_encoding_message_size(transport::MAX_MESSAGE_BYTES);
     let jobs = v1::jobs_server::JobsServer::new(JobsService::new(master.clone()))
         .max_decoding_message_size(transport::MAX_MESSAGE_BYTES)
         .max_encoding_message_size(transport::MAX_MESSAGE_BYTES);
+    let files = v1::files_server::FilesServer::new(FilesService::new(files))
+        .max_decoding_message_size(2 * PIECE_BYTES)
+        .max_encoding_message_size(2 * PIECE_BYTES);
     transport::server()
         .add_service(control)
+        .add_service(files)
         .add_service(jobs)
         .serve_with_incoming_shutdown(transport::incoming(listener), async move { master.gone().await })
         .await

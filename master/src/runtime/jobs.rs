@@ -15,6 +15,7 @@ use tokio::sync::{oneshot, watch};
 use super::handle::{Accepted, SubmitRefusal};
 use super::journal::AcceptedJob;
 use super::output::OutputClaim;
+use super::shipped::JobFiles;
 use super::status::JobStatus;
 use crate::scheduler::{AttemptWork, JobState, JobView, StageView};
 
@@ -55,6 +56,8 @@ pub(super) struct JobWork {
     /// The folder in which attempts stage parts.
     pub(super) staging: String,
     pub(super) binary_sha256: String,
+    /// Keeps them where workers fetch them.
+    _files: JobFiles,
 }
 
 /// What becomes of a submission.
@@ -105,7 +108,7 @@ impl JobTable {
     }
 
     /// Remembers a job that was taken on and is open.
-    pub(super) fn insert(&mut self, accepted: &AcceptedJob, claim: OutputClaim) {
+    pub(super) fn insert(&mut self, accepted: &AcceptedJob, claim: OutputClaim, files: JobFiles) {
         let mut record = JobRecord::new(accepted);
         record.work = Some(JobWork {
             spec: Arc::clone(&accepted.spec),
@@ -113,6 +116,7 @@ impl JobTable {
             staging: claim.staged_parts_dir().to_string_lossy().into_owned(),
             claim: Some(claim),
             binary_sha256: accepted.binary_sha256.clone(),
+            _files: files,
         });
         self.keys.insert(accepted.key.clone(), accepted.job);
         self.records.insert(accepted.job, record);

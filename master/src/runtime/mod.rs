@@ -12,6 +12,7 @@
 //! | `handle.rs` | what the rest of the master asks the driver for |
 //! | `sessions.rs` | the streams of open sessions and the names of workers |
 //! | `jobs.rs` | what only the runtime knows of jobs: specs, plans, claims, watchers |
+//! | `shipped.rs` | files that travel with jobs |
 //! | `order.rs` | messages to workers |
 //! | `status.rs` | what is shown of jobs and workers |
 //! | `state_dir.rs` | the state folder: lock, epoch, journal |
@@ -28,6 +29,7 @@ mod prepare;
 pub(crate) mod random;
 mod recovery;
 mod sessions;
+mod shipped;
 mod state_dir;
 mod status;
 pub mod verify;
@@ -39,6 +41,7 @@ pub(crate) use order::Order;
 pub use prepare::{PreparedJob, RefusalClass, SubmitError, fresh_job_id, list_and_plan, prepare};
 pub use recovery::{Recovered, recover};
 pub(crate) use sessions::MAX_WAITING_ORDERS;
+pub use shipped::{JobFiles, ShippedError, ShippedFiles};
 pub use state_dir::{StateDir, StateError};
 pub use status::{ClusterStatus, JobStatus};
 

@@ -4,13 +4,14 @@
 use std::sync::Arc;
 
 use gristmill_common::ids::JobId;
-use gristmill_common::spec::{JobSpec, SpecError};
+use gristmill_common::spec::{JobShape, JobSpec, SpecError};
 use gristmill_common::storage::{InputError, list_inputs};
 use gristmill_common::task::JobPlan;
 use gristmill_common::time::Clock;
 
 use super::output::{OutputClaim, OutputError};
 use super::random::random_u64;
+use super::shipped::ShippedError;
 use crate::plan::{PlanError, plan_inputs};
 use crate::scheduler::JobRequest;
 
@@ -53,6 +54,9 @@ pub enum SubmitError {
     /// The output cannot be claimed.
     #[error(transparent)]
     Output(#[from] OutputError),
+    /// It came without its binary, or another of its files.
+    #[error(transparent)]
+    Files(#[from] ShippedError),
     /// Planning it ended with a panic.
     #[error("planning the job failed: {reason}")]
     Broken {
@@ -68,9 +72,11 @@ impl SubmitError {
             SubmitError::Spec(_)
             | SubmitError::Plan(PlanError::Spec { .. })
             | SubmitError::Input(InputError::BadPattern { .. } | InputError::BadArgument { .. }) => RefusalClass::Usage,
-            SubmitError::Plan(_) | SubmitError::Input(_) | SubmitError::Output(_) | SubmitError::Broken { .. } => {
-                RefusalClass::Rejected
-            }
+            SubmitError::Plan(_)
+            | SubmitError::Input(_)
+            | SubmitError::Output(_)
+            | SubmitError::Files(_)
+            | SubmitError::Broken { .. } => RefusalClass::Rejected,
         }
     }
 
@@ -80,6 +86,7 @@ impl SubmitError {
             SubmitError::Input(error) => error.hint(),
             SubmitError::Plan(error) => error.hint(),
             SubmitError::Output(error) => error.hint(),
+            SubmitError::Files(_) => Some("submit the job again: what it needs is sent along"),
             SubmitError::Spec(_) | SubmitError::Broken { .. } => None,
         }
     }
@@ -111,8 +118,10 @@ pub fn list_and_plan(spec: &JobSpec) -> Result<JobPlan, SubmitError> {
 /// # Errors
 ///
 /// The first reason why the job cannot run; then nothing is left behind.
-pub fn prepare(spec: JobSpec, job: JobId) -> Result<PreparedJob, SubmitError> {
+pub fn prepare(mut spec: JobSpec, job: JobId) -> Result<PreparedJob, SubmitError> {
     let plan = list_and_plan(&spec)?;
+    // What the plan says is what runs: a task may ask how many others there are.
+    spec.reducers = Some(plan.reducers).filter(|_| spec.shape == JobShape::MapReduce);
     let claim = OutputClaim::acquire(&spec, job)?;
     let request = JobRequest::of(&spec, &plan);
     Ok(PreparedJob { job, spec: Arc::new(spec), plan: Arc::new(plan), claim, request: Arc::new(request) })
@@ -124,7 +133,6 @@ mod tests {
     use std::path::Path;
 
     use gristmill_common::naming::Uri;
-    use gristmill_common::spec::JobShape;
 
     use super::*;
 

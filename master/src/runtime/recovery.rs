@@ -15,6 +15,7 @@ use super::describe;
 use super::jobs::JobTable;
 use super::journal::{AcceptedJob, Change, Journal, JournalError, JournalRecord};
 use super::output::{OutputClaim, is_published};
+use super::shipped::{JobFiles, ShippedFiles};
 use super::status::JobStatus;
 use crate::scheduler::{JobRequest, JobState, Record, RestoredJob};
 
@@ -48,7 +49,7 @@ pub(super) struct Leftover {
 /// # Errors
 ///
 /// If the journal cannot be trusted. Then nothing was changed.
-pub fn recover(journal: &mut dyn Journal, now: WallTime) -> Result<Recovered, JournalError> {
+pub fn recover(journal: &mut dyn Journal, files: &ShippedFiles, now: WallTime) -> Result<Recovered, JournalError> {
     let mut recovered = Recovered::default();
     let mut lives: BTreeMap<JobId, Life> = BTreeMap::new();
     let mut orphan = None;
@@ -72,7 +73,7 @@ pub fn recover(journal: &mut dyn Journal, now: WallTime) -> Result<Recovered, Jo
     let mut lives: Vec<(JobId, Life)> = lives.into_iter().collect();
     lives.sort_by_key(|(job, life)| (life.submitted(), *job));
     for (job, life) in lives {
-        recovered.add(job, life, now);
+        recovered.add(job, life, files, now);
     }
     Ok(recovered)
 }
@@ -110,7 +111,7 @@ impl Life {
 }
 
 impl Recovered {
-    fn add(&mut self, job: JobId, life: Life, now: WallTime) {
+    fn add(&mut self, job: JobId, life: Life, files: &ShippedFiles, now: WallTime) {
         if let Some((key, status)) = life.closed {
             self.add_closed(key, *status);
         } else if let Some((accepted, restored)) = life.accepted {
@@ -123,7 +124,7 @@ impl Recovered {
                     self.table.insert_over(&accepted, now);
                     self.jobs.push(restored);
                 }
-                None => self.add_open(&accepted, restored, created, now),
+                None => self.add_open(&accepted, restored, files, created, now),
             }
         } else if let Some((output, created)) = life.claiming {
             self.leftovers.push(Leftover { job, output, created });
@@ -139,11 +140,23 @@ impl Recovered {
         self.table.insert_closed(key, status);
     }
 
-    fn add_open(&mut self, accepted: &AcceptedJob, mut restored: RestoredJob, created: Vec<PathBuf>, now: WallTime) {
+    fn add_open(
+        &mut self,
+        accepted: &AcceptedJob,
+        mut restored: RestoredJob,
+        files: &ShippedFiles,
+        created: Vec<PathBuf>,
+        now: WallTime,
+    ) {
         let job = accepted.job;
+        // Without them the job goes on where workers have them already; others say what is missing.
+        let files = files.hold(&accepted.binary_sha256, &accepted.spec).unwrap_or_else(|error| {
+            warn!(%job, reason = describe(&error), "files of the job are gone");
+            JobFiles::default()
+        });
         let staged = restored.commits.values().any(|commit| matches!(commit.report.output, AttemptOutput::Part(_)));
         match OutputClaim::reclaim(&accepted.spec, job, staged) {
-            Ok(claim) => self.table.insert(accepted, claim),
+            Ok(claim) => self.table.insert(accepted, claim, files),
             Err(error) => {
                 let (state, failure) = if restored.decided && is_published(&accepted.spec.output, job) {
                     (JobState::Succeeded, None)

@@ -83,6 +83,11 @@ impl StateDir {
         self.epoch
     }
 
+    /// Where files that travel with jobs are.
+    pub fn files(&self) -> PathBuf {
+        self.folder.join("files")
+    }
+
     /// Where the journal is.
     pub fn journal(&self) -> PathBuf {
         self.folder.join("journal.redb")

@@ -2,21 +2,21 @@
 //! started from.
 
 use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::io;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest as _, Sha256};
+use gristmill_common::ids::ContentId;
+use gristmill_common::storage::content_of;
 
-/// The SHA-256 of the binary that this process runs, in hexadecimal: a job is submitted with it,
-/// and workers run only jobs of their own.
+/// The binary that this process runs: a job is submitted with it, and workers run it.
 ///
 /// # Errors
 ///
 /// If the binary cannot be read.
-pub fn own_binary_sha256() -> io::Result<String> {
-    Ok(Binary::open(&std::env::current_exe()?)?.sha256)
+pub fn own_binary() -> io::Result<ContentId> {
+    Ok(Binary::open(&std::env::current_exe()?)?.id)
 }
 
 /// A binary, held open so that it stays what was hashed when its file is replaced.
@@ -24,7 +24,7 @@ pub fn own_binary_sha256() -> io::Result<String> {
 pub(super) struct Binary {
     path: PathBuf,
     file: File,
-    pub(super) sha256: String,
+    pub(super) id: ContentId,
 }
 
 impl Binary {
@@ -35,16 +35,8 @@ impl Binary {
     /// If it cannot be read.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         let file = File::open(path)?;
-        let mut hash = Sha256::new();
-        let mut buffer = vec![0; 1 << 20];
-        loop {
-            match (&file).read(&mut buffer)? {
-                0 => break,
-                read => hash.update(&buffer[..read]),
-            }
-        }
-        let sha256 = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(Self { path: path.to_owned(), file, sha256 })
+        let (id, _) = content_of(&file)?;
+        Ok(Self { path: path.to_owned(), file, id })
     }
 
     /// What to execute: the path while it still leads to the open file, because people know it, and
@@ -84,7 +76,7 @@ mod tests {
         let path = dir.path().join("program");
         fs::write(&path, "abc").expect("a file");
         let binary = Binary::open(&path).expect("readable");
-        assert_eq!(binary.sha256, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        assert_eq!(binary.id.to_string(), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
         assert_eq!(binary.program(), path);
         fs::write(dir.path().join("next"), "abd").expect("a file");
         fs::rename(dir.path().join("next"), &path).expect("replaced");

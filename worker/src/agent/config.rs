@@ -31,6 +31,8 @@ pub struct WorkerConfig {
     pub scratch_limit: u64,
     /// The most memory that one executor process may have for its data, user code's own included.
     pub executor_memory: ByteSize,
+    /// What binaries and files of jobs may take on disk.
+    pub file_cache: ByteSize,
     /// How long the worker goes on without a master.
     pub orphan_timeout: Duration,
     /// Whether blocks of map outputs are compressed.
@@ -83,6 +85,7 @@ pub(super) mod tests {
             memory: ByteSize::mib(400),
             scratch_limit: 100,
             executor_memory: ByteSize::mib(2000),
+            file_cache: ByteSize::mib(100),
             orphan_timeout: Duration::from_secs(20),
             compress: false,
             shuffle_network: false,

@@ -13,6 +13,7 @@ use super::crash::{Ending, Victim};
 use super::gather::{FetchedFiles, Given};
 use super::process::{ExecutorHandle, ExecutorKey};
 use super::report::Report;
+use super::supply::Supplies;
 use super::watchdog::Watchdog;
 use crate::executor::message::Work;
 
@@ -24,6 +25,10 @@ pub(super) struct Job {
     pub(super) staging: PathBuf,
     /// Why no attempt of it can run on this worker.
     pub(super) refusal: Option<Failure>,
+    /// What it runs with; absent while that is being fetched.
+    pub(super) supplies: Option<Supplies>,
+    /// Fetches it, until it is there.
+    pub(super) supplying: Option<CancellationToken>,
     pub(super) executor: Option<Executor>,
     /// Tasks that have to run alone, because they may have killed an executor.
     pub(super) suspects: BTreeSet<TaskId>,
@@ -90,6 +95,8 @@ impl Job {
             spec,
             staging,
             refusal,
+            supplies: None,
+            supplying: None,
             executor: None,
             suspects: BTreeSet::new(),
             reports: BTreeMap::new(),
@@ -99,14 +106,24 @@ impl Job {
         }
     }
 
-    /// Whether its executor, if there is one, takes attempts.
+    /// Whether attempts of it may start: what it needs is here, and its executor, if there is one, takes
+    /// them.
     pub(super) fn takes_attempts(&self) -> bool {
-        self.end == JobEnd::Open && self.executor.as_ref().is_none_or(|executor| executor.killed.is_none())
+        self.end == JobEnd::Open
+            && self.supplies.is_some()
+            && self.executor.as_ref().is_none_or(|executor| executor.killed.is_none())
     }
 
     /// Whether nothing of it uses its scratch any more.
     pub(super) fn is_quiet(&self) -> bool {
-        self.executor.is_none() && self.gathering == 0
+        self.executor.is_none() && self.gathering == 0 && self.supplying.is_none()
+    }
+
+    /// Gives up what is being fetched for it.
+    pub(super) fn stop_supplying(&mut self) {
+        if let Some(supplying) = &self.supplying {
+            supplying.cancel();
+        }
     }
 
     /// Ends its executor, if there is one.

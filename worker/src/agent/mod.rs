@@ -9,6 +9,7 @@
 //! | `admission`, `crash`, `watchdog` | pure: who may start, who is to blame, who takes too long |
 //! | `gather` | makes the segments of a reduce attempt local |
 //! | `process`, `spawner`, `log` | one executor process, the thread that starts it, what it prints |
+//! | `supply` | the binary and the files that a job comes with |
 //! | `unsent` | reports that wait for a stream |
 //! | `binary` | what this process is, and on which machine |
 //!
@@ -27,6 +28,7 @@ mod log;
 mod process;
 mod report;
 mod spawner;
+mod supply;
 #[cfg(test)]
 mod tests;
 mod unsent;
@@ -38,6 +40,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use gristmill_common::ids::MasterEpoch;
+use gristmill_common::storage::{ContentError, ContentStore};
 use gristmill_common::wire::{WIRE_VERSION, transport, v1};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
@@ -45,7 +48,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::admission::Admission;
-pub use self::binary::own_binary_sha256;
+pub use self::binary::own_binary;
 use self::binary::{Binary, machine_name};
 pub use self::config::WorkerConfig;
 use self::desk::{Desk, DeskConfig, DeskEvent};
@@ -53,6 +56,7 @@ use self::link::Link;
 pub use self::link::LinkError;
 use self::process::Launcher;
 use self::spawner::Spawner;
+use self::supply::Supply;
 use self::unsent::Unsent;
 use crate::executor::EXECUTOR_VERB;
 use crate::memory::MemoryPermits;
@@ -101,6 +105,9 @@ pub enum WorkerError {
     /// Its folder cannot be used.
     #[error(transparent)]
     Dir(#[from] WorkerDirError),
+    /// Its folder of files that travel with jobs cannot be used.
+    #[error(transparent)]
+    Files(#[from] ContentError),
     /// Its own binary cannot be read.
     #[error("cannot read this program's own file: {source}")]
     Binary {
@@ -131,7 +138,7 @@ pub enum WorkerError {
 /// Runs a worker until `shutdown` resolves; then it leaves its master in order, ends its executors
 /// and removes its scratch.
 ///
-/// Executors are this process's own binary, started with [`EXECUTOR_VERB`]. What an earlier process of
+/// Executors are the binaries that jobs were submitted with, started with [`EXECUTOR_VERB`]. What an earlier process of
 /// the same folder finished is offered to the master, unless that process ended in order.
 ///
 /// # Errors
@@ -152,11 +159,12 @@ async fn run_with_executors(
     let (dir, held) = WorkerDir::open(&config.dir)?;
     let binary = std::env::current_exe().and_then(|path| Binary::open(&path));
     let binary = binary.map_err(|source| WorkerError::Binary { source })?;
+    let files = ContentStore::open(&dir.files, config.file_cache)?;
     let spawner = Spawner::new(binary, terms.args).map_err(|source| WorkerError::Binary { source })?;
     let listen = config.listen;
     let listener = TcpListener::bind(listen).await.map_err(|source| WorkerError::Listen { listen, source })?;
     let bound = listener.local_addr().map_err(|source| WorkerError::Listen { listen, source })?;
-    let worker = Worker::new(&config, &dir, held, spawner, terms.cancel_grace, bound);
+    let worker = Worker::new(&config, &dir, held, files, spawner, terms.cancel_grace, bound);
     worker.run(listener, &dir, shutdown).await
 }
 
@@ -177,6 +185,7 @@ impl Worker {
         config: &WorkerConfig,
         dir: &WorkerDir,
         held: Held,
+        files: ContentStore,
         spawner: Spawner,
         cancel_grace: Duration,
         bound: SocketAddr,
@@ -190,7 +199,7 @@ impl Worker {
             worker_key: dir.key.clone(),
             wire_version: WIRE_VERSION,
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            binary_sha256: spawner.binary_sha256().to_owned(),
+            binary_sha256: spawner.binary().to_string(),
             slots: config.slots,
             address: config.address(bound),
             machine: machine.clone(),
@@ -203,7 +212,7 @@ impl Worker {
             compress: config.compress,
             scratch_limit: config.scratch_limit,
             machine: Some(machine).filter(|_| !config.shuffle_network),
-            binary_sha256: spawner.binary_sha256().to_owned(),
+            binary: spawner.binary(),
             cancel_grace,
         };
         let launcher = Launcher {
@@ -211,6 +220,7 @@ impl Worker {
             scratch: dir.scratch.clone(),
             logs: dir.logs.clone(),
             executor_memory: config.executor_memory,
+            supply: Supply::new(files, config.master_url.clone()),
             events: desk_events.clone(),
             tasks: tasks.clone(),
         };

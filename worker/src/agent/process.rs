@@ -28,6 +28,7 @@ use super::crash::{ProcessEnd, describe};
 use super::desk::DeskEvent;
 use super::log::AttemptLogs;
 use super::spawner::Spawner;
+use super::supply::Supply;
 use crate::executor::frame;
 use crate::executor::message::{FromExecutor, Open, ToExecutor};
 use crate::memory;
@@ -48,6 +49,9 @@ const MAX_WAITING_MESSAGES: usize = 1024;
 /// How long the last words of a dead executor are waited for: a process that it left behind may hold
 /// its end of the socket.
 const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// Bytes that are remembered of what an executor prints before it begins.
+const MAX_NOTED: usize = 2048;
 
 /// Names one executor process among all that this worker ever started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -95,17 +99,25 @@ pub(super) struct Launcher {
     pub(super) logs: PathBuf,
     /// The most that each may have for its data.
     pub(super) executor_memory: ByteSize,
+    /// Gets what jobs come with.
+    pub(super) supply: Supply,
     pub(super) events: mpsc::Sender<DeskEvent>,
     pub(super) tasks: TaskTracker,
 }
 
 impl Launcher {
-    /// Starts an executor for `open`, whose board of positions is made here.
+    /// Starts an executor for `open`, whose board of positions is made here: `program`, or the worker's
+    /// own binary.
     ///
     /// # Errors
     ///
     /// If the board cannot be made. That the process cannot be started is told by an event.
-    pub(super) fn launch(&self, key: ExecutorKey, mut open: Open) -> io::Result<ExecutorHandle> {
+    pub(super) fn launch(
+        &self,
+        key: ExecutorKey,
+        mut open: Open,
+        program: Option<PathBuf>,
+    ) -> io::Result<ExecutorHandle> {
         let job = open.job;
         open.positions = self.scratch.positions_file(job, key.0);
         let positions = open.positions.clone();
@@ -115,11 +127,13 @@ impl Launcher {
         let handle = ExecutorHandle { messages, kill: kill.clone(), board };
         handle.send(ToExecutor::Open(Box::new(open)));
         let logs = AttemptLogs::new(self.logs.join(job.to_string()));
-        let supervisor = Supervisor { job, key, kill, logs, events: self.events.clone() };
+        let events = self.events.clone();
+        let supervisor = Supervisor { job, key, kill, logs, events, opened: false, printed: Vec::new() };
         let (spawner, folder, memory) = (self.spawner.clone(), self.scratch.job_dir(job), self.executor_memory);
+        let program = program.unwrap_or_else(|| spawner.program());
         self.tasks.spawn(async move {
             let mut supervisor = supervisor;
-            let end = match start(&spawner, folder, memory).await {
+            let end = match start(&spawner, program, folder, memory).await {
                 Ok(process) => supervisor.watch(process, queue).await,
                 Err(error) => ProcessEnd { cause: format!("cannot start executor: {error}"), out_of_memory: false },
             };
@@ -139,12 +153,12 @@ struct Process {
     output: pipe::Receiver,
 }
 
-async fn start(spawner: &Spawner, folder: PathBuf, memory: ByteSize) -> io::Result<Process> {
+async fn start(spawner: &Spawner, program: PathBuf, folder: PathBuf, memory: ByteSize) -> io::Result<Process> {
     let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
     ours.set_nonblocking(true)?;
     let (reader, writer) = io::pipe()?;
     let second = writer.try_clone()?;
-    let mut command = Command::new(spawner.program());
+    let mut command = Command::new(program);
     command.args(spawner.args());
     command.env_clear().envs(ENVIRONMENT.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
     command.env(ALLOCATOR_BEGINS_SMALL.0, ALLOCATOR_BEGINS_SMALL.1);
@@ -169,6 +183,10 @@ struct Supervisor {
     kill: CancellationToken,
     logs: AttemptLogs,
     events: mpsc::Sender<DeskEvent>,
+    /// Whether it has built its job.
+    opened: bool,
+    /// What it printed last before that: why it could not even begin.
+    printed: Vec<u8>,
 }
 
 impl Supervisor {
@@ -223,7 +241,7 @@ impl Supervisor {
         let said = |cause| ProcessEnd { cause, out_of_memory: false };
         let end = match status {
             Ok(_) if killed => said("ended by its worker".to_owned()),
-            Ok(status) => describe(status, memory::oom_kills() > oom_kills),
+            Ok(status) => self.explain(describe(status, memory::oom_kills() > oom_kills)),
             Err(error) => said(format!("executor lost: {error}")),
         };
         tracing::info!(job = %self.job, cause = end.cause, "executor ended");
@@ -232,7 +250,10 @@ impl Supervisor {
 
     async fn hear(&mut self, message: FromExecutor, output: &pipe::Receiver) {
         match message {
-            FromExecutor::Opened(result) => self.tell(ExecutorEvent::Opened(result)).await,
+            FromExecutor::Opened(result) => {
+                self.opened = true;
+                self.tell(ExecutorEvent::Opened(result)).await;
+            }
             FromExecutor::Ended { id, result } => {
                 // What the attempt printed is in the pipe by now.
                 self.keep_output(output);
@@ -266,11 +287,32 @@ impl Supervisor {
             };
             match read {
                 Ok(0) => return false,
-                Ok(read) => self.logs.append(&buffer[..read]),
+                Ok(read) => {
+                    self.logs.append(&buffer[..read]);
+                    self.note(&buffer[..read]);
+                }
                 Err(error) => return matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted),
             }
         }
         true
+    }
+
+    /// Remembers what an executor that has not begun yet says.
+    fn note(&mut self, bytes: &[u8]) {
+        if !self.opened {
+            self.printed.extend_from_slice(bytes);
+            let surplus = self.printed.len().saturating_sub(MAX_NOTED);
+            self.printed.drain(..surplus);
+        }
+    }
+
+    /// Adds what it printed last to the end of an executor that never began.
+    fn explain(&self, mut end: ProcessEnd) -> ProcessEnd {
+        let printed = String::from_utf8_lossy(&self.printed);
+        if let Some(last) = printed.lines().rfind(|line| !line.trim().is_empty()).filter(|_| !self.opened) {
+            end.cause = format!("{} (it printed: {})", end.cause, last.trim());
+        }
+        end
     }
 
     async fn tell(&self, event: ExecutorEvent) {

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
 use std::thread;
 
+use gristmill_common::ids::ContentId;
 use tokio::process::{Child, Command};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -51,9 +52,9 @@ impl Spawner {
         &self.args
     }
 
-    /// The SHA-256 of the binary.
-    pub(super) fn binary_sha256(&self) -> &str {
-        &self.binary.sha256
+    /// What the binary is.
+    pub(super) fn binary(&self) -> ContentId {
+        self.binary.id
     }
 
     /// Starts a process.

@@ -29,7 +29,7 @@ use tonic::{Request, Response, Status, Streaming};
 mod misbehaving;
 
 use super::config::tests::config;
-use super::{ExecutorTerms, WorkerConfig, WorkerError, own_binary_sha256, run_with_executors};
+use super::{ExecutorTerms, WorkerConfig, WorkerError, own_binary, run_with_executors};
 use crate::executor::run_child;
 use crate::testing::{FakeJobs, fake_report, fake_spec, hand_made_output, within};
 
@@ -136,7 +136,7 @@ impl Stage {
     }
 
     async fn open(&self, session: &Session, spec: &JobSpec) {
-        let binary_sha256 = own_binary_sha256().expect("this test");
+        let binary_sha256 = own_binary().expect("this test").to_string();
         let staging = self.staging().to_string_lossy().into_owned();
         session.say(Say::OpenJob(v1::OpenJob { job: JOB.0, spec: Some(spec.into()), binary_sha256, staging })).await;
     }
@@ -276,7 +276,7 @@ fn executor_pid(scratch: &Path) -> Option<Pid> {
 async fn attempts_run_and_what_they_leave_goes_when_told() {
     let mut stage = Stage::set(|_| {}).await;
     let (mut session, register) = stage.register(1).await;
-    assert_eq!((register.slots, register.binary_sha256), (2, own_binary_sha256().expect("this test")));
+    assert_eq!((register.slots, register.binary_sha256), (2, own_binary().expect("this test").to_string()));
     assert_eq!(Path::new(&register.scratch), fs::canonicalize(stage.scratch()).expect("a folder"));
     stage.open(&session, &fake_spec("print")).await;
     for attempt in ["m-0.0", "m-1.0"] {
@@ -311,7 +311,7 @@ async fn jobs_that_cannot_run_here_are_refused() {
     let start = "one attempt needs 160 MiB and this worker has 100 MiB for all";
     assert!(failure.message.starts_with(start), "{}", failure.message);
 
-    let spec = Some((&fake_spec("fake")).into());
+    let spec = Some((&JobSpec { attempt_bytes: ByteSize::mib(16), ..fake_spec("fake") }).into());
     let staging = stage.staging().to_string_lossy().into_owned();
     let other = JobId(9);
     session.say(Say::OpenJob(v1::OpenJob { job: other.0, spec, binary_sha256: "abc".into(), staging })).await;

@@ -6,13 +6,21 @@ use std::path::Path;
 
 use gristmill_common::failure::{Disposition, Failure, FailureCode, InputPosition};
 use gristmill_common::ids::AttemptId;
-use gristmill_common::job::PartOrder;
+use gristmill_common::job::{JobError, PartOrder};
 use gristmill_common::naming::Uri;
 use gristmill_common::size::ByteSize;
 
 /// A file of this process (spill, map output, part) cannot be written: no space, no permission.
 pub(super) fn write_failed(what: &str, path: &Path, error: &io::Error) -> Failure {
     Failure::new(FailureCode::WriteFailed, format!("cannot write {what} {}: {error}", path.display()))
+}
+
+/// What user code made of being set up for an attempt, or of its end.
+pub(super) fn user_failed(what: &str, error: &JobError) -> Failure {
+    match error.downcast_ref::<Failure>() {
+        Some(failure) => failure.clone(),
+        None => user_error(format!("{what} failed: {error}")),
+    }
 }
 
 /// A spill of this very attempt cannot be read back, or is damaged.

@@ -42,6 +42,7 @@ use gristmill_common::failure::{Failure, InputPosition};
 use gristmill_common::ids::{AttemptId, JobAttempt};
 use gristmill_common::job::PartOrder;
 use gristmill_common::program::OptionError;
+use gristmill_common::setup::{ShippedPaths, TaskContext};
 use gristmill_common::spec::{JobShape, JobSpec};
 use gristmill_common::task::{AttemptReport, JobPlan, Split};
 use gristmill_sys::positions::RecordPosition;
@@ -81,8 +82,8 @@ pub trait AnyJob: Send + Sync {
 
     /// Encoded keys that `map` emits for records spread evenly over the input, as many as fit into
     /// memory easily; by default none. The same for the same spec and plan, whatever the machine.
-    fn sample_keys(&self, spec: &JobSpec, plan: &JobPlan) -> Vec<Vec<u8>> {
-        let _ = (spec, plan);
+    fn sample_keys(&self, spec: &JobSpec, plan: &JobPlan, files: &ShippedPaths) -> Vec<Vec<u8>> {
+        let _ = (spec, plan, files);
         Vec::new()
     }
 }
@@ -144,7 +145,7 @@ pub enum Compression {
 pub struct AttemptContext<'a> {
     /// Which attempt this is; names its files.
     pub id: JobAttempt,
-    /// The job.
+    /// The job; one with a reduce has its number of reduce tasks, asked for or not.
     pub spec: &'a JobSpec,
     /// The job's folder in scratch; exists.
     pub scratch: &'a Path,
@@ -156,8 +157,23 @@ pub struct AttemptContext<'a> {
     pub compression: Compression,
     /// Set when the attempt is to stop; looked at about once a block.
     pub cancelled: &'a AtomicBool,
+    /// Where the files that were shipped with the job lie.
+    pub files: &'a ShippedPaths,
     /// Follows the record in hand, and whose turn it is: user code's or the engine's.
     pub position: &'a RecordPosition,
+}
+
+impl<'a> AttemptContext<'a> {
+    /// What the job is told of the attempt when it is set up for it.
+    fn task(&self) -> TaskContext<'a> {
+        let attempt = self.id.attempt;
+        TaskContext::new(
+            attempt,
+            self.spec.reducers.unwrap_or(0),
+            self.files,
+            self.scratch.join(format!("{attempt}.own")),
+        )
+    }
 }
 
 /// The file of a map attempt's output inside the job's scratch folder, if it is not in a pack:

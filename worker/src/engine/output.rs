@@ -124,7 +124,7 @@ impl<O: Output> Sink<O::Key, O::Value> for PartSink<'_, O> {
         Ok(())
     }
 
-    fn count(&mut self, name: &'static str, by: u64) {
-        self.counters.add(name, by);
+    fn count(&mut self, name: &str, by: u64) {
+        self.counters.count(name, by);
     }
 }

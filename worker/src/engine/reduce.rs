@@ -2,15 +2,15 @@
 //! combines, hands each key group to `reduce`, and stages the part.
 
 use std::cell::RefCell;
+use std::marker::PhantomData;
 use std::sync::atomic::Ordering;
 
 use gristmill_common::combine::Combine;
 use gristmill_common::counters::Counters;
 use gristmill_common::failure::Failure;
-use gristmill_common::job::{JobError, MapReduce, ValueSource, Values, ValuesFailure};
+use gristmill_common::job::{Grouping, JobError, KeptRoom, MapReduce, ValueSource, Values, ValuesFailure, grouped_key};
 use gristmill_common::key::{Key, KeyArena};
 use gristmill_common::task::{AttemptOutput, AttemptReport, AttemptStats};
-use gristmill_sys::positions::RecordPosition;
 
 use super::fold::{Folder, KeyRoom, OnePartition, Side};
 use super::kept::Kept;
@@ -25,6 +25,9 @@ const CANCEL_CHECK_GROUPS: u64 = 1024;
 /// Values of one group between two signs of life. More often costs a store in the loop over values;
 /// more rarely, and a long group of slow values is taken for an endless loop.
 const STEP_VALUES: u64 = 256;
+
+/// The part of an attempt's memory that values which `reduce` keeps may take.
+const KEPT_SHARE: usize = 4;
 
 /// Blocks between two looks at the cancel flag.
 const CANCEL_CHECK_BLOCKS: u64 = 8;
@@ -48,6 +51,12 @@ pub(super) fn run<J: MapReduce>(
     match groups {
         Groups::Folded(folder) => reducer.folded(&folder)?,
         Groups::Sorted(runs) => reducer.merged(RunMerge::open(&runs, 0)?)?,
+    }
+    {
+        let _turn = context.position.user_turn();
+        let result = job.finish_reduce(&mut sink);
+        sink.failure.take().map_or(Ok(()), Err)?;
+        result.map_err(|error| failures::user_failed("finish_reduce", &error))?;
     }
     stats.output_records = sink.records();
     let part = part.finish(context.spec.fsync)?;
@@ -141,7 +150,8 @@ impl<J: MapReduce> Reducer<'_, '_, J> {
                 fold_group::<J>(&mut merge, &key, &mut folded)?;
                 self.folded_group(&key, &folded)?;
             } else {
-                let mut values = GroupValues::new(&mut merge, &key, self.context.position);
+                let group = grouped_key::<J>(&key).map_err(|error| failures::undecodable(error.to_string()))?.grouped();
+                let mut values = GroupValues::<J>::new(&mut merge, group, self.context);
                 let result = self.group(&key, &mut values);
                 values.pass_rest();
                 self.stats.input_records += values.records;
@@ -196,22 +206,43 @@ fn unusable(failure: &ValuesFailure, key: &[u8]) -> Failure {
 }
 
 /// The values of one key group, straight from the merge.
-struct GroupValues<'m, 'r> {
+struct GroupValues<'m, 'r, J> {
     merge: &'m mut RunMerge<'r>,
+    /// What the keys of the group have in common: all of them, or their leading members.
     key: &'m [u8],
-    position: &'m RecordPosition,
+    context: &'m AttemptContext<'m>,
     /// Whether the merge is on a value already given.
     given: bool,
     ended: bool,
     records: u64,
     values_failure: RefCell<Option<ValuesFailure>>,
     merge_failure: Option<Failure>,
+    job: PhantomData<fn(&J)>,
 }
 
-impl<'m, 'r> GroupValues<'m, 'r> {
-    fn new(merge: &'m mut RunMerge<'r>, key: &'m [u8], position: &'m RecordPosition) -> Self {
-        let values_failure = RefCell::default();
-        Self { merge, key, position, given: false, ended: false, records: 0, values_failure, merge_failure: None }
+impl<'m, 'r, J: MapReduce> GroupValues<'m, 'r, J> {
+    fn new(merge: &'m mut RunMerge<'r>, key: &'m [u8], context: &'m AttemptContext<'m>) -> Self {
+        Self {
+            merge,
+            key,
+            context,
+            given: false,
+            ended: false,
+            records: 0,
+            values_failure: RefCell::default(),
+            merge_failure: None,
+            job: PhantomData,
+        }
+    }
+
+    /// Whether a record with this key belongs to the group.
+    #[inline]
+    fn has(&self, key: &[u8]) -> bool {
+        match J::GROUPING {
+            Grouping::Key => key == self.key,
+            // No encoding of leading members is the beginning of another.
+            Grouping::Leading(_) => key.starts_with(self.key),
+        }
     }
 
     /// Passes what user code did not read.
@@ -225,7 +256,7 @@ impl<'m, 'r> GroupValues<'m, 'r> {
     }
 }
 
-impl ValueSource for GroupValues<'_, '_> {
+impl<J: MapReduce> ValueSource for GroupValues<'_, '_, J> {
     #[inline]
     fn advance(&mut self) -> bool {
         if self.ended {
@@ -242,11 +273,11 @@ impl ValueSource for GroupValues<'_, '_> {
             self.ended = true;
             return false;
         }
-        let more = self.merge.head().is_some_and(|head| head.key() == self.key);
+        let more = self.merge.head().is_some_and(|head| self.has(head.key()));
         self.ended = !more;
         self.records += u64::from(more);
         if self.records.is_multiple_of(STEP_VALUES) {
-            self.position.step();
+            self.context.position.step();
         }
         more
     }
@@ -258,6 +289,12 @@ impl ValueSource for GroupValues<'_, '_> {
 
     fn fail(&self, failure: ValuesFailure) {
         self.values_failure.borrow_mut().get_or_insert(failure);
+    }
+
+    fn room(&self) -> KeptRoom {
+        // The merge has its own share of the attempt's memory.
+        let memory = self.context.spec.attempt_bytes.as_usize() / KEPT_SHARE;
+        KeptRoom { memory, folder: self.context.scratch.to_owned() }
     }
 }
 

@@ -10,11 +10,13 @@ use std::sync::atomic::AtomicU64;
 
 use gristmill_common::datum::Datum;
 use gristmill_common::failure::Failure;
+use gristmill_common::ids::{AttemptId, TaskId};
 use gristmill_common::input::{Block, Input, Provenance};
 use gristmill_common::job::{Emit, MapReduce, Result as JobResult};
 use gristmill_common::key::Key;
 use gristmill_common::partition::{MAX_SPLITTER_BYTES, Partitioning};
 use gristmill_common::pinned::open_pinned;
+use gristmill_common::setup::{ShippedPaths, TaskContext};
 use gristmill_common::spec::JobSpec;
 use gristmill_common::task::{JobPlan, Piece};
 
@@ -35,14 +37,18 @@ const KEYS_PER_PLACE: usize = 1024;
 /// Bytes read at once: most places need no more.
 const READ_BYTES: usize = 16 << 10;
 
-/// The ranges for a planned job whose parts are to be in order.
-pub fn range_partitioning(job: &dyn AnyJob, spec: &JobSpec, plan: &JobPlan) -> Partitioning {
-    let keys = if plan.reducers > 1 { job.sample_keys(spec, plan) } else { Vec::new() };
+/// The ranges for a planned job whose parts are to be in order, which reads these files.
+pub fn range_partitioning(job: &dyn AnyJob, spec: &JobSpec, plan: &JobPlan, files: &ShippedPaths) -> Partitioning {
+    let keys = if plan.reducers > 1 { job.sample_keys(spec, plan, files) } else { Vec::new() };
     Partitioning::ranges(keys, plan.reducers)
 }
 
 /// See [`AnyJob::sample_keys`].
-pub(super) fn sample_keys<J: MapReduce>(job: &J, spec: &JobSpec, plan: &JobPlan) -> Vec<Vec<u8>> {
+pub(super) fn sample_keys<J: MapReduce>(job: &J, spec: &JobSpec, plan: &JobPlan, files: &ShippedPaths) -> Vec<Vec<u8>> {
+    let folder = std::env::temp_dir().join(format!("gristmill-sample-{}", std::process::id()));
+    let task = TaskContext::new(AttemptId { task: TaskId::map(0), number: 0 }, plan.reducers, files, folder);
+    let Some(Ok(own)) = panics::catch(|| job.setup(&task)).ok() else { return Vec::new() };
+    let job = own.as_ref().unwrap_or(job);
     let mut keys = Vec::new();
     let mut buffer = ReadBuffer::reading(READ_BYTES);
     for place in places(plan) {
@@ -135,7 +141,7 @@ impl<K: Key + ?Sized, V: gristmill_common::datum::Value + ?Sized> Emit<K, V> for
         Ok(())
     }
 
-    fn count(&mut self, _name: &'static str, _by: u64) {}
+    fn count(&mut self, _name: &str, _by: u64) {}
 }
 
 /// A file of which little is read, so that nothing is to be loaded ahead.
@@ -204,7 +210,7 @@ mod tests {
     fn sample(files: &[&[u8]], split_size: u64) -> Vec<String> {
         let dir = tempfile::tempdir().expect("scratch");
         let (spec, plan) = plan(dir.path(), files, split_size, 2);
-        let keys = IntoAnyJob.map_reduce(Sorted).sample_keys(&spec, &plan);
+        let keys = IntoAnyJob.map_reduce(Sorted).sample_keys(&spec, &plan, &ShippedPaths::new());
         keys.into_iter().map(|key| String::from_utf8(key).expect("text")).collect()
     }
 
@@ -241,10 +247,16 @@ mod tests {
         let (spec, plan) = plan(dir.path(), &[b"a\nb\n", b"c\nd\n"], 100, 2);
         std::fs::remove_file(dir.path().join("0")).expect("removed");
         let job = IntoAnyJob.map_reduce(Sorted);
-        assert_eq!(job.sample_keys(&spec, &plan), [b"c", b"d"]);
-        assert_eq!(range_partitioning(&*job, &spec, &plan), Partitioning::Range { splitters: vec![b"d".to_vec()] });
+        assert_eq!(job.sample_keys(&spec, &plan, &ShippedPaths::new()), [b"c", b"d"]);
+        assert_eq!(
+            range_partitioning(&*job, &spec, &plan, &ShippedPaths::new()),
+            Partitioning::Range { splitters: vec![b"d".to_vec()] }
+        );
         let one = JobPlan { reducers: 1, ..plan };
-        assert_eq!(range_partitioning(&*job, &spec, &one), Partitioning::Range { splitters: vec![] });
+        assert_eq!(
+            range_partitioning(&*job, &spec, &one, &ShippedPaths::new()),
+            Partitioning::Range { splitters: vec![] }
+        );
     }
 
     #[test]

@@ -13,6 +13,7 @@ use gristmill_common::partition::Partitioning;
 use gristmill_common::prelude::*;
 use gristmill_common::program::JobVisitor;
 use gristmill_common::reference::{ReferenceInput, ReferenceOutput};
+use gristmill_common::setup::ShippedPaths;
 use gristmill_common::size::ByteSize;
 use gristmill_common::spec::{JobShape, JobSpec};
 use gristmill_common::task::{AttemptOutput, AttemptReport, AttemptStats, InputObject, JobPlan, Piece, Split};
@@ -24,6 +25,7 @@ use super::shuffle::{MapOutputPack, MapOutputs, SegmentRange};
 use super::{AnyJob, AttemptContext, Compression, EngineTask, IntoAnyJob, LocalSegment, range_partitioning};
 
 mod bad_records;
+mod shapes;
 
 /// One engine run in folders of its own.
 struct Bench {
@@ -38,6 +40,8 @@ struct Bench {
     pack: MapOutputPack,
     /// Passed over by every map attempt.
     skip: Vec<InputPosition>,
+    /// Shipped with the job.
+    files: ShippedPaths,
 }
 
 impl Bench {
@@ -52,7 +56,18 @@ impl Bench {
         let stats = AttemptStats::default();
         let pack = MapOutputPack::new(&dir.path().join("scratch"));
         let compression = Compression::Lz4;
-        Self { dir, spec, compression, partitions: 3, split_size, moved: false, stats, pack, skip: Vec::new() }
+        Self {
+            dir,
+            spec,
+            compression,
+            partitions: 3,
+            split_size,
+            moved: false,
+            stats,
+            pack,
+            skip: Vec::new(),
+            files: ShippedPaths::new(),
+        }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -87,6 +102,7 @@ impl Bench {
             pack: &self.pack,
             compression: self.compression,
             cancelled: &AtomicBool::new(false),
+            files: &self.files,
             position: &RecordPosition::new(),
         };
         let report = job.run(input, &context)?;
@@ -376,7 +392,7 @@ fn parts_in_total_order_follow_each_other_however_small_the_memory() {
         let mut bench = Bench::new(attempt_bytes, 200_000);
         let job = IntoAnyJob.map_reduce(SortWords);
         let plan = JobPlan { splits: bench.splits(&objects), reducers: 3, ..JobPlan::default() };
-        bench.spec.partitioning = range_partitioning(&*job, &bench.spec, &plan);
+        bench.spec.partitioning = range_partitioning(&*job, &bench.spec, &plan, &ShippedPaths::new());
         let parts = bench.run(&*job, &objects).expect("the job succeeds").parts;
         assert!(parts.concat() == expect, "in {attempt_bytes}");
         let records = |part: &Vec<u8>| part.iter().filter(|&&byte| byte == b'\n').count();

@@ -4,8 +4,9 @@
 use std::sync::Arc;
 
 use gristmill_common::failure::{Failure, FailureCode, InputPosition};
-use gristmill_common::job::{MapOnly, MapReduce, PartOrder};
+use gristmill_common::job::{MapOnly, MapReduce, PartOrder, Result as JobResult};
 use gristmill_common::program::JobVisitor;
+use gristmill_common::setup::ShippedPaths;
 use gristmill_common::spec::{JobShape, JobSpec};
 use gristmill_common::task::{AttemptReport, AttemptStats, JobPlan};
 use gristmill_common::time::Clock;
@@ -41,12 +42,16 @@ impl<J: MapReduce> AnyJob for Reducing<J> {
     }
 
     fn run(&self, task: &EngineTask<'_>, context: &AttemptContext<'_>) -> Result<AttemptReport, Failure> {
-        guarded(task, context, || match *task {
-            EngineTask::Map { split, partitions, skip } => {
-                let input = MapInput { split, skip };
-                map::run(&self.job, &self.kept, input, partitions, context)
+        guarded(task, context, || {
+            let info = context.task();
+            let own = set_up(context, || self.job.setup(&info))?;
+            let job = own.as_ref().unwrap_or(&self.job);
+            match *task {
+                EngineTask::Map { split, partitions, skip } => {
+                    map::run(job, &self.kept, MapInput { split, skip }, partitions, context)
+                }
+                EngineTask::Reduce { segments } => reduce::run(job, &self.kept, segments, context),
             }
-            EngineTask::Reduce { segments } => reduce::run(&self.job, &self.kept, segments, context),
         })
     }
 
@@ -58,8 +63,8 @@ impl<J: MapReduce> AnyJob for Reducing<J> {
         J::ORDER
     }
 
-    fn sample_keys(&self, spec: &JobSpec, plan: &JobPlan) -> Vec<Vec<u8>> {
-        sample::sample_keys(&self.job, spec, plan)
+    fn sample_keys(&self, spec: &JobSpec, plan: &JobPlan, files: &ShippedPaths) -> Vec<Vec<u8>> {
+        sample::sample_keys(&self.job, spec, plan, files)
     }
 }
 
@@ -71,13 +76,24 @@ impl<J: MapOnly> AnyJob for Mapping<J> {
     }
 
     fn run(&self, task: &EngineTask<'_>, context: &AttemptContext<'_>) -> Result<AttemptReport, Failure> {
-        guarded(task, context, || match *task {
-            EngineTask::Map { split, skip, .. } => map::run_map_only(&self.0, MapInput { split, skip }, context),
-            EngineTask::Reduce { .. } => {
-                Err(Failure::new(FailureCode::UserError, "a map-only job was given a reduce task"))
+        guarded(task, context, || {
+            let info = context.task();
+            let own = set_up(context, || self.0.setup(&info))?;
+            let job = own.as_ref().unwrap_or(&self.0);
+            match *task {
+                EngineTask::Map { split, skip, .. } => map::run_map_only(job, MapInput { split, skip }, context),
+                EngineTask::Reduce { .. } => {
+                    Err(Failure::new(FailureCode::UserError, "a map-only job was given a reduce task"))
+                }
             }
         })
     }
+}
+
+/// The job that the attempt is to run, if not the one of all attempts.
+fn set_up<J>(context: &AttemptContext<'_>, setup: impl FnOnce() -> JobResult<Option<J>>) -> Result<Option<J>, Failure> {
+    let _turn = context.position.user_turn();
+    setup().map_err(|error| failures::user_failed("setup", &error))
 }
 
 /// Runs the attempt, times it, and makes a panic a failure with the record in hand.

@@ -13,6 +13,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::{fs, thread};
 
 use gristmill_common::ids::JobAttempt;
+use gristmill_common::setup::ShippedPaths;
 use gristmill_common::wire::{WireError, v1};
 use gristmill_sys::fatal;
 use gristmill_sys::positions::{MAX_SLOTS, PositionBoard};
@@ -25,6 +26,7 @@ use super::frame;
 use super::message::{FromExecutor, Open, Run, ToExecutor, Work};
 use crate::engine::shuffle::MapOutputPack;
 use crate::engine::{AnyJob, AttemptContext, Compression, EngineTask, JobSource};
+use crate::scratch;
 
 /// Answers waiting to be written. A full queue makes attempts wait for the worker, which reads
 /// always, so this only bounds memory.
@@ -240,6 +242,8 @@ struct Executor {
     board: PositionBoard,
     pack: MapOutputPack,
     compression: Compression,
+    /// The files that were shipped with the job.
+    files: ShippedPaths,
 }
 
 impl Executor {
@@ -248,7 +252,9 @@ impl Executor {
         let board = PositionBoard::open(&open.positions, slots).map_err(|source| ChildError::Positions { source })?;
         let compression = if open.compress { Compression::Lz4 } else { Compression::None };
         let pack = MapOutputPack::new(&open.scratch);
-        Ok(Self { job, open, board, pack, compression })
+        let files = open.spec.files.iter();
+        let files = files.map(|file| (file.name.clone(), scratch::shipped_file(&open.scratch, &file.name))).collect();
+        Ok(Self { job, open, board, pack, compression, files })
     }
 
     fn run(&self, run: &Run, cancelled: &AtomicBool, replies: &SyncSender<FromExecutor>) {
@@ -264,6 +270,7 @@ impl Executor {
             pack: &self.pack,
             compression: self.compression,
             cancelled,
+            files: &self.files,
             position: self.board.slot(run.slot as usize % self.board.slots()),
         };
         let result = run_in_hand(self.job.as_ref(), &task, &context);

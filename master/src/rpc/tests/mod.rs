@@ -1,16 +1,19 @@
 //! A whole master over real sockets, with a client and with workers that are played.
 
+mod files;
 mod restart;
 
-use std::fs;
+use std::fs::{self, File};
 use std::future::Future;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use gristmill_common::failure::{Failure, FailureCode};
 use gristmill_common::ids::{JobAttempt, JobId};
 use gristmill_common::naming::{Uri, staged_part_name};
 use gristmill_common::spec::{JobShape, JobSpec};
+use gristmill_common::storage::content_of;
 use gristmill_common::task::{AttemptOutput, AttemptReport, AttemptStats, MapOutputSummary, PartSummary, TaskInput};
 use gristmill_common::wire::v1::control_client::ControlClient;
 use gristmill_common::wire::v1::master_message::Body as ToWorker;
@@ -27,6 +30,16 @@ use super::{MasterConfig, MasterError, run_master};
 use crate::client::{ClientError, JobWatch, JobsClient, WatchUpdate};
 use crate::runtime::{JobStatus, Submission};
 use crate::scheduler::{JobState, SchedulerConfig};
+
+/// The binary of jobs: this very program's, which a master needs not be sent.
+fn binary() -> String {
+    static ID: OnceLock<String> = OnceLock::new();
+    let id = || {
+        let own = std::env::current_exe().and_then(File::open).expect("this test's own file");
+        content_of(own).expect("readable").0.to_string()
+    };
+    ID.get_or_init(id).clone()
+}
 
 /// Longer than anything here takes, on a machine however busy.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -114,7 +127,7 @@ impl Cluster {
     fn submission(&self, key: &str, shape: JobShape) -> Submission {
         let uri = |name: &str| Uri::from_path(&self.path(name));
         let spec = JobSpec::new("copy", shape, vec![uri("in")], uri("out"));
-        Submission { key: key.to_owned(), spec, binary_sha256: "cafe".to_owned() }
+        Submission { key: key.to_owned(), spec, binary_sha256: binary() }
     }
 
     async fn client(&self) -> JobsClient {
@@ -173,7 +186,7 @@ impl PlayedWorker {
         let open = self.order().await;
         let ToWorker::OpenJob(open) = open else { panic!("{open:?}") };
         let spec = JobSpec::try_from(open.spec.expect("a spec")).expect("valid");
-        assert_eq!((open.binary_sha256.as_str(), spec.fsync), ("cafe", true));
+        assert_eq!((open.binary_sha256, spec.fsync), (binary(), true));
         let (id, input) = self.take().await;
         assert_eq!(id.job, JobId(open.job));
         (PathBuf::from(open.staging), id, input)
@@ -200,7 +213,7 @@ fn registration() -> v1::Register {
         worker_key: "played".into(),
         wire_version: WIRE_VERSION,
         version: "0".into(),
-        binary_sha256: "cafe".into(),
+        binary_sha256: binary(),
         slots: 1,
         address: "http://127.0.0.1:9".into(),
         machine: "here".into(),

@@ -7,7 +7,7 @@ use gristmill_common::time::{Clock, WallTime};
 use super::*;
 use crate::runtime::journal::{AcceptedJob, Change, Journal, JournalError, JournalRecord, MemoryJournal, RedbJournal};
 use crate::runtime::output::OutputClaim;
-use crate::runtime::{MasterHandle, list_and_plan, recover, start_driver};
+use crate::runtime::{MasterHandle, ShippedFiles, list_and_plan, recover, start_driver};
 use crate::scheduler::Record;
 
 const JOB: JobId = JobId(0x6920_9f00_0001);
@@ -128,7 +128,7 @@ impl Left {
             job: JOB,
             key: "key".to_owned(),
             spec: std::sync::Arc::new(self.spec.clone()),
-            binary_sha256: "cafe".to_owned(),
+            binary_sha256: super::binary(),
             plan: std::sync::Arc::new(list_and_plan(&self.spec).unwrap_or_else(|_| JobPlan::default())),
             submitted: WallTime { unix_millis: 1000 },
             epoch: MasterEpoch(1),
@@ -258,15 +258,15 @@ impl Journal for FullDisk {
 
 fn start_on(kept: &MemoryJournal, batches: u32) -> (MasterHandle, tokio::task::JoinHandle<Result<(), JournalError>>) {
     let mut journal = FullDisk { kept: kept.clone(), batches };
-    let recovered = recover(&mut journal, WallTime::default()).expect("undamaged");
-    start_driver(Clock::start(), SchedulerConfig::default(), Box::new(journal), recovered)
+    let recovered = recover(&mut journal, &ShippedFiles::default(), WallTime::default()).expect("undamaged");
+    start_driver(Clock::start(), SchedulerConfig::default(), Box::new(journal), recovered, ShippedFiles::default())
 }
 
 #[tokio::test]
 async fn a_master_that_cannot_record_accepts_nothing_ends_and_loses_nothing() {
     let left = Left::new();
     let kept = MemoryJournal::default();
-    let submission = Submission { key: "key".into(), spec: left.spec.clone(), binary_sha256: "cafe".into() };
+    let submission = Submission { key: "key".into(), spec: left.spec.clone(), binary_sha256: super::binary() };
     // The claim is recorded, the job is not.
     let (master, driver) = start_on(&kept, 1);
     master.submit(submission.clone()).await.expect_err("it is not accepted");

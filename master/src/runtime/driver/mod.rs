@@ -44,6 +44,7 @@ use super::output::OutputClaim;
 use super::prepare::{PreparedJob, SubmitError};
 use super::recovery::Recovered;
 use super::sessions::Streams;
+use super::shipped::{JobFiles, ShippedFiles};
 use crate::scheduler::{Command, Event, Scheduler, SchedulerConfig};
 
 /// How often watchers hear of progress. More often costs a message to every watcher each time.
@@ -67,6 +68,7 @@ pub fn start_driver(
     config: SchedulerConfig,
     journal: Box<dyn Journal>,
     recovered: Recovered,
+    files: ShippedFiles,
 ) -> (MasterHandle, JoinHandle<Result<(), JournalError>>) {
     let (handle, inbox) = MasterHandle::new(config.epoch);
     let Recovered { table, jobs, workers, leftovers, changes } = recovered;
@@ -83,6 +85,7 @@ pub fn start_driver(
         closing: None,
         journal: Some(journal),
         outbox: Outbox::default(),
+        files,
     };
     driver.restart(changes, commands, leftovers);
     (handle, tokio::spawn(driver.run(inbox)))
@@ -106,13 +109,15 @@ struct Driver {
     /// Absent while a batch is written.
     journal: Option<Box<dyn Journal>>,
     outbox: Outbox<Effect>,
+    /// What travels with jobs.
+    files: ShippedFiles,
 }
 
 /// Work done beside the driver.
 enum Done {
     Journaled { journal: Box<dyn Journal>, result: Result<(), JournalError> },
     Looked { submission: PlannedSubmission, spec: Box<JobSpec>, missing: Vec<PathBuf> },
-    Planned { submission: PlannedSubmission, result: Box<Result<PreparedJob, SubmitError>> },
+    Planned { submission: PlannedSubmission, result: Box<Result<(PreparedJob, JobFiles), SubmitError>> },
     Published { job: JobId, result: Result<(), Box<NotPublished>> },
     Undone { job: JobId, result: Result<(), String> },
 }

@@ -15,6 +15,7 @@ use crate::runtime::jobs::{Admission, MAX_OPEN_JOBS, Submitter};
 use crate::runtime::journal::{AcceptedJob, Change, JournalRecord};
 use crate::runtime::output::missing_folders;
 use crate::runtime::prepare::{PreparedJob, SubmitError, fresh_job_id, prepare};
+use crate::runtime::shipped::JobFiles;
 use crate::scheduler::Event;
 
 impl Driver {
@@ -49,15 +50,16 @@ impl Driver {
 
     pub(super) fn plan(&mut self, submission: PlannedSubmission, spec: JobSpec) {
         let planning = Arc::clone(&self.planning);
-        let job = submission.job;
+        let (job, binary, files) = (submission.job, submission.binary_sha256.clone(), self.files.clone());
         self.tasks.spawn(async move {
             let _permit = planning.acquire().await.expect("it is never closed");
             let prepare = move || {
                 let interrupted = |error: std::io::Error| SubmitError::Broken { reason: error.to_string() };
                 failpoint("driver.plan").map_err(interrupted)?;
+                let files = files.hold(&binary, &spec)?;
                 let prepared = prepare(spec, job)?;
                 failpoint("driver.planned").map_err(interrupted)?;
-                Ok(prepared)
+                Ok((prepared, files))
             };
             let result = tokio::task::spawn_blocking(prepare).await;
             let result = result.unwrap_or_else(|error| Err(SubmitError::Broken { reason: error.to_string() }));
@@ -65,10 +67,14 @@ impl Driver {
         });
     }
 
-    pub(super) fn on_planned(&mut self, submission: PlannedSubmission, result: Result<PreparedJob, SubmitError>) {
+    pub(super) fn on_planned(
+        &mut self,
+        submission: PlannedSubmission,
+        result: Result<(PreparedJob, JobFiles), SubmitError>,
+    ) {
         let (job, waiting) = (submission.job, self.jobs.planned(&submission.key));
         let answers = match result {
-            Ok(prepared) if self.closing.is_none() => Ok(self.accept(submission, prepared)),
+            Ok((prepared, files)) if self.closing.is_none() => Ok(self.accept(submission, prepared, files)),
             Ok(_given_up) => Err(MasterGone.into()),
             Err(error) => {
                 info!(reason = %error, "job rejected");
@@ -84,7 +90,7 @@ impl Driver {
         }
     }
 
-    fn accept(&mut self, submission: PlannedSubmission, prepared: PreparedJob) -> Accepted {
+    fn accept(&mut self, submission: PlannedSubmission, prepared: PreparedJob, files: JobFiles) -> Accepted {
         let PreparedJob { job, spec, plan, claim, request } = prepared;
         info!(
             %job,
@@ -104,7 +110,7 @@ impl Driver {
             epoch: self.scheduler.epoch(),
         };
         let warnings = accepted.plan.warnings.clone();
-        self.jobs.insert(&accepted, claim);
+        self.jobs.insert(&accepted, claim, files);
         self.outbox.record(Change::Append(JournalRecord::Accepted(Box::new(accepted))));
         self.step(Event::JobSubmitted { job, request });
         Accepted { job, warnings }

@@ -33,7 +33,8 @@ impl Desk {
             positions: PathBuf::new(),
             compress: self.config.compress,
         };
-        let handle = self.launcher.launch(key, open)?;
+        let program = job.supplies.as_ref().and_then(|supplies| supplies.program.clone());
+        let handle = self.launcher.launch(key, open, program)?;
         let slots = vec![None; self.config.slots as usize];
         let watchdog = Watchdog::new(job.spec.record_timeout, slots.len());
         let look_after = watchdog.as_ref().map(Watchdog::interval);

@@ -7,6 +7,7 @@
 mod attempts;
 mod executors;
 mod offers;
+mod supplies;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -14,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gristmill_common::failure::{Disposition, Failure, FailureCode};
-use gristmill_common::ids::{JobAttempt, JobId};
+use gristmill_common::ids::{ContentId, JobAttempt, JobId};
 use gristmill_common::spec::JobSpec;
 use gristmill_common::task::{AttemptReport, Offer};
 use tokio::sync::{Semaphore, mpsc};
@@ -24,6 +25,7 @@ use crate::agent::gather::{Gathered, MAX_DISK_WORK, MAX_FETCHES};
 use crate::agent::job::{Attempt, Job, JobEnd};
 use crate::agent::process::{ExecutorEvent, ExecutorKey, Launcher};
 use crate::agent::report::{Order, Report, Session};
+use crate::agent::supply::Supplies;
 use crate::scratch::{self, Held};
 
 /// What happens to the desk.
@@ -45,6 +47,8 @@ pub(in crate::agent) enum DeskEvent {
     Look { job: JobId, key: ExecutorKey },
     /// A cancelled attempt had its time to stop.
     GraceOver { id: JobAttempt, key: ExecutorKey },
+    /// What a job runs with is here, or cannot be.
+    Supplied { job: JobId, result: Result<Supplies, Failure> },
     /// A released job's scratch is gone.
     Removed(JobId),
     /// All scratch is gone.
@@ -71,7 +75,8 @@ pub(in crate::agent) struct DeskConfig {
     pub(in crate::agent) scratch_limit: u64,
     /// The name of this machine, if segments may be read from its disk.
     pub(in crate::agent) machine: Option<String>,
-    pub(in crate::agent) binary_sha256: String,
+    /// The worker's own binary.
+    pub(in crate::agent) binary: ContentId,
     /// How long a cancelled attempt may take to notice.
     pub(in crate::agent) cancel_grace: Duration,
 }
@@ -148,6 +153,7 @@ impl Desk {
             DeskEvent::Executor { job, key, event } => self.on_executor(job, key, event),
             DeskEvent::Gathered { id, result } => self.on_gathered(id, result),
             DeskEvent::Forced { id, result } => self.on_forced(id, result),
+            DeskEvent::Supplied { job, result } => self.on_supplied(job, result),
             DeskEvent::Look { job, key } => self.on_look(job, key),
             DeskEvent::GraceOver { id, key } => self.on_grace_over(id, key),
             DeskEvent::Removed(job) => {
@@ -175,23 +181,21 @@ impl Desk {
         if self.jobs.contains_key(&job) {
             return;
         }
-        let refusal = self.refusal(job, &spec, binary_sha256);
+        let refusal = self.refusal(job, &spec);
         match &refusal {
             Some(failure) => tracing::warn!(%job, reason = failure.message, "job refused"),
             None => tracing::info!(%job, name = spec.job, "job opened"),
         }
+        let refused = refusal.is_some();
+        let files = spec.files.clone();
         self.jobs.insert(job, Job::new(spec, staging, refusal));
+        if !refused {
+            self.supply(job, binary_sha256, files);
+        }
     }
 
     /// Why no attempt of the job can run here.
-    fn refusal(&self, job: JobId, spec: &JobSpec, binary_sha256: &str) -> Option<Failure> {
-        if binary_sha256 != self.config.binary_sha256 {
-            let message = format!(
-                "the job was submitted with another binary than this worker's (SHA-256 {:.12}, the worker has {:.12})",
-                binary_sha256, self.config.binary_sha256
-            );
-            return Some(Failure::new(FailureCode::WrongBinary, message));
-        }
+    fn refusal(&self, job: JobId, spec: &JobSpec) -> Option<Failure> {
         if !self.admission.can_ever_fit(spec.attempt_bytes) {
             let message = format!(
                 "one attempt needs {} and this worker has {} for all (raise the worker's --memory or lower the job's)",
@@ -214,6 +218,7 @@ impl Desk {
             Some(job) => {
                 job.end = JobEnd::Released;
                 job.reports.clear();
+                job.stop_supplying();
                 job.kill_executor("its job is over");
                 self.drop_attempts(|attempt, _| attempt.job == id);
             }
@@ -228,6 +233,7 @@ impl Desk {
         self.phase = Phase::Stopping;
         for job in self.jobs.values_mut() {
             job.kill_executor("the worker stops");
+            job.stop_supplying();
         }
         self.drop_attempts(|_, _| true);
     }

@@ -15,6 +15,7 @@ use gristmill_common::input::Lines;
 use gristmill_common::job::{Emit, MapReduce, Result as JobResult, Sink, Values};
 use gristmill_common::naming::Uri;
 use gristmill_common::output::Text;
+use gristmill_common::setup::ShippedPaths;
 use gristmill_common::size::ByteSize;
 use gristmill_common::spec::{JobShape, JobSpec};
 use gristmill_sys::positions::RecordPosition;
@@ -96,6 +97,7 @@ pub fn count<'a>(keys: impl Iterator<Item = &'a [u8]>) {
         pack: &MapOutputPack::new(nowhere),
         compression: Compression::None,
         cancelled: &AtomicBool::new(false),
+        files: &ShippedPaths::new(),
         position: &RecordPosition::new(),
     };
     let partitioner = Partitioner::new(&Counting, 1, &context).expect("the spec divides keys by hash, as the job does");

@@ -152,7 +152,7 @@ impl<J: MapReduce> Emit<J::Key, J::Value> for Emitter<'_, J> {
         self.interrupt(result)
     }
 
-    fn count(&mut self, name: &'static str, by: u64) {
-        self.counters.add(name, by);
+    fn count(&mut self, name: &str, by: u64) {
+        self.counters.count(name, by);
     }
 }

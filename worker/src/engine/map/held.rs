@@ -102,8 +102,8 @@ impl<J: MapReduce> Emit<J::Key, J::Value> for HeldPairs<'_, '_, J> {
         self.held.check()
     }
 
-    fn count(&mut self, name: &'static str, by: u64) {
-        self.held.counters.add(name, by);
+    fn count(&mut self, name: &str, by: u64) {
+        self.held.counters.count(name, by);
     }
 }
 
@@ -158,8 +158,8 @@ impl<O: Output> Sink<O::Key, O::Value> for HeldRecords<'_, O> {
         self.held.check()
     }
 
-    fn count(&mut self, name: &'static str, by: u64) {
-        self.held.counters.add(name, by);
+    fn count(&mut self, name: &str, by: u64) {
+        self.held.counters.count(name, by);
     }
 }
 

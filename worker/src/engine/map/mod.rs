@@ -70,6 +70,12 @@ pub(super) fn run<J: MapReduce>(
         let map = |block: &mut Block<'_, J::Input>, pairs: &mut HeldPairs<'_, '_, J>| job.map_block(block, pairs);
         map_forgiving(input, context, &mut stats, (&mut letters, &mut pairs), map)?;
     }
+    {
+        let _turn = context.position.user_turn();
+        let result = job.finish_map(&mut emitter);
+        emitter.take_failure().map_or(Ok(()), Err)?;
+        result.map_err(|error| failures::user_failed("finish_map", &error))?;
+    }
     let mut counters = emitter.take_counters();
     let made = emitter.finish(&mut stats)?;
     let bad = letters.finish(&mut counters)?;
@@ -104,6 +110,13 @@ pub(super) fn run_map_only<J: MapOnly>(
         let map =
             |block: &mut Block<'_, J::Input>, records: &mut HeldRecords<'_, J::Output>| job.map_block(block, records);
         map_forgiving(input, context, &mut stats, (&mut letters, &mut records), map)?;
+    }
+    {
+        let _turn = context.position.user_turn();
+        let mut sink = PartSink::<J::Output>::new(&mut part, &mut counters);
+        let result = job.finish_map(&mut sink);
+        sink.failure.take().map_or(Ok(()), Err)?;
+        result.map_err(|error| failures::user_failed("finish_map", &error))?;
     }
     stats.output_records = part.records();
     let part = part.finish(context.spec.fsync)?;

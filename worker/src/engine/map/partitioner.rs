@@ -1,7 +1,7 @@
 //! Which partition a map attempt's pair belongs to: the job's function, or the ranges of its spec.
 
 use gristmill_common::failure::Failure;
-use gristmill_common::job::{MapReduce, PartOrder};
+use gristmill_common::job::{Grouping, MapReduce, PartOrder, grouped_key};
 use gristmill_common::partition::{EncodedKey, Partitioning, RangePartitioner};
 
 use crate::engine::fold::Placement;
@@ -44,9 +44,13 @@ impl<J: MapReduce> Placement for Partitioner<'_, J> {
 
     #[inline]
     fn of(&self, key: &[u8]) -> u32 {
+        let key = match J::GROUPING {
+            Grouping::Key => EncodedKey::new(key),
+            Grouping::Leading(_) => grouped_key::<J>(key).expect("an encoded key has its members"),
+        };
         let partition = match &self.ranges {
-            Some(ranges) => ranges.partition(key),
-            None => self.job.partition(EncodedKey::new(key), self.partitions),
+            Some(ranges) => ranges.partition(key.grouped()),
+            None => self.job.partition(key, self.partitions),
         };
         assert!(partition < self.partitions, "the job's partitioner gave {partition} of {}", self.partitions);
         partition

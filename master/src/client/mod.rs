@@ -1,6 +1,9 @@
 //! The client of a master: submits and follows jobs, and outlives dropped connections. Prints
 //! nothing and never gives up before its patience ends.
 
+mod upload;
+
+use std::path::PathBuf;
 use std::time::Duration;
 
 use gristmill_common::backoff::Backoff;
@@ -58,6 +61,14 @@ pub enum ClientError {
         /// What to try.
         hint: Option<String>,
     },
+    /// A file that was to be sent cannot be read.
+    #[error("cannot read {}: {reason}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What went wrong.
+        reason: String,
+    },
     /// It does not know the job.
     #[error("{message}")]
     NotFound {
@@ -83,6 +94,7 @@ impl ClientError {
             ClientError::Usage { hint, .. }
             | ClientError::Rejected { hint, .. }
             | ClientError::NotFound { hint, .. } => hint.as_deref(),
+            ClientError::Unreadable { .. } => None,
             ClientError::Unreachable { .. } => Some("is it running? start one with: gristmill master"),
             ClientError::BadUrl { .. } => Some("give --master http://HOST:PORT"),
             ClientError::Incompatible { .. } => Some("use the same version of gristmill on both ends"),
@@ -94,7 +106,7 @@ impl ClientError {
 #[derive(Debug, Clone)]
 pub struct JobsClient {
     url: String,
-    rpc: Rpc<Channel>,
+    channel: Channel,
     reconnect: Duration,
     clock: Clock,
 }
@@ -114,10 +126,7 @@ impl JobsClient {
             .connect()
             .await
             .map_err(|error| ClientError::Unreachable { url: url.to_owned(), reason: describe(&error) })?;
-        let rpc = Rpc::new(channel)
-            .max_decoding_message_size(transport::MAX_MESSAGE_BYTES)
-            .max_encoding_message_size(transport::MAX_MESSAGE_BYTES);
-        Ok(Self { url: url.to_owned(), rpc, reconnect, clock: Clock::start() })
+        Ok(Self { url: url.to_owned(), channel, reconnect, clock: Clock::start() })
     }
 
     /// The master's URL.
@@ -138,7 +147,7 @@ impl JobsClient {
             wire_version: WIRE_VERSION,
             version: env!("CARGO_PKG_VERSION").to_owned(),
         };
-        let ask = async |mut rpc: Rpc<Channel>| rpc.submit(timed(request.clone(), SUBMIT_TIMEOUT)).await;
+        let ask = async |rpc: Channel| jobs(rpc).submit(timed(request.clone(), SUBMIT_TIMEOUT)).await;
         let reply = self.ask(ask).await?;
         Ok(Accepted { job: JobId(reply.job), warnings: reply.warnings })
     }
@@ -149,7 +158,7 @@ impl JobsClient {
     ///
     /// If the master does not know the job or stays unreachable.
     pub async fn status(&self, job: JobId) -> Result<JobStatus, ClientError> {
-        let ask = async |mut rpc: Rpc<Channel>| rpc.status(timed(job_ref(job), QUESTION_TIMEOUT)).await;
+        let ask = async |rpc: Channel| jobs(rpc).status(timed(job_ref(job), QUESTION_TIMEOUT)).await;
         self.understand(self.ask(ask).await?)
     }
 
@@ -159,7 +168,7 @@ impl JobsClient {
     ///
     /// If the master does not know the job or stays unreachable.
     pub async fn cancel(&self, job: JobId) -> Result<JobStatus, ClientError> {
-        let ask = async |mut rpc: Rpc<Channel>| rpc.cancel(timed(job_ref(job), QUESTION_TIMEOUT)).await;
+        let ask = async |rpc: Channel| jobs(rpc).cancel(timed(job_ref(job), QUESTION_TIMEOUT)).await;
         self.understand(self.ask(ask).await?)
     }
 
@@ -169,7 +178,7 @@ impl JobsClient {
     ///
     /// If the master stays unreachable.
     pub async fn list(&self) -> Result<Vec<JobStatus>, ClientError> {
-        let ask = async |mut rpc: Rpc<Channel>| rpc.list(timed(v1::ListRequest {}, QUESTION_TIMEOUT)).await;
+        let ask = async |rpc: Channel| jobs(rpc).list(timed(v1::ListRequest {}, QUESTION_TIMEOUT)).await;
         self.ask(ask).await?.jobs.into_iter().map(|job| self.understand(job)).collect()
     }
 
@@ -179,7 +188,7 @@ impl JobsClient {
     ///
     /// If the master stays unreachable.
     pub async fn workers(&self) -> Result<ClusterStatus, ClientError> {
-        let ask = async |mut rpc: Rpc<Channel>| rpc.workers(timed(v1::WorkersRequest {}, QUESTION_TIMEOUT)).await;
+        let ask = async |rpc: Channel| jobs(rpc).workers(timed(v1::WorkersRequest {}, QUESTION_TIMEOUT)).await;
         self.understand(self.ask(ask).await?)
     }
 
@@ -189,13 +198,10 @@ impl JobsClient {
     }
 
     /// Asks until there is an answer or the patience ends.
-    async fn ask<T>(
-        &self,
-        question: impl AsyncFn(Rpc<Channel>) -> Result<Response<T>, Status>,
-    ) -> Result<T, ClientError> {
+    async fn ask<T>(&self, question: impl AsyncFn(Channel) -> Result<Response<T>, Status>) -> Result<T, ClientError> {
         let mut trouble = None;
         loop {
-            match question(self.rpc.clone()).await {
+            match question(self.channel.clone()).await {
                 Ok(answer) => return Ok(answer.into_inner()),
                 Err(status) => self.endure(&status, &mut trouble).await?,
             }
@@ -288,7 +294,7 @@ impl JobWatch {
 
     async fn receive(&mut self) -> Result<v1::JobStatus, Status> {
         if self.statuses.is_none() {
-            let opened = self.client.rpc.watch(Request::new(job_ref(self.job))).await?;
+            let opened = jobs(self.client.channel.clone()).watch(Request::new(job_ref(self.job))).await?;
             self.statuses = Some(opened.into_inner());
         }
         let statuses = self.statuses.as_mut().expect("it was just opened");
@@ -304,6 +310,13 @@ fn timed<T>(message: T, timeout: Duration) -> Request<T> {
     let mut request = Request::new(message);
     request.set_timeout(timeout);
     request
+}
+
+/// The service of jobs on a connection.
+fn jobs(channel: Channel) -> Rpc<Channel> {
+    Rpc::new(channel)
+        .max_decoding_message_size(transport::MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(transport::MAX_MESSAGE_BYTES)
 }
 
 /// The master's refusal; `None` if the status is the connection's, and worth another try.

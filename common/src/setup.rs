@@ -1,0 +1,113 @@
+//! What a job may know of the task that an attempt works on: handed to it once, before the first
+//! record. Reads nothing itself.
+
+use std::cell::OnceCell;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::ids::{AttemptId, TaskId};
+use crate::job::{JobError, Result};
+
+/// Where the files that were shipped with a job lie on this machine, by the names they were given.
+pub type ShippedPaths = BTreeMap<String, PathBuf>;
+
+/// The task that an attempt works on, as [`MapReduce::setup`](crate::job::MapReduce::setup) sees it.
+pub struct TaskContext<'a> {
+    attempt: AttemptId,
+    reducers: u32,
+    files: &'a ShippedPaths,
+    folder: PathBuf,
+    made: OnceCell<()>,
+}
+
+impl<'a> TaskContext<'a> {
+    /// For engines: the context of an attempt, whose own folder would be `folder`.
+    pub fn new(attempt: AttemptId, reducers: u32, files: &'a ShippedPaths, folder: PathBuf) -> Self {
+        Self { attempt, reducers, files, folder, made: OnceCell::new() }
+    }
+
+    /// The task: its stage and its number there.
+    pub fn task(&self) -> TaskId {
+        self.attempt.task
+    }
+
+    /// The attempt. Whatever an output holds must not depend on its number.
+    pub fn attempt(&self) -> AttemptId {
+        self.attempt
+    }
+
+    /// Reduce tasks of the job; 0 if it has none.
+    pub fn reducers(&self) -> u32 {
+        self.reducers
+    }
+
+    /// Where a file that was shipped with the job lies. It must not be written to.
+    ///
+    /// # Errors
+    ///
+    /// If the job was shipped with no file of this name.
+    pub fn file(&self, name: &str) -> Result<&'a Path> {
+        self.files.get(name).map(PathBuf::as_path).ok_or_else(|| {
+            let known: Vec<&str> = self.files.keys().map(String::as_str).collect();
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            JobError::new(format!("no file named {name:?} was shipped with the job (--file); there are: {known}"))
+        })
+    }
+
+    /// All files that were shipped with the job, by name.
+    pub fn files(&self) -> &'a ShippedPaths {
+        self.files
+    }
+
+    /// A folder for this attempt alone, made when it is first asked for and removed with all it holds
+    /// after the attempt.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be made.
+    pub fn folder(&self) -> Result<&Path> {
+        if self.made.get().is_none() {
+            fs::create_dir_all(&self.folder)
+                .map_err(|error| JobError::new(format!("cannot create {}: {error}", self.folder.display())))?;
+            let _ = self.made.set(());
+        }
+        Ok(&self.folder)
+    }
+}
+
+impl Drop for TaskContext<'_> {
+    fn drop(&mut self) {
+        if self.made.get().is_some() {
+            // The job's scratch folder goes at the job's end, with whatever stays here.
+            let _ = fs::remove_dir_all(&self.folder);
+        }
+    }
+}
+
+impl fmt::Debug for TaskContext<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TaskContext").field("attempt", &self.attempt).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_folder_of_an_attempt_goes_with_it() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let attempt = AttemptId { task: TaskId::map(3), number: 0 };
+        let files: ShippedPaths = [("stop.txt".to_owned(), PathBuf::from("/there"))].into();
+        let task = TaskContext::new(attempt, 2, &files, dir.path().join("own"));
+        assert!(!dir.path().join("own").exists(), "it is not made unless asked for");
+        fs::write(task.folder().expect("made").join("notes"), "x").expect("writable");
+        assert_eq!(task.file("stop.txt").expect("shipped"), Path::new("/there"));
+        let error = task.file("go.txt").expect_err("not shipped").to_string();
+        assert_eq!(error, "no file named \"go.txt\" was shipped with the job (--file); there are: stop.txt");
+        drop(task);
+        assert!(!dir.path().join("own").exists());
+    }
+}
