@@ -35,7 +35,7 @@ impl Bench {
         let mut command = Command::new(binary);
         command.current_dir(self.dir.path()).args(["submit", job, "-i", "*.txt", "-o", output]).args(more);
         command.args(["--split-size", "1", "--reducers", "2", "--master", self.cluster.url()]);
-        run_to_end(&mut command)
+        run_to_end(command)
     }
 
     fn lines(&self, output: &str) -> Vec<String> {
