@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use futures::{Stream, StreamExt as _, stream};
@@ -21,7 +22,7 @@ use tokio::net::UnixStream;
 use tokio::net::unix::OwnedReadHalf;
 use tokio::net::unix::pipe;
 use tokio::process::{Child, Command};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -139,6 +140,8 @@ impl Launcher {
 struct Process {
     child: Child,
     pid: Pid,
+    /// Completes once it has ended; it is not reaped by then.
+    ended: oneshot::Receiver<()>,
     control: UnixStream,
     output: pipe::Receiver,
 }
@@ -163,7 +166,8 @@ async fn start(spawner: &Spawner, folder: PathBuf, memory: ByteSize) -> io::Resu
     let limit = Some(memory.bytes().min(own));
     prlimit(Some(pid), Resource::Data, Rlimit { current: limit, maximum: limit })?;
     let output = pipe::Receiver::from_owned_fd(OwnedFd::from(reader))?;
-    Ok(Process { child, pid, control: UnixStream::from_std(ours)?, output })
+    let ended = watch_end(pid)?;
+    Ok(Process { child, pid, ended, control: UnixStream::from_std(ours)?, output })
 }
 
 struct Supervisor {
@@ -177,10 +181,9 @@ struct Supervisor {
 impl Supervisor {
     /// Serves the process to its end and tells the cause.
     async fn watch(&mut self, process: Process, mut queue: mpsc::Receiver<ToExecutor>) -> ProcessEnd {
-        let Process { mut child, pid, control, output } = process;
+        let Process { mut child, pid, mut ended, control, output } = process;
         let oom_kills = memory::oom_kills();
         tracing::info!(job = %self.job, %pid, "executor started");
-        let mut ended = tokio::task::spawn_blocking(move || await_end(pid));
         let (read, mut write) = control.into_split();
         let mut incoming = std::pin::pin!(messages(read));
         let (frames, mut unwritten) = mpsc::channel::<Vec<u8>>(MAX_WAITING_MESSAGES);
@@ -211,7 +214,7 @@ impl Supervisor {
                     None => asked = false,
                 },
                 () = &mut writer => {}
-                // It fails only in a worker that is ending.
+                // The thread does not end before it has said so.
                 _ended = &mut ended => break,
             }
         }
@@ -309,11 +312,22 @@ fn pid_of(child: &Child) -> Option<Pid> {
     child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?))
 }
 
-/// Returns when a child of this process has ended, and leaves it to be reaped.
-fn await_end(pid: Pid) {
-    let ended = || waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT);
-    // Any other error says that there is no such child any more.
-    while ended().is_err_and(|error| error == rustix::io::Errno::INTR) {}
+/// Waits beside for the end of a child, and leaves it to be reaped. On a thread of its own: one for each
+/// executor would use up those that the runtime has for disks.
+///
+/// # Errors
+///
+/// If there can be no more threads.
+fn watch_end(pid: Pid) -> io::Result<oneshot::Receiver<()>> {
+    let (tell, ended) = oneshot::channel();
+    thread::Builder::new().name("executor-end".to_owned()).spawn(move || {
+        let wait = || waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT);
+        // Any other error says that there is no such child any more.
+        while wait().is_err_and(|error| error == rustix::io::Errno::INTR) {}
+        // Its supervisor may have gone with the worker.
+        let _ = tell.send(());
+    })?;
+    Ok(ended)
 }
 
 /// Kills the executor and every process that it started in its group.
