@@ -30,7 +30,8 @@ struct ClusterArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
     slots: Option<u32>,
 
-    /// Folder of the cluster's state, scratch and logs [default: a temporary one, removed at the end]
+    /// Folder of the cluster's state, scratch and logs: the next cluster there goes on with the jobs of
+    /// this one [default: a temporary one, removed at the end]
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
 
@@ -76,6 +77,7 @@ pub(super) fn execute(context: &Context, matches: &ArgMatches) -> Result<Exit, C
         insecure_listen: args.insecure_listen,
         shuffle: args.shuffle,
         dir: place.dir.clone(),
+        throwaway: place.is_temporary(),
         log: None,
     };
     block_on(serve(context, &plan, &interrupt))
@@ -95,20 +97,25 @@ pub(super) fn memory_each(workers: u32) -> ByteSize {
 /// The cluster's folder; a temporary one goes with this.
 pub(super) struct Place {
     pub(super) dir: PathBuf,
-    _temporary: Option<Scratch>,
+    temporary: Option<Scratch>,
 }
 
 impl Place {
     /// The folder that was named, or a temporary one.
     pub(super) fn new(context: &Context, named: Option<PathBuf>) -> Result<Self, CliError> {
         if let Some(dir) = named {
-            return Ok(Self { dir: context.current_dir.join(dir), _temporary: None });
+            return Ok(Self { dir: context.current_dir.join(dir), temporary: None });
         }
         let name = format!("cluster-{}", fresh_job_id(&context.clock));
         let scratch = Scratch::create(&std::env::temp_dir(), &name).map_err(|error| {
             CliError::of(Exit::Failed, &error).hint("name another folder with --dir, or set TMPDIR")
         })?;
-        Ok(Self { dir: scratch.path().to_path_buf(), _temporary: Some(scratch) })
+        Ok(Self { dir: scratch.path().to_path_buf(), temporary: Some(scratch) })
+    }
+
+    /// Whether it goes with this.
+    pub(super) fn is_temporary(&self) -> bool {
+        self.temporary.is_some()
     }
 }
 

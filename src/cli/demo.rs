@@ -109,6 +109,7 @@ impl Demo<'_> {
             insecure_listen: false,
             shuffle: Shuffle::Direct,
             dir: self.dir.join("cluster"),
+            throwaway: true,
             log: Some("error"),
         };
         let console = self.context.console;

@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgMatches, Args as _, Command, FromArgMatches as _};
+use clap::{Arg, ArgAction, ArgMatches, Args as _, Command, FromArgMatches as _};
 use gristmill_master::rpc::{MasterConfig, MasterError, run_master};
+use gristmill_master::runtime::OpenJobs;
 use gristmill_master::scheduler::SchedulerConfig;
 use serde_json::json;
 
@@ -12,6 +13,9 @@ use super::interrupt::Interrupt;
 use super::service::{end_on_panic, end_with_parent, listen_address, parent_arg, start_log, state_folder};
 use super::{Context, usage_error};
 use crate::entry::JobTable;
+
+/// The hidden flag with which a cluster starts a master that nobody will follow.
+pub(super) const THROWAWAY: &str = "throwaway";
 
 /// Where a master listens if nobody says.
 pub(super) const DEFAULT_LISTEN: &str = "127.0.0.1:7420";
@@ -34,8 +38,13 @@ struct MasterArgs {
 pub(super) fn command(_jobs: &JobTable, program: &str) -> Command {
     MasterArgs::augment_args(Command::new("master"))
         .about("Start the master of a cluster; it prints its URL when it serves")
+        .long_about(
+            "Start the master of a cluster; it prints its URL when it serves.\n\nCtrl-C or SIGTERM stops it in order, \
+             a second one at once. Either way its jobs go on under the next master with the same --state.",
+        )
         .after_help(format!("Example:\n  {program} master --listen 127.0.0.1:7420"))
         .arg(parent_arg())
+        .arg(Arg::new(THROWAWAY).long(THROWAWAY).hide(true).action(ArgAction::SetTrue))
 }
 
 pub(super) fn execute(context: &Context, matches: &ArgMatches) -> Result<Exit, CliError> {
@@ -54,6 +63,7 @@ pub(super) fn execute(context: &Context, matches: &ArgMatches) -> Result<Exit, C
         state: context.current_dir.join(state.unwrap_or_else(|| state_folder(context, "master"))),
         insecure_listen: args.insecure_listen,
         scheduler: SchedulerConfig::default(),
+        open_jobs: if matches.get_flag(THROWAWAY) { OpenJobs::Cancel } else { OpenJobs::Keep },
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| failed(&error))?;
     let console = context.console;
@@ -67,6 +77,8 @@ pub(super) fn execute(context: &Context, matches: &ArgMatches) -> Result<Exit, C
             console.data(ready.url);
         }
     }));
+    // What a disk still holds up is the next master's.
+    runtime.shutdown_background();
     ended.map(|()| Exit::Succeeded).map_err(|error| master_error(&error))
 }
 
@@ -76,6 +88,7 @@ fn master_error(error: &MasterError) -> CliError {
         MasterError::State(_)
         | MasterError::Files(_)
         | MasterError::Journal(_)
+        | MasterError::Recover(_)
         | MasterError::Listen { .. }
         | MasterError::Serve { .. } => Exit::Failed,
     };

@@ -15,6 +15,7 @@ use tokio::process::{Child, ChildStdout, Command};
 use tokio::task::JoinSet;
 
 use super::error::{CliError, Exit};
+use super::master::THROWAWAY;
 use super::worker::Shuffle;
 use crate::render::console::Console;
 
@@ -44,6 +45,8 @@ pub(super) struct ClusterPlan {
     pub(super) shuffle: Shuffle,
     /// Where state and scratch of all lie.
     pub(super) dir: PathBuf,
+    /// Whether that goes with the cluster, and so its jobs have no future.
+    pub(super) throwaway: bool,
     /// What the processes log, if not what settings say.
     pub(super) log: Option<&'static str>,
 }
@@ -54,6 +57,7 @@ pub(super) struct Processes {
     url: String,
     master: Named,
     workers: Vec<Named>,
+    throwaway: bool,
     /// The copying of what the processes print.
     logs: JoinSet<()>,
 }
@@ -77,13 +81,16 @@ impl Processes {
         if plan.insecure_listen {
             args.push("--insecure-listen".into());
         }
+        if plan.throwaway {
+            args.push(format!("--{THROWAWAY}").into());
+        }
         let mut logs = JoinSet::new();
         let mut master = spawn(console, "master", args, plan.log, &mut logs)?;
         let stdout = master.child.stdout.take().expect("it is piped");
         let mut lines = BufReader::new(stdout).lines();
         let url = master_url(&mut master, &mut lines).await?;
         copy_lines(console, &master.name, lines, &mut logs);
-        let mut processes = Self { console, url, master, workers: vec![], logs };
+        let mut processes = Self { console, url, master, workers: vec![], throwaway: plan.throwaway, logs };
         for number in 1..=plan.workers {
             let name = format!("worker {number}");
             let dir = plan.dir.join(format!("worker-{number}"));
@@ -141,15 +148,21 @@ impl Processes {
         }
     }
 
-    /// Ends all processes: the workers first, so that nobody writes when the master undoes its jobs.
+    /// Ends all processes. The workers end first if their master undoes its jobs, so that nobody writes
+    /// meanwhile; else last, so that they keep what they have finished for its successor.
     pub(super) async fn stop(mut self) {
+        if !self.throwaway {
+            self.master.stop().await;
+        }
         for worker in &self.workers {
             worker.signal(Signal::TERM);
         }
         for worker in &mut self.workers {
             worker.stop().await;
         }
-        self.master.stop().await;
+        if self.throwaway {
+            self.master.stop().await;
+        }
         // What they still had to say is copied until their streams end, which is now.
         let rest = async { while self.logs.join_next().await.is_some() {} };
         let _rest = tokio::time::timeout(STOP_PATIENCE, rest).await;

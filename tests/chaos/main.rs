@@ -4,6 +4,7 @@
 //! ```text
 //! cargo chaos --seconds N --seed S [--workers N] [--mix kill,stop,…] [--megabytes N]
 //! cargo chaos --lab RUNS [--seed S]       the crash application, a seed each
+//! cargo chaos --detection [--repeat N]    how soon a worker that is gone is noticed
 //! cargo chaos --pace [--repeat N] [--megabytes N] [-- SUBMIT FLAGS…]
 //! ```
 //!
@@ -13,16 +14,17 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-use gristmill_tests::chaos::{ChaosOptions, CrashRun, FaultKind, campaign, crash_run, pace};
+use gristmill_tests::chaos::{ChaosOptions, CrashRun, FaultKind, campaign, crash_run, detection, pace};
 use serde_json::{Value, json};
 
-const USAGE: &str = "usage: cargo chaos [--seconds N | --lab RUNS | --pace] [--seed S] [--workers N] [--mix KIND,…] \
+const USAGE: &str = "usage: cargo chaos [--seconds N | --lab RUNS | --pace | --detection] [--seed S] [--workers N] [--mix KIND,…] \
                      [--megabytes N] [--repeat N] [--binary FILE] [--logs DIR] [-- SUBMIT FLAGS…]";
 
 struct Args {
     options: ChaosOptions,
     lab: Option<u64>,
     pace: bool,
+    detection: bool,
     repeat: u32,
     logs: Option<PathBuf>,
     /// For `submit`.
@@ -44,13 +46,15 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let (verdict, clean) = match (args.lab, args.pace) {
-        (Some(runs), _) => lab(&args.options, runs),
-        (None, true) => paces(&args),
-        (None, false) => {
-            let verdict = campaign(&args.options, args.logs.as_deref());
-            (serde_json::to_value(&verdict).expect("a verdict is plain data"), verdict.is_clean())
-        }
+    let (verdict, clean) = if let Some(runs) = args.lab {
+        lab(&args.options, runs)
+    } else if args.pace {
+        paces(&args)
+    } else if args.detection {
+        detections(&args)
+    } else {
+        let verdict = campaign(&args.options, args.logs.as_deref());
+        (serde_json::to_value(&verdict).expect("a verdict is plain data"), verdict.is_clean())
     };
     println!("{verdict:#}");
     if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE }
@@ -59,11 +63,15 @@ fn main() -> ExitCode {
 fn parse(mut words: impl Iterator<Item = String>) -> Result<Args, String> {
     let mix = FaultKind::ALL.to_vec();
     let options = ChaosOptions { binary: PathBuf::new(), seed: 1, seconds: 60, workers: 4, mix, megabytes: 24 };
-    let mut args = Args { options, lab: None, pace: false, repeat: 3, logs: None, flags: vec![] };
+    let mut args = Args { options, lab: None, pace: false, detection: false, repeat: 3, logs: None, flags: vec![] };
     while let Some(word) = words.next() {
         match word.as_str() {
             "--pace" => {
                 args.pace = true;
+                continue;
+            }
+            "--detection" => {
+                args.detection = true;
                 continue;
             }
             "--" => {
@@ -136,4 +144,11 @@ fn paces(args: &Args) -> (Value, bool) {
     let paces = pace(&args.options, args.repeat, &args.flags);
     let clean = paces.iter().all(|pace| pace.wrong == 0);
     (serde_json::to_value(&paces).expect("figures are plain data"), clean)
+}
+
+/// How soon the master notices that a worker is gone.
+fn detections(args: &Args) -> (Value, bool) {
+    let detections = detection(&args.options.binary, args.repeat);
+    let clean = detections.iter().all(|detection| detection.is_in_time());
+    (serde_json::to_value(&detections).expect("figures are plain data"), clean)
 }

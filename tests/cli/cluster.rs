@@ -23,7 +23,13 @@ struct Cluster {
 
 impl Cluster {
     fn start(sandbox: &Sandbox) -> Self {
-        let mut command = sandbox.command("cluster --workers 2 --slots 1 --listen 127.0.0.1:0 --json --quiet");
+        Self::start_with(sandbox, "")
+    }
+
+    /// The same with more arguments.
+    fn start_with(sandbox: &Sandbox, args: &str) -> Self {
+        let mut command =
+            sandbox.command(&format!("cluster --workers 2 --slots 1 --listen 127.0.0.1:0 --json --quiet {args}"));
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts");
         let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
         let mut line = String::new();
@@ -128,6 +134,35 @@ fn no_process_survives_a_killed_cluster() {
     // The next cluster removes what the killed one left.
     Cluster::start(&sandbox).stop().expect_code(0);
     assert_eq!(sandbox.scratch(), [""; 0]);
+}
+
+#[test]
+fn a_cluster_with_a_folder_goes_on_where_the_last_one_there_was_stopped() {
+    let sandbox = Sandbox::new();
+    sandbox.call("generate text -o in --bytes 12MiB").expect_code(0);
+    sandbox.call("run word-count -i in -o here --reducers 2 --split-size 64KiB").expect_code(0);
+    let job = "word-count -i in -o there --reducers 2 --split-size 64KiB";
+    let cluster = Cluster::start_with(&sandbox, "--dir kept");
+    let call = |args: &str| sandbox.call(&format!("{args} --master {}", cluster.url)).expect_code(0);
+    let id = call(&format!("submit {job} --detach")).stdout.trim().to_owned();
+    let done = || call(&format!("status {id} --json")).json()["stats"]["map"]["done"].as_u64().unwrap_or(0);
+    wait_until("some of it is done", || done() >= 2);
+    let before = done();
+    cluster.stop().expect_code(0);
+    assert!(sandbox.tree().iter().all(|path| !path.starts_with("there")), "it is not over yet");
+
+    let cluster = Cluster::start_with(&sandbox, "--dir kept");
+    let call = |args: &str| sandbox.call(&format!("{args} --master {}", cluster.url)).expect_code(0);
+    call(&format!("watch {id}"));
+    assert_eq!(sandbox.parts("there"), sandbox.parts("here"));
+    let map = call(&format!("status {id} --json")).json()["stats"]["map"].clone();
+    let workers = call("workers --json").json();
+    let committed =
+        workers["workers"].as_array().expect("workers").iter().filter_map(|worker| worker["committed"].as_u64());
+    let left = map["tasks"].as_u64().expect("a number") + 2 - before;
+    let committed: u64 = committed.sum();
+    assert!(committed <= left, "{committed} tasks were done after {before} of {map} before");
+    cluster.stop().expect_code(0);
 }
 
 #[test]

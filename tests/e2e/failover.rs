@@ -41,6 +41,24 @@ fn a_killed_worker_costs_no_byte() {
 }
 
 #[test]
+fn a_worker_that_is_told_to_end_gives_its_work_back_and_leaves_nothing() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let text = generated_text(dir.path(), 24);
+    let here = reference(dir.path(), &text);
+    let cluster = Cluster::start(GRISTMILL, 3);
+    let there = dir.path().join("there");
+    let job = cluster.submit_detached(&word_count(&text, &there));
+    cluster.wait_for_job(&job, "some map tasks done", |status| done(status) >= 5 || status["state"] == "succeeded");
+    cluster.signal_worker(1, "TERM");
+    let status = cluster.wait_for_job(&job, "success", |status| status["state"] == "succeeded");
+    assert_eq!(status["stats"]["map"]["failed_attempts"], 0, "{status:#}");
+    assert_eq!(parts(&here), parts(&there));
+    cluster.wait_for_live_workers(2);
+    let scratch = std::fs::read_dir(cluster.worker_dir(1).join("scratch")).expect("a folder");
+    assert_eq!(scratch.count(), 0);
+}
+
+#[test]
 fn reports_of_a_worker_that_was_stopped_past_its_lease_are_refused() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let text = generated_text(dir.path(), 24);
@@ -93,7 +111,13 @@ fn a_cancelled_job_leaves_nothing() {
 }
 
 #[test]
-fn a_killed_master_loses_no_job_and_no_committed_task_and_whoever_waits_for_the_job_goes_on_waiting() {
+fn a_master_that_ends_loses_no_job_and_no_committed_task_and_whoever_waits_for_the_job_goes_on_waiting() {
+    for end in [Cluster::kill_master, Cluster::stop_master] {
+        check_that_a_job_survives_its_master(end);
+    }
+}
+
+fn check_that_a_job_survives_its_master(end: fn(&mut Cluster)) {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let text = generated_text(dir.path(), 24);
     let here = reference(dir.path(), &text);
@@ -111,7 +135,7 @@ fn a_killed_master_loses_no_job_and_no_committed_task_and_whoever_waits_for_the_
     let done_before = done(&jobs["jobs"][0]);
     assert_eq!(jobs["jobs"][0]["state"], "running", "the job is too short for this test");
 
-    cluster.kill_master();
+    end(&mut cluster);
     cluster.restart_master();
     let submitted = waiting.join().expect("the command is waited for");
     let said = String::from_utf8_lossy(&submitted.stderr).into_owned();

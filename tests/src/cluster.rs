@@ -98,7 +98,22 @@ impl Cluster {
         self.master.wait().expect("the master can be waited for");
     }
 
-    /// Starts a master that was killed again, on its folder and address.
+    /// Asks the master to end in order, and waits until it has.
+    ///
+    /// # Panics
+    ///
+    /// If it does not end in time, or ends with an error.
+    pub fn stop_master(&mut self) {
+        ask_to_end(self.master.id());
+        let mut status = None;
+        let ended = eventually_within(END_PATIENCE, || {
+            status = self.master.try_wait().expect("a child can be asked");
+            status.is_some()
+        });
+        assert!(ended && status.is_some_and(|status| status.success()), "{status:?}\n{}", self.logs());
+    }
+
+    /// Starts a master that has ended again, on its folder and address.
     ///
     /// # Panics
     ///

@@ -93,7 +93,7 @@ impl WorkerDir {
         let key_path = dir.join("worker-key");
         let key = read_or_make_key(&key_path).map_err(|source| unusable(&key_path, source))?;
         let scratch = Scratch { root: dir.join("scratch") };
-        let held = scratch.recover().map_err(|source| unusable(&scratch.root, source))?;
+        let held = scratch.keep_finished().map_err(|source| unusable(&scratch.root, source))?;
         let logs = dir.join("logs");
         make_private_dir(&logs).map_err(|source| unusable(&logs, source))?;
         let files = dir.join("files");
@@ -173,7 +173,11 @@ impl Scratch {
     }
 
     /// Removes everything but finished map outputs, and tells which ones there are.
-    fn recover(&self) -> io::Result<Held> {
+    ///
+    /// # Errors
+    ///
+    /// If something cannot be looked at or removed.
+    pub(crate) fn keep_finished(&self) -> io::Result<Held> {
         make_private_dir(&self.root)?;
         let mut held = Held::new();
         for entry in fs::read_dir(&self.root)? {
@@ -232,11 +236,11 @@ fn finished(job: JobId, dir: &Path) -> Option<Finished> {
         Ok(finished) => {
             let (outputs, damaged) = (finished.outputs.len(), finished.damaged.len());
             let first = finished.damaged.first().map(ToString::to_string);
-            tracing::info!(%job, outputs, damaged, first, "map outputs of an earlier process");
+            tracing::info!(%job, outputs, damaged, first, "finished map outputs kept");
             (outputs > 0).then_some(finished)
         }
         Err(error) => {
-            tracing::warn!(%job, %error, "scratch of an earlier process dropped");
+            tracing::warn!(%job, %error, "scratch without readable map outputs dropped");
             None
         }
     }

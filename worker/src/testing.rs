@@ -2,6 +2,7 @@
 //! find their segments damaged, as their names say.
 
 use std::fs;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -20,10 +21,15 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use crate::engine::{AnyJob, AttemptContext, EngineTask, JobSource, LocalSegment, map_output_path};
 
 /// The jobs of the fake binary.
-pub(crate) struct FakeJobs;
+#[derive(Default)]
+pub(crate) struct FakeJobs {
+    /// The executor's end of its socket, for user code that passes it on.
+    pub(crate) socket: Option<OwnedFd>,
+}
 
 struct FakeJob {
     name: String,
+    socket: Option<OwnedFd>,
 }
 
 /// A spec of the fake job with this name.
@@ -46,7 +52,10 @@ impl JobSource for FakeJobs {
     fn build(&self, spec: &JobSpec) -> Result<Arc<dyn AnyJob>, OptionError> {
         match spec.job.as_str() {
             "missing" => Err(OptionError::new("no such job: missing")),
-            name => Ok(Arc::new(FakeJob { name: name.to_owned() })),
+            name => {
+                let socket = self.socket.as_ref().map(|socket| socket.try_clone().expect("a descriptor"));
+                Ok(Arc::new(FakeJob { name: name.to_owned(), socket }))
+            }
         }
     }
 }
@@ -69,12 +78,17 @@ impl AnyJob for FakeJob {
                     std::thread::yield_now();
                 }
             }
-            // All but the first task wait for this file.
-            ("gate", 1..) => {
-                while !context.staging.join("gate").exists() && !context.cancelled.load(Ordering::Relaxed) {
-                    std::thread::yield_now();
-                }
+            // A process in the executor's group that holds its end of the socket.
+            ("leave", _) => {
+                let mut left = std::process::Command::new("sleep");
+                left.stdin(self.socket.as_ref().expect("this is an executor").try_clone().expect("a descriptor"));
+                let left = left.arg("1000").spawn().expect("a standard tool");
+                println!("{} leaves {}", std::process::id(), left.id());
+                wait_for_gate(context);
+                std::process::abort();
             }
+            // All but the first task wait.
+            ("gate" | "late", 1..) => wait_for_gate(context),
             ("wait" | "abort" | "hang", _) => {
                 println!("{attempt} waits");
                 while !context.cancelled.load(Ordering::Relaxed) {
@@ -95,7 +109,7 @@ impl AnyJob for FakeJob {
                 let part = PartSummary { staged_name, bytes: 4, records: u64::from(context.spec.fsync), checksum: 0 };
                 return Ok(AttemptReport { output: AttemptOutput::Part(part), ..fake_report() });
             }
-            (EngineTask::Reduce { segments }, _) if matches!(self.name.as_str(), "damaged" | "heal") => {
+            (EngineTask::Reduce { segments }, _) if matches!(self.name.as_str(), "damaged" | "heal" | "late") => {
                 let bytes = fs::read(&segments[0].path).expect("a segment");
                 if !bytes.ends_with(b"whole") {
                     if self.name == "heal" {
@@ -117,6 +131,13 @@ impl AnyJob for FakeJob {
             (EngineTask::Map { .. }, Stage::Reduce) => {}
         }
         Ok(fake_report())
+    }
+}
+
+/// Waits for a file of this name in the staging folder.
+fn wait_for_gate(context: &AttemptContext<'_>) {
+    while !context.staging.join("gate").exists() && !context.cancelled.load(Ordering::Relaxed) {
+        std::thread::yield_now();
     }
 }
 

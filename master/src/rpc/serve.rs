@@ -16,7 +16,7 @@ use super::control::ControlService;
 use super::files::{FilesService, PIECE_BYTES};
 use super::jobs::JobsService;
 use crate::runtime::journal::{JournalError, RedbJournal};
-use crate::runtime::{MasterHandle, ShippedFiles, StateDir, StateError, recover, start_driver};
+use crate::runtime::{MasterHandle, OpenJobs, RecoverError, ShippedFiles, StateDir, StateError, recover, start_driver};
 use crate::scheduler::SchedulerConfig;
 
 /// How long connections may take to end after the driver has.
@@ -33,6 +33,8 @@ pub struct MasterConfig {
     pub insecure_listen: bool,
     /// How its scheduler behaves; the epoch comes from the state folder.
     pub scheduler: SchedulerConfig,
+    /// What becomes of its open jobs when it is told to end.
+    pub open_jobs: OpenJobs,
 }
 
 /// A master that serves.
@@ -58,12 +60,15 @@ pub enum MasterError {
     /// The state folder cannot be used.
     #[error(transparent)]
     State(#[from] StateError),
-    /// What earlier masters recorded cannot be used, or nothing more can be recorded.
+    /// The journal cannot be opened, or nothing more can be recorded.
     #[error(transparent)]
     Journal(#[from] JournalError),
     /// Its folder of files that travel with jobs cannot be used.
     #[error(transparent)]
     Files(#[from] ContentError),
+    /// What earlier masters left cannot be used.
+    #[error(transparent)]
+    Recover(#[from] RecoverError),
     /// The address cannot be had.
     #[error("cannot listen on {listen}")]
     Listen {
@@ -90,24 +95,27 @@ impl MasterError {
             MasterError::State(StateError::InUse { .. }) => Some("give each master its own --state folder"),
             MasterError::Listen { .. } => Some("choose another port with --listen, or port 0 for any free one"),
             MasterError::Journal(error) => error.hint(),
+            MasterError::Recover(error) => error.hint(),
             MasterError::State(_) | MasterError::Files(_) | MasterError::Serve { .. } => None,
         }
     }
 }
 
-/// Runs a master until `shutdown` completes: then its jobs are cancelled and undone, its streams
-/// end, and this returns. Calls `ready` once it serves.
+/// Runs a master until `shutdown` completes: then its open jobs are kept or cancelled as the
+/// configuration says, its streams end, and this returns within some seconds. Calls `ready` once it
+/// serves.
 ///
 /// # Errors
 ///
-/// If the address is not safe or cannot be had, the state folder or its journal cannot be used, the
-/// journal cannot be written any more, or the server fails.
+/// If the address is not safe or cannot be had, the state folder, its journal or the output of an open
+/// job cannot be used, the journal cannot be written any more, or the server fails. Open jobs are the
+/// next master's then.
 pub async fn run_master(
     config: MasterConfig,
     shutdown: impl Future<Output = ()>,
     ready: impl FnOnce(MasterReady),
 ) -> Result<(), MasterError> {
-    let MasterConfig { listen, state, insecure_listen, mut scheduler } = config;
+    let MasterConfig { listen, state, insecure_listen, mut scheduler, open_jobs } = config;
     let warning = check_address(listen, insecure_listen)?;
     let clock = Clock::start();
     let state = StateDir::open(&state)?;
@@ -129,14 +137,14 @@ pub async fn run_master(
         tokio::select! {
             result = &mut server => result,
             () = shutdown => {
-                master.shutdown().await;
+                master.shutdown(open_jobs).await;
                 // All streams have ended by now; idle connections need not be waited for.
                 tokio::time::timeout(CONNECTION_PATIENCE, server).await.unwrap_or(Ok(()))
             }
         }
     };
     if served.is_err() {
-        master.shutdown().await;
+        master.shutdown(open_jobs).await;
     }
     drop(master);
     match driver.await {
@@ -192,7 +200,8 @@ mod tests {
 
     fn config(state: PathBuf, listen: &str, insecure_listen: bool) -> MasterConfig {
         let scheduler = SchedulerConfig::default();
-        MasterConfig { listen: listen.parse().expect("an address"), state, insecure_listen, scheduler }
+        let open_jobs = OpenJobs::Keep;
+        MasterConfig { listen: listen.parse().expect("an address"), state, insecure_listen, scheduler, open_jobs }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use gristmill_common::spec::JobSpec;
 use gristmill_common::task::Offer;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::driver::OpenJobs;
 use super::order::Order;
 use super::prepare::SubmitError;
 use super::sessions::StreamId;
@@ -132,7 +133,9 @@ pub(super) enum Request {
         session: SessionId,
         stream: StreamId,
     },
-    Shutdown,
+    Shutdown {
+        open_jobs: OpenJobs,
+    },
 }
 
 /// The way to the driver; clones share it. The driver ends when it is told to, or when no handle is
@@ -209,11 +212,11 @@ impl MasterHandle {
         self.ask(|reply| Request::Workers { reply }).await
     }
 
-    /// Cancels all jobs, waits until nothing of them is left or a bound is reached, and ends the
-    /// driver, and with it all streams of workers and watchers.
-    pub async fn shutdown(&self) {
+    /// Ends the driver, and with it all streams of workers and watchers, when what it has begun is done
+    /// and what becomes of open jobs is recorded, or a bound is reached.
+    pub async fn shutdown(&self, open_jobs: OpenJobs) {
         // The driver may have ended before: then there is nothing to wait for.
-        let _gone = self.requests.send(Request::Shutdown).await;
+        let _gone = self.requests.send(Request::Shutdown { open_jobs }).await;
         self.requests.closed().await;
     }
 

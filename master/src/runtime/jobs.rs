@@ -216,12 +216,6 @@ impl JobTable {
         });
     }
 
-    /// Gives all claims up and leaves what is staged.
-    pub(super) fn abandon_claims(&mut self) {
-        let works = self.records.values_mut().filter_map(|record| record.work.as_mut());
-        works.filter_map(|work| work.claim.take()).for_each(OutputClaim::abandon);
-    }
-
     /// Forgets a job and the submission that made it.
     pub(super) fn forget(&mut self, job: JobId) {
         if let Some(record) = self.records.remove(&job) {
@@ -242,6 +236,14 @@ impl JobTable {
                 return job;
             }
         }
+    }
+}
+
+impl Drop for JobTable {
+    /// What is left to do is the next master's: nothing that is staged may go with this one.
+    fn drop(&mut self) {
+        let works = self.records.values_mut().filter_map(|record| record.work.as_mut());
+        works.filter_map(|work| work.claim.take()).for_each(OutputClaim::abandon);
     }
 }
 

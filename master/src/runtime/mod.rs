@@ -34,12 +34,12 @@ mod state_dir;
 mod status;
 pub mod verify;
 
-pub use driver::start_driver;
+pub use driver::{OpenJobs, start_driver};
 pub use handle::{Accepted, MasterGone, MasterHandle, Submission, SubmitRefusal};
 pub(crate) use handle::{Hello, Welcome};
 pub(crate) use order::Order;
 pub use prepare::{PreparedJob, RefusalClass, SubmitError, fresh_job_id, list_and_plan, prepare};
-pub use recovery::{Recovered, recover};
+pub use recovery::{RecoverError, Recovered, recover};
 pub(crate) use sessions::MAX_WAITING_ORDERS;
 pub use shipped::{JobFiles, ShippedError, ShippedFiles};
 pub use state_dir::{StateDir, StateError};

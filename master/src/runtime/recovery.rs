@@ -14,7 +14,7 @@ use tracing::warn;
 use super::describe;
 use super::jobs::JobTable;
 use super::journal::{AcceptedJob, Change, Journal, JournalError, JournalRecord};
-use super::output::{OutputClaim, is_published};
+use super::output::{OutputClaim, OutputError, is_published};
 use super::shipped::{JobFiles, ShippedFiles};
 use super::status::JobStatus;
 use crate::scheduler::{JobRequest, JobState, Record, RestoredJob};
@@ -43,13 +43,43 @@ pub(super) struct Leftover {
     pub(super) created: Vec<PathBuf>,
 }
 
-/// Replays a journal and takes up the claims of open jobs. A job whose output cannot be taken up again
-/// has failed. Blocks as long as that takes; `now` is when such jobs end.
+/// Why a master cannot start from what earlier ones left. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum RecoverError {
+    /// What they recorded cannot be trusted.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The output of an open job is out of reach, which says nothing against the job.
+    #[error("cannot take up the output of open job {job}")]
+    Output {
+        /// The job.
+        job: JobId,
+        /// What is out of reach, and why.
+        #[source]
+        source: OutputError,
+    },
+}
+
+impl RecoverError {
+    /// What to try, where there is something to say.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            RecoverError::Journal(error) => error.hint(),
+            RecoverError::Output { .. } => Some(
+                "no job was touched: mount or repair what is named, and start the master again; if a folder is gone \
+                 for good, make an empty one in its place, and its job starts over or fails by itself",
+            ),
+        }
+    }
+}
+
+/// Replays a journal and takes up the claims of open jobs. A job whose output something else uses by
+/// now has failed. Blocks as long as that takes; `now` is when such jobs end.
 ///
 /// # Errors
 ///
-/// If the journal cannot be trusted. Then nothing was changed.
-pub fn recover(journal: &mut dyn Journal, files: &ShippedFiles, now: WallTime) -> Result<Recovered, JournalError> {
+/// If the journal cannot be trusted, or an output is out of reach. Then nothing was changed.
+pub fn recover(journal: &mut dyn Journal, files: &ShippedFiles, now: WallTime) -> Result<Recovered, RecoverError> {
     let mut recovered = Recovered::default();
     let mut lives: BTreeMap<JobId, Life> = BTreeMap::new();
     let mut orphan = None;
@@ -68,12 +98,13 @@ pub fn recover(journal: &mut dyn Journal, files: &ShippedFiles, now: WallTime) -
         }
     })?;
     if let Some(job) = orphan {
-        return Err(JournalError::Incomplete { job });
+        return Err(JournalError::Incomplete { job }.into());
     }
     let mut lives: Vec<(JobId, Life)> = lives.into_iter().collect();
     lives.sort_by_key(|(job, life)| (life.submitted(), *job));
     for (job, life) in lives {
-        recovered.add(job, life, files, now);
+        // On an error the claims taken up so far are given up, and what is staged stays.
+        recovered.add(job, life, files, now).map_err(|source| RecoverError::Output { job, source })?;
     }
     Ok(recovered)
 }
@@ -111,7 +142,7 @@ impl Life {
 }
 
 impl Recovered {
-    fn add(&mut self, job: JobId, life: Life, files: &ShippedFiles, now: WallTime) {
+    fn add(&mut self, job: JobId, life: Life, files: &ShippedFiles, now: WallTime) -> Result<(), OutputError> {
         if let Some((key, status)) = life.closed {
             self.add_closed(key, *status);
         } else if let Some((accepted, restored)) = life.accepted {
@@ -124,11 +155,12 @@ impl Recovered {
                     self.table.insert_over(&accepted, now);
                     self.jobs.push(restored);
                 }
-                None => self.add_open(&accepted, restored, files, created, now),
+                None => self.add_open(&accepted, restored, files, created, now)?,
             }
         } else if let Some((output, created)) = life.claiming {
             self.leftovers.push(Leftover { job, output, created });
         }
+        Ok(())
     }
 
     fn add_closed(&mut self, key: String, status: JobStatus) {
@@ -140,6 +172,9 @@ impl Recovered {
         self.table.insert_closed(key, status);
     }
 
+    /// # Errors
+    ///
+    /// If the job's output is out of reach.
     fn add_open(
         &mut self,
         accepted: &AcceptedJob,
@@ -147,7 +182,7 @@ impl Recovered {
         files: &ShippedFiles,
         created: Vec<PathBuf>,
         now: WallTime,
-    ) {
+    ) -> Result<(), OutputError> {
         let job = accepted.job;
         // Without them the job goes on where workers have them already; others say what is missing.
         let files = files.hold(&accepted.binary_sha256, &accepted.spec).unwrap_or_else(|error| {
@@ -157,6 +192,7 @@ impl Recovered {
         let staged = restored.commits.values().any(|commit| matches!(commit.report.output, AttemptOutput::Part(_)));
         match OutputClaim::reclaim(&accepted.spec, job, staged) {
             Ok(claim) => self.table.insert(accepted, claim, files),
+            Err(error) if error.is_out_of_reach() => return Err(error),
             Err(error) => {
                 let (state, failure) = if restored.decided && is_published(&accepted.spec.output, job) {
                     (JobState::Succeeded, None)
@@ -172,5 +208,6 @@ impl Recovered {
             }
         }
         self.jobs.push(restored);
+        Ok(())
     }
 }

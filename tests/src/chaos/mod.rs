@@ -6,6 +6,7 @@
 //! | `options` | what goes wrong and for how long; the command line |
 //! | `arena` | the cluster, the links between its processes, and how each fault is done and undone |
 //! | `campaign` | jobs against a schedule of faults, and the verdict |
+//! | `detection` | how long the master takes to notice that a worker is gone |
 //! | `disk` | a worker's disk that can be filled up |
 //! | `leftovers` | what is left when everything has ended |
 //! | `lab` | the crash application of a distributed systems course, many times |
@@ -18,6 +19,7 @@
 
 mod arena;
 mod campaign;
+mod detection;
 mod disk;
 mod lab;
 mod leftovers;
@@ -27,6 +29,7 @@ mod processes;
 mod proxy;
 
 pub use self::campaign::{Verdict, campaign};
+pub use self::detection::{Detection, Silence, detection};
 pub use self::lab::{CrashRun, crash_run};
 pub use self::options::{ChaosOptions, FaultKind};
 pub use self::pace::{Disturbance, Pace, pace};

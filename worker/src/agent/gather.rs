@@ -71,8 +71,8 @@ pub(super) struct Gathered {
 pub(super) struct Given {
     /// Keeps fetched segments on disk.
     pub(super) files: FetchedFiles,
-    /// Where to gather from once more if a segment proves damaged; `None` if nothing was fetched, or
-    /// it was done already.
+    /// Where to gather from once more if a segment proves damaged; `None` if nothing was fetched, it
+    /// was done already, or the session that named the sources is over.
     pub(super) again: Option<Arc<[SegmentSource]>>,
 }
 

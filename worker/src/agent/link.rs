@@ -34,6 +34,9 @@ const BACKOFF: Backoff = Backoff { base: Duration::from_millis(20), cap: Duratio
 /// How long a leaving worker waits for its master to take note.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// The reason with which a master closes the session of a worker that leaves.
+const LEFT: &str = "left";
+
 /// Messages handed to the connection and not yet taken by it.
 const MAX_UNSENT: usize = 16;
 
@@ -72,11 +75,20 @@ pub enum LinkError {
     Superseded,
 }
 
+/// Whether the master knows that the worker is gone for good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Goodbye {
+    /// It took note, and counts on nothing that the worker has.
+    Noted,
+    /// Nobody was there, or nobody answered in time: what the worker has may still be wanted.
+    Unheard,
+}
+
 /// Why one stream ended.
 enum StreamEnd {
     Broken(String),
     Closed,
-    Left,
+    Left(Goodbye),
 }
 
 /// A stream whose first answer was `Registered`.
@@ -110,18 +122,17 @@ pub(super) struct Link {
 }
 
 impl Link {
-    /// Serves the master until the worker leaves.
+    /// Serves the master until the worker leaves, and tells whether the master took note.
     ///
     /// # Errors
     ///
     /// If there is no going on with this master.
-    pub(super) async fn run(mut self) -> Result<(), LinkError> {
+    pub(super) async fn run(mut self) -> Result<Goodbye, LinkError> {
         let leave = self.leave.clone();
         loop {
             let attached = tokio::select! {
                 attached = self.attach_in_time() => attached?,
-                // Nobody is there to be told.
-                () = leave.cancelled() => return Ok(()),
+                () = leave.cancelled() => return Ok(Goodbye::Unheard),
             };
             let end = match attached {
                 Attached::Stream(stream) => self.serve(*stream).await?,
@@ -129,7 +140,7 @@ impl Link {
             };
             match end {
                 StreamEnd::Broken(reason) => tracing::warn!(session = %self.shown(), reason, "stream to master broken"),
-                StreamEnd::Left => return Ok(()),
+                StreamEnd::Left(goodbye) => return Ok(goodbye),
                 StreamEnd::Closed => {
                     self.session = None;
                     // What the new session has to know it asks for.
@@ -278,7 +289,9 @@ impl Link {
                     permit.send(self.envelope(report.map_or(heartbeat, |report| report.to_wire())));
                 }
                 Some(message) = self.from_desk.recv() => self.take(message),
-                () = leave.cancelled() => return Ok(self.say_goodbye(&outgoing, incoming).await),
+                () = leave.cancelled() => {
+                    return Ok(StreamEnd::Left(self.say_goodbye(&outgoing, incoming).await));
+                }
                 // An order is read only when there is room for it on the desk: the link never waits
                 // for the desk, which waits for the link.
                 (room, message) = next_order(&desk, &mut incoming) => {
@@ -342,21 +355,23 @@ impl Link {
         &self,
         outgoing: &mpsc::Sender<v1::WorkerMessage>,
         mut incoming: Streaming<v1::MasterMessage>,
-    ) -> StreamEnd {
+    ) -> Goodbye {
         let goodbye = async {
             let leave = self.envelope(v1::worker_message::Body::Leave(v1::Leave {}));
             if outgoing.send(leave).await.is_ok() {
                 while let Ok(Some(message)) = incoming.message().await {
-                    if matches!(self.meaning(message), Some(FromMaster::Close(_))) {
-                        return;
+                    if let Some(FromMaster::Close(close)) = self.meaning(message) {
+                        return if close.reason == LEFT { Goodbye::Noted } else { Goodbye::Unheard };
                     }
                 }
             }
+            Goodbye::Unheard
         };
-        if timeout(LEAVE_TIMEOUT, goodbye).await.is_err() {
+        let goodbye = timeout(LEAVE_TIMEOUT, goodbye).await.unwrap_or(Goodbye::Unheard);
+        if goodbye == Goodbye::Unheard {
             tracing::warn!("master took no note of the worker's leaving");
         }
-        StreamEnd::Left
+        goodbye
     }
 
     fn envelope(&self, body: v1::worker_message::Body) -> v1::WorkerMessage {

@@ -52,15 +52,15 @@ pub use self::binary::own_binary;
 use self::binary::{Binary, machine_name};
 pub use self::config::WorkerConfig;
 use self::desk::{Desk, DeskConfig, DeskEvent};
-use self::link::Link;
 pub use self::link::LinkError;
+use self::link::{Goodbye, Link};
 use self::process::Launcher;
 use self::spawner::Spawner;
 use self::supply::Supply;
 use self::unsent::Unsent;
 use crate::executor::EXECUTOR_VERB;
 use crate::memory::MemoryPermits;
-use crate::scratch::{Held, WorkerDir, WorkerDirError};
+use crate::scratch::{Held, Scratch, WorkerDir, WorkerDirError};
 use crate::serve::ShuffleService;
 
 /// Events that wait for the desk. It never waits for long, so this only bounds memory.
@@ -135,15 +135,15 @@ pub enum WorkerError {
     Master(#[from] LinkError),
 }
 
-/// Runs a worker until `shutdown` resolves; then it leaves its master in order, ends its executors
-/// and removes its scratch.
+/// Runs a worker until `shutdown` resolves; then it leaves its master in order and ends its executors.
 ///
-/// Executors are the binaries that jobs were submitted with, started with [`EXECUTOR_VERB`]. What an earlier process of
-/// the same folder finished is offered to the master, unless that process ended in order.
+/// Executors are the binaries that jobs were submitted with, started with [`EXECUTOR_VERB`]. Finished map
+/// outputs are removed only if the master took note that the worker leaves; else they stay in the worker's
+/// folder, and the next process there offers them. Nothing else is left in scratch.
 ///
 /// # Errors
 ///
-/// If the worker cannot start, or there is no going on with its master. Scratch is removed then too.
+/// If the worker cannot start, or there is no going on with its master. Finished map outputs stay then.
 pub async fn run_worker(config: WorkerConfig, shutdown: impl Future<Output = ()>) -> Result<(), WorkerError> {
     let terms = ExecutorTerms { args: vec![EXECUTOR_VERB.into()], cancel_grace: CANCEL_GRACE };
     run_with_executors(config, terms, shutdown).await
@@ -260,7 +260,7 @@ impl Worker {
                 self.leave.cancel();
                 Ok(())
             }
-            ended = &mut link => of_task(ended).map_err(WorkerError::Master),
+            ended = &mut link => of_task(ended).map(|_left| ()).map_err(WorkerError::Master),
             ended = &mut server => {
                 let reason = match of_task(ended) {
                     Ok(()) => "it ended".to_owned(),
@@ -275,13 +275,24 @@ impl Worker {
         if stopped.is_ok() {
             of_task(desk.await);
         }
-        if self.leave.is_cancelled() {
-            // Bounded by the link's own wait for the master.
-            let _ = of_task(link.await);
-        }
+        // Bounded by the link's own wait for the master.
+        let goodbye = if self.leave.is_cancelled() { of_task(link.await).ok() } else { None };
         stop_serving.cancel();
         self.tasks.close();
+        tidy_up(dir.scratch.clone(), goodbye).await;
         result
+    }
+}
+
+/// Removes what nobody will ask for of the scratch of a worker that ends.
+async fn tidy_up(scratch: Scratch, goodbye: Option<Goodbye>) {
+    let tidied = tokio::task::spawn_blocking(move || match goodbye {
+        Some(Goodbye::Noted) => scratch.clear(),
+        Some(Goodbye::Unheard) | None => scratch.keep_finished().map(drop),
+    });
+    // A panic is treated as files that stay: the next start removes them.
+    if let Ok(Err(error)) = tidied.await {
+        tracing::warn!(%error, "scratch cannot be removed");
     }
 }
 

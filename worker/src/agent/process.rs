@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use futures::{Stream, StreamExt as _, stream};
@@ -13,13 +14,15 @@ use gristmill_common::ids::{JobAttempt, JobId};
 use gristmill_common::size::ByteSize;
 use gristmill_common::wire::v1;
 use gristmill_sys::positions::PositionBoard;
-use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process_group, prlimit};
+use rustix::process::{
+    Pid, Resource, Rlimit, Signal, WaitId, WaitIdOptions, getrlimit, kill_process_group, prlimit, waitid,
+};
 use tokio::io::{AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
 use tokio::net::unix::OwnedReadHalf;
 use tokio::net::unix::pipe;
 use tokio::process::{Child, Command};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -46,8 +49,8 @@ const ALLOCATOR_BEGINS_SMALL: (&str, &str) = ("MIMALLOC_ARENA_EAGER_COMMIT", "0"
 /// more.
 const MAX_WAITING_MESSAGES: usize = 1024;
 
-/// How long the last words of a dead executor are waited for: a process that it left behind may hold
-/// its end of the socket.
+/// How long the last words of a dead executor are waited for: a process that it left behind in another
+/// group may hold its end of the socket.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// Bytes that are remembered of what an executor prints before it begins.
@@ -146,9 +149,13 @@ impl Launcher {
     }
 }
 
-/// A running executor.
+/// A running executor. Its process is reaped by nobody but its supervisor, and leads a group of the
+/// same number, which is nobody else's until then.
 struct Process {
     child: Child,
+    pid: Pid,
+    /// Completes once it has ended; it is not reaped by then.
+    ended: oneshot::Receiver<()>,
     control: UnixStream,
     output: pipe::Receiver,
 }
@@ -166,15 +173,15 @@ async fn start(spawner: &Spawner, program: PathBuf, folder: PathBuf, memory: Byt
     command.stdin(Stdio::from(OwnedFd::from(theirs))).stdout(Stdio::from(writer)).stderr(Stdio::from(second));
     // The command holds this process's copies of the child's ends, and ends with this call.
     let child = spawner.spawn(command).await?;
-    if let Some(pid) = pid_of(&child) {
-        // Data, not address space: what is mapped without being written to costs no memory. A lower
-        // limit of the worker's own stays, since only the privileged may raise one.
-        let own = getrlimit(Resource::Data).maximum.unwrap_or(u64::MAX);
-        let limit = Some(memory.bytes().min(own));
-        prlimit(Some(pid), Resource::Data, Rlimit { current: limit, maximum: limit })?;
-    }
+    let pid = pid_of(&child).ok_or_else(|| io::Error::other("it has no process id"))?;
+    // Data, not address space: what is mapped without being written to costs no memory. A lower limit
+    // of the worker's own stays, since only the privileged may raise one.
+    let own = getrlimit(Resource::Data).maximum.unwrap_or(u64::MAX);
+    let limit = Some(memory.bytes().min(own));
+    prlimit(Some(pid), Resource::Data, Rlimit { current: limit, maximum: limit })?;
     let output = pipe::Receiver::from_owned_fd(OwnedFd::from(reader))?;
-    Ok(Process { child, control: UnixStream::from_std(ours)?, output })
+    let ended = watch_end(pid)?;
+    Ok(Process { child, pid, ended, control: UnixStream::from_std(ours)?, output })
 }
 
 struct Supervisor {
@@ -192,9 +199,9 @@ struct Supervisor {
 impl Supervisor {
     /// Serves the process to its end and tells the cause.
     async fn watch(&mut self, process: Process, mut queue: mpsc::Receiver<ToExecutor>) -> ProcessEnd {
-        let Process { mut child, control, output } = process;
-        let (pid, oom_kills) = (pid_of(&child), memory::oom_kills());
-        tracing::info!(job = %self.job, pid = child.id(), "executor started");
+        let Process { mut child, pid, mut ended, control, output } = process;
+        let oom_kills = memory::oom_kills();
+        tracing::info!(job = %self.job, %pid, "executor started");
         let (read, mut write) = control.into_split();
         let mut incoming = std::pin::pin!(messages(read));
         let (frames, mut unwritten) = mpsc::channel::<Vec<u8>>(MAX_WAITING_MESSAGES);
@@ -209,12 +216,11 @@ impl Supervisor {
         };
         let mut writer = std::pin::pin!(writer);
         let (mut hears, mut prints, mut asked, mut killed) = (true, true, true, false);
-        let status = loop {
+        loop {
             tokio::select! {
-                () = self.kill.cancelled() => {
+                () = self.kill.cancelled(), if !killed => {
                     killed = true;
                     end_group(pid);
-                    break child.wait().await;
                 }
                 ready = output.readable(), if prints => prints = ready.is_ok() && self.keep_output(&output),
                 message = incoming.next(), if hears => match message {
@@ -226,9 +232,12 @@ impl Supervisor {
                     None => asked = false,
                 },
                 () = &mut writer => {}
-                status = child.wait() => break status,
+                // The thread does not end before it has said so.
+                _ended = &mut ended => break,
             }
-        };
+        }
+        // Before it is reaped: afterwards its number may be that of a stranger's group.
+        end_group(pid);
         // What it said before it died was said.
         let _ = timeout(LAST_WORDS, async {
             while let Some(message) = incoming.next().await {
@@ -237,7 +246,7 @@ impl Supervisor {
         })
         .await;
         self.keep_output(&output);
-        end_group(pid);
+        let status = child.wait().await;
         let said = |cause| ProcessEnd { cause, out_of_memory: false };
         let end = match status {
             Ok(_) if killed => said("ended by its worker".to_owned()),
@@ -345,10 +354,26 @@ fn pid_of(child: &Child) -> Option<Pid> {
     child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?))
 }
 
+/// Waits beside for the end of a child, and leaves it to be reaped. On a thread of its own: one for each
+/// executor would use up those that the runtime has for disks.
+///
+/// # Errors
+///
+/// If there can be no more threads.
+fn watch_end(pid: Pid) -> io::Result<oneshot::Receiver<()>> {
+    let (tell, ended) = oneshot::channel();
+    thread::Builder::new().name("executor-end".to_owned()).spawn(move || {
+        let wait = || waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT);
+        // Any other error says that there is no such child any more.
+        while wait().is_err_and(|error| error == rustix::io::Errno::INTR) {}
+        // Its supervisor may have gone with the worker.
+        let _ = tell.send(());
+    })?;
+    Ok(ended)
+}
+
 /// Kills the executor and every process that it started in its group.
-fn end_group(pid: Option<Pid>) {
-    if let Some(pid) = pid {
-        // A group without members is what is wanted.
-        let _ = kill_process_group(pid, Signal::KILL);
-    }
+fn end_group(pid: Pid) {
+    // A group without members is what is wanted.
+    let _ = kill_process_group(pid, Signal::KILL);
 }

@@ -307,7 +307,7 @@ mod tests {
             let board = PositionBoard::create(&positions, 2).expect("new");
             let (control, other) = UnixStream::pair().expect("sockets");
             control.set_read_timeout(Some(Duration::from_secs(20))).expect("a deadline");
-            let served = thread::spawn(move || serve(other, &FakeJobs));
+            let served = thread::spawn(move || serve(other, &FakeJobs::default()));
             let open = Open {
                 job: JobId(1),
                 spec: fake_spec(job),
@@ -426,7 +426,7 @@ mod tests {
         let (mut control, other) = UnixStream::pair().expect("sockets");
         let first = v1::ToExecutor::from(&ToExecutor::Cancel(id("m-0.0")));
         frame::write(&mut control, &first).expect("a buffer takes it");
-        let error = serve(other, &FakeJobs).expect_err("no job");
+        let error = serve(other, &FakeJobs::default()).expect_err("no job");
         assert_eq!(error.to_string(), "the worker sent an attempt before its job out of order");
     }
 }

@@ -28,7 +28,7 @@ use tonic::Streaming;
 
 use super::{MasterConfig, MasterError, run_master};
 use crate::client::{ClientError, JobWatch, JobsClient, WatchUpdate};
-use crate::runtime::{JobStatus, Submission};
+use crate::runtime::{JobStatus, OpenJobs, Submission};
 use crate::scheduler::{JobState, SchedulerConfig};
 
 /// The binary of jobs: this very program's, which a master needs not be sent.
@@ -58,6 +58,13 @@ struct Cluster {
     process: Process,
 }
 
+fn folder_with_input() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().expect("scratch");
+    fs::create_dir(dir.path().join("in")).expect("created");
+    fs::write(dir.path().join("in/a.txt"), "one\ntwo\n").expect("written");
+    dir
+}
+
 /// What stands for the process of a master: all its tasks end with it, wherever they are.
 struct Process(Option<Runtime>);
 
@@ -82,18 +89,24 @@ impl Drop for Process {
 
 impl Cluster {
     async fn start() -> Self {
-        let dir = tempfile::tempdir().expect("scratch");
-        fs::create_dir(dir.path().join("in")).expect("created");
-        fs::write(dir.path().join("in/a.txt"), "one\ntwo\n").expect("written");
-        Self::start_in(dir, "127.0.0.1:0").await.map_err(|(_, error)| error).expect("it serves")
+        Self::start_in(folder_with_input(), "127.0.0.1:0").await.map_err(|(_, error)| error).expect("it serves")
     }
 
-    /// Starts a master on a folder that another one may have used, and on its address.
+    /// Starts a master on a folder that another one may have used, and on its address. Told to end, it
+    /// keeps its jobs.
     async fn start_in(dir: tempfile::TempDir, listen: &str) -> Result<Self, (tempfile::TempDir, MasterError)> {
+        Self::start_with(dir, listen, OpenJobs::Keep).await
+    }
+
+    async fn start_with(
+        dir: tempfile::TempDir,
+        listen: &str,
+        open_jobs: OpenJobs,
+    ) -> Result<Self, (tempfile::TempDir, MasterError)> {
         let scheduler = SchedulerConfig { lease: PATIENCE, resume_grace: PATIENCE, ..SchedulerConfig::default() };
         let listen = listen.parse().expect("an address");
         let state = dir.path().join("state");
-        let config = MasterConfig { listen, state, insecure_listen: false, scheduler };
+        let config = MasterConfig { listen, state, insecure_listen: false, scheduler, open_jobs };
         let (stop, stopped) = oneshot::channel::<()>();
         let (tell, ready) = oneshot::channel();
         let run = run_master(
@@ -458,8 +471,9 @@ async fn strangers_are_sent_away_with_a_reason() {
 }
 
 #[tokio::test]
-async fn a_master_that_stops_undoes_its_jobs_and_ends_all_streams() {
-    let cluster = Cluster::start().await;
+async fn a_master_without_a_future_undoes_its_jobs_when_it_stops_and_ends_all_streams() {
+    let started = Cluster::start_with(folder_with_input(), "127.0.0.1:0", OpenJobs::Cancel).await;
+    let cluster = started.map_err(|(_, error)| error).expect("it serves");
     let client = cluster.client().await;
     let mut worker = PlayedWorker::register(&cluster).await;
     let accepted = client.submit(&cluster.submission("key", JobShape::MapReduce)).await.expect("accepted");

@@ -7,7 +7,7 @@ use gristmill_common::time::{Clock, WallTime};
 use super::*;
 use crate::runtime::journal::{AcceptedJob, Change, Journal, JournalError, JournalRecord, MemoryJournal, RedbJournal};
 use crate::runtime::output::OutputClaim;
-use crate::runtime::{MasterHandle, ShippedFiles, list_and_plan, recover, start_driver};
+use crate::runtime::{MasterHandle, OpenJobs, RecoverError, ShippedFiles, list_and_plan, recover, start_driver};
 use crate::scheduler::Record;
 
 const JOB: JobId = JobId(0x6920_9f00_0001);
@@ -87,6 +87,85 @@ async fn a_job_goes_on_under_the_next_master_and_what_was_committed_is_not_done_
     cluster.stop().await;
 }
 
+/// A job of which a map task is committed and the reduce task runs, and its worker.
+async fn half_done(cluster: &Cluster) -> (JobId, JobAttempt, PlayedWorker) {
+    let mut worker = PlayedWorker::register(cluster).await;
+    let submission = cluster.submission("key", JobShape::MapReduce);
+    let accepted = cluster.client().await.submit(&submission).await.expect("accepted");
+    let (_, map, _) = worker.take_first().await;
+    worker.finish(map, map_output()).await;
+    worker.take().await;
+    (accepted.job, map, worker)
+}
+
+#[tokio::test]
+async fn a_master_that_is_stopped_keeps_its_jobs_for_the_next_one() {
+    let cluster = Cluster::start().await;
+    let (job, map, mut worker) = half_done(&cluster).await;
+    let listen = cluster.url.trim_start_matches("http://").to_owned();
+    let mut watch = cluster.client().await.watch(job);
+    status(&mut watch).await;
+
+    let dir = cluster.stop().await;
+    assert!(soon("the end of the stream", worker.from_master.message()).await.is_ok_and(|said| said.is_none()));
+    assert!(dir.path().join(".out.gristmill").join(job.to_string()).is_dir(), "what is staged stays");
+
+    let cluster = Cluster::start_in(dir, &listen).await.map_err(|(_, error)| error).expect("it serves");
+    let mut worker = register_with(&cluster, vec![offer(map, Some(3))]).await;
+    let (staging, reduce, _) = worker.take_first().await;
+    assert_eq!(reduce.job, job);
+    worker.finish(reduce, stage_part(&staging, reduce, "one\ntwo\n")).await;
+    let state = loop {
+        match soon("a status", watch.next()).await.expect("it is served again") {
+            Some(WatchUpdate::Status(status)) if status.view.state.is_terminal() => break status.view.state,
+            Some(_) => {}
+            None => panic!("the watch ended too early"),
+        }
+    };
+    assert_eq!(state, JobState::Succeeded);
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_master_that_cannot_have_its_address_takes_nothing_from_its_jobs() {
+    let cluster = Cluster::start().await;
+    let (job, ..) = half_done(&cluster).await;
+    let dir = cluster.stop().await;
+    let taken = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let listen = taken.local_addr().expect("bound").to_string();
+    let (dir, error) = Cluster::start_in(dir, &listen).await.map(|_| ()).expect_err("the address is taken");
+    assert!(matches!(error, MasterError::Listen { .. }), "{error}");
+    assert!(dir.path().join(".out.gristmill").join(job.to_string()).is_dir(), "what is staged stays");
+}
+
+#[tokio::test]
+async fn an_output_that_is_out_of_reach_keeps_the_master_from_starting_and_costs_nothing() {
+    let left = Left::deep();
+    let records = [left.accepted(), fact(left.claim("one\ntwo\n")), fact(Record::Decided { job: JOB })];
+    let (there, away) = (left.dir.path().join("mount"), left.dir.path().join("away"));
+    let unmounted = || fs::rename(&there, &away).expect("renamed");
+    let empty = || fs::create_dir(&there).expect("created");
+    let no_folder = || fs::remove_dir(&there).and_then(|()| fs::write(&there, "")).expect("written");
+    let missing = "/mount/.out.gristmill is not there; is its file system mounted?";
+    let troubles: [(&dyn Fn(), &str); 3] = [(&unmounted, missing), (&empty, missing), (&no_folder, "cannot look at")];
+    let mut dir = left.write(&records);
+    for (trouble, expect) in troubles {
+        trouble();
+        let (back, error) = Cluster::start_in(dir, "127.0.0.1:0").await.map(|_| ()).expect_err("out of reach");
+        let MasterError::Recover(RecoverError::Output { job: JOB, source }) = &error else { panic!("{error}") };
+        assert!(crate::runtime::describe(source).contains(expect), "{source}");
+        assert!(error.hint().is_some_and(|hint| hint.starts_with("no job was touched: mount or repair")));
+        dir = back;
+    }
+    fs::remove_file(&there).expect("removed");
+    fs::rename(&away, &there).expect("renamed back");
+    let cluster = Cluster::start_in(dir, "127.0.0.1:0").await.map_err(|(_, error)| error).expect("it serves");
+    let last = last_status(&mut cluster.client().await.watch(JOB)).await;
+    assert_eq!(last.view.state, JobState::Succeeded);
+    assert_eq!(fs::read_to_string(cluster.path("mount/out/part-00000")).expect("published"), "one\ntwo\n");
+    cluster.stop().await;
+}
+
 #[tokio::test]
 async fn an_attempt_that_runs_is_adopted() {
     let cluster = Cluster::start().await;
@@ -114,12 +193,21 @@ struct Left {
 
 impl Left {
     fn new() -> Self {
-        let dir = tempfile::tempdir().expect("scratch");
-        fs::create_dir_all(dir.path().join("in")).expect("created");
+        Self::with_output("out")
+    }
+
+    /// The same with the output in a folder of its own.
+    fn deep() -> Self {
+        Self::with_output("mount/out")
+    }
+
+    fn with_output(output: &str) -> Self {
+        let dir = folder_with_input();
         fs::create_dir_all(dir.path().join("state")).expect("created");
-        fs::write(dir.path().join("in/a.txt"), "one\ntwo\n").expect("written");
-        let uri = |name: &str| Uri::from_path(&dir.path().join(name));
-        let spec = JobSpec::new("copy", JobShape::MapOnly, vec![uri("in")], uri("out"));
+        let output = dir.path().join(output);
+        fs::create_dir_all(output.parent().expect("it is in a folder")).expect("created");
+        let input = Uri::from_path(&dir.path().join("in"));
+        let spec = JobSpec::new("copy", JobShape::MapOnly, vec![input], Uri::from_path(&output));
         Self { spec, dir }
     }
 
@@ -146,11 +234,15 @@ impl Left {
     }
 
     async fn start(self, records: Vec<JournalRecord>) -> Cluster {
+        let dir = self.write(&records);
+        Cluster::start_in(dir, "127.0.0.1:0").await.map_err(|(_, error)| error).expect("it serves")
+    }
+
+    fn write(self, records: &[JournalRecord]) -> tempfile::TempDir {
         let mut journal = RedbJournal::open(&self.dir.path().join("state/journal.redb")).expect("made");
-        let changes: Vec<Change> = records.into_iter().map(Change::Append).collect();
+        let changes: Vec<Change> = records.iter().cloned().map(Change::Append).collect();
         journal.commit(&changes).expect("kept");
-        drop(journal);
-        Cluster::start_in(self.dir, "127.0.0.1:0").await.map_err(|(_, error)| error).expect("it serves")
+        self.dir
     }
 }
 
@@ -219,7 +311,10 @@ async fn a_job_whose_output_was_taken_meanwhile_fails_and_says_so() {
     };
     let taken = |dir: &Path| fs::create_dir_all(dir.join("out/mine")).expect("created");
     check(&taken, false, "exists and is not empty").await;
-    let swept = |dir: &Path| fs::remove_dir_all(dir.join(".out.gristmill")).expect("removed");
+    let swept = |dir: &Path| {
+        fs::remove_dir_all(dir.join(".out.gristmill")).expect("removed");
+        fs::create_dir(dir.join(".out.gristmill")).expect("made anew");
+    };
     check(&swept, true, "is gone: something else used that output").await;
 }
 
@@ -263,6 +358,19 @@ fn start_on(kept: &MemoryJournal, batches: u32) -> (MasterHandle, tokio::task::J
 }
 
 #[tokio::test]
+async fn what_a_job_left_stays_until_it_is_recorded_that_the_job_is_over() {
+    let left = Left::new();
+    let committed = left.claim("one\ntwo\n");
+    let staging = left.dir.path().join(".out.gristmill");
+    fs::remove_dir_all(&staging).and_then(|()| fs::create_dir(&staging)).expect("made anew");
+    let kept = MemoryJournal::default();
+    kept.clone().commit(&[left.accepted(), fact(committed)].map(Change::Append)).expect("kept");
+    let (_master, driver) = start_on(&kept, 0);
+    soon("the end", driver).await.expect("no panic").expect_err("the journal failed");
+    assert!(staging.exists(), "the next master takes its absence for that of a file system");
+}
+
+#[tokio::test]
 async fn a_master_that_cannot_record_accepts_nothing_ends_and_loses_nothing() {
     let left = Left::new();
     let kept = MemoryJournal::default();
@@ -287,6 +395,6 @@ async fn a_master_that_cannot_record_accepts_nothing_ends_and_loses_nothing() {
     let (master, _driver) = start_on(&kept, 100);
     let status = master.job(accepted.job).await.expect("served").expect("known");
     assert!(!status.view.state.is_terminal(), "{status:?}");
-    master.shutdown().await;
+    master.shutdown(OpenJobs::Cancel).await;
     assert!(!left.dir.path().join(".out.gristmill").exists());
 }

@@ -9,6 +9,7 @@ use tracing::{debug, info, warn};
 use super::{Done, Driver, PlannedSubmission};
 use crate::runtime::journal::Change;
 use crate::runtime::order::Order;
+use crate::runtime::recovery::Leftover;
 use crate::runtime::status::JobStatus;
 use crate::scheduler::{AttemptWork, Command, Event};
 
@@ -24,6 +25,8 @@ pub(super) enum Effect {
     Answer(Box<dyn FnOnce() + Send>),
     /// Drop what only an open job needs.
     Settle { job: JobId },
+    /// Remove what an earlier master left of a job without a future.
+    Sweep(Leftover),
 }
 
 impl Driver {
@@ -64,6 +67,7 @@ impl Driver {
             Effect::Tell { job, status } => self.jobs.tell(job, *status),
             Effect::Answer(answer) => answer(),
             Effect::Settle { job } => self.settle(job),
+            Effect::Sweep(leftover) => self.sweep(leftover),
         }
         None
     }

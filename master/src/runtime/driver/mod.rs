@@ -11,6 +11,7 @@
 //! | `submissions.rs` | jobs handed in |
 //! | `sessions.rs` | workers that register and resume |
 //! | `outputs.rs` | publishing and undoing |
+//! | `shutdown.rs` | its end, when it is told to |
 //! | `watchers.rs` | what is shown, and to whom when |
 
 mod effects;
@@ -18,6 +19,7 @@ mod outbox;
 mod outputs;
 mod restart;
 mod sessions;
+mod shutdown;
 mod submissions;
 mod watchers;
 
@@ -36,6 +38,8 @@ use tracing::{error, info, warn};
 
 use self::effects::Effect;
 use self::outbox::Outbox;
+use self::shutdown::Closing;
+pub use self::shutdown::OpenJobs;
 use super::describe;
 use super::handle::{MasterHandle, Request};
 use super::jobs::JobTable;
@@ -56,9 +60,6 @@ const MAX_TAKEN: usize = 64;
 
 /// Jobs that are planned at once. More only compete for the same disk.
 const MAX_PLANNING: usize = 8;
-
-/// How long a master that shuts down waits until its jobs are undone or published.
-const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Starts a driver on the current tokio runtime, with what `journal` had when it was replayed. It ends
 /// after [`MasterHandle::shutdown`], when the last handle is dropped, or when the journal fails: then
@@ -104,8 +105,7 @@ struct Driver {
     sweeping: BTreeSet<JobId>,
     /// Jobs whose watchers are to hear of progress.
     untold: BTreeSet<JobId>,
-    /// When a shutdown under way waits no longer.
-    closing: Option<Timestamp>,
+    closing: Option<Closing>,
     /// Absent while a batch is written.
     journal: Option<Box<dyn Journal>>,
     outbox: Outbox<Effect>,
@@ -137,13 +137,6 @@ struct PlannedSubmission {
     binary_sha256: String,
 }
 
-impl Drop for Driver {
-    /// What is left to do is the next master's: nothing that is staged may go with this one.
-    fn drop(&mut self) {
-        self.jobs.abandon_claims();
-    }
-}
-
 impl Driver {
     async fn run(mut self, inbox: mpsc::Receiver<Request>) -> Result<(), JournalError> {
         info!(epoch = %self.scheduler.epoch(), "driver started");
@@ -161,7 +154,7 @@ impl Driver {
         loop {
             let wait = self.next_wake().map(|at| at.since(self.clock.now()));
             tokio::select! {
-                taken = inbox.recv_many(&mut requests, MAX_TAKEN), if !self.outbox.is_full() => {
+                taken = inbox.recv_many(&mut requests, MAX_TAKEN), if !self.outbox.is_full() && !self.hands_over() => {
                     if taken == 0 {
                         return Ok(());
                     }
@@ -170,7 +163,8 @@ impl Driver {
                 Some(done) = self.tasks.join_next() => self.on_done(done.expect("beside-work catches panics"))?,
                 () = tokio::time::sleep(wait.unwrap_or_default()), if wait.is_some() => {
                     // What has arrived meanwhile may be what the deadline waits for.
-                    for _ in 0..inbox.len() {
+                    let arrived = if self.hands_over() { 0 } else { inbox.len() };
+                    for _ in 0..arrived {
                         if let Ok(request) = inbox.try_recv() {
                             self.on_request(request);
                         }
@@ -188,12 +182,19 @@ impl Driver {
     fn next_wake(&self) -> Option<Timestamp> {
         let untold = self.untold.iter().filter_map(|job| self.jobs.get(*job));
         let progress = untold.map(|record| record.shown().1 + PROGRESS_INTERVAL).min();
-        [self.scheduler.next_deadline(), self.closing, progress].into_iter().flatten().min()
+        let closing = self.closing.map(|closing| closing.until);
+        [self.scheduler_deadline(), closing, progress].into_iter().flatten().min()
+    }
+
+    /// When the scheduler wants to be woken. Of workers that are not listened to any more, silence
+    /// means nothing.
+    fn scheduler_deadline(&self) -> Option<Timestamp> {
+        self.scheduler.next_deadline().filter(|_| !self.hands_over())
     }
 
     fn on_wake(&mut self) {
         let now = self.clock.now();
-        if self.scheduler.next_deadline().is_some_and(|deadline| deadline <= now) {
+        if self.scheduler_deadline().is_some_and(|deadline| deadline <= now) {
             self.step(Event::DeadlineReached);
         }
         for job in std::mem::take(&mut self.untold) {
@@ -239,7 +240,7 @@ impl Driver {
                     self.step(Event::StreamBroken { session });
                 }
             }
-            Request::Shutdown => self.on_shutdown(),
+            Request::Shutdown { open_jobs } => self.on_shutdown(open_jobs),
         }
     }
 
@@ -299,23 +300,5 @@ impl Driver {
             // Whoever asked may have gone.
             let _gone = reply.send(value);
         })));
-    }
-
-    fn on_shutdown(&mut self) {
-        let until = self.clock.now() + SHUTDOWN_PATIENCE;
-        self.closing.get_or_insert(until);
-        let open: Vec<JobId> = self.jobs.open.iter().copied().collect();
-        info!(open_jobs = open.len(), "shutting down");
-        for job in open {
-            self.step(Event::CancelRequested { job });
-        }
-    }
-
-    /// Whether a shutdown is complete, or its patience over.
-    fn is_closed(&self) -> bool {
-        self.closing.is_some_and(|until| {
-            let idle = self.jobs.open.is_empty() && self.tasks.is_empty() && self.outbox.is_empty();
-            idle || self.clock.now() >= until
-        })
     }
 }

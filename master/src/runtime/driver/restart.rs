@@ -2,6 +2,7 @@
 
 use tracing::info;
 
+use super::effects::Effect;
 use super::{Done, Driver, MAX_PLANNING};
 use crate::failpoint::failpoint;
 use crate::runtime::describe;
@@ -22,19 +23,26 @@ impl Driver {
                 self.close(job);
             }
         }
-        for Leftover { job, output, created } in leftovers {
-            self.jobs.begin_undoing(job);
-            self.sweeping.insert(job);
-            self.tasks.spawn(async move {
-                let remove = move || {
-                    failpoint("driver.sweep").map_err(|error| error.to_string())?;
-                    remove_leftovers(&output, job, &created).map_err(|error| describe(&error))
-                };
-                let result = tokio::task::spawn_blocking(remove).await;
-                Done::Undone { job, result: result.unwrap_or_else(|error| Err(error.to_string())) }
-            });
+        for leftover in leftovers {
+            self.jobs.begin_undoing(leftover.job);
+            self.sweeping.insert(leftover.job);
+            self.outbox.push(Effect::Sweep(leftover));
         }
         self.open_planning();
+    }
+
+    /// Removes what a job without a future left, which the journal knows by now: else the next master
+    /// would miss it.
+    pub(super) fn sweep(&mut self, leftover: Leftover) {
+        let Leftover { job, output, created } = leftover;
+        self.tasks.spawn(async move {
+            let remove = move || {
+                failpoint("driver.sweep").map_err(|error| error.to_string())?;
+                remove_leftovers(&output, job, &created).map_err(|error| describe(&error))
+            };
+            let result = tokio::task::spawn_blocking(remove).await;
+            Done::Undone { job, result: result.unwrap_or_else(|error| Err(error.to_string())) }
+        });
     }
 
     /// Lets jobs be planned, unless leftovers are still being removed.

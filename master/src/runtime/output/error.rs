@@ -74,6 +74,13 @@ pub enum OutputError {
         /// The output.
         output: Uri,
     },
+    /// The folder in which the job staged is not there, nor anything in the output's place: the job left
+    /// it, and nobody who used the output would have taken it along.
+    #[error("staging folder {} is not there; is its file system mounted?", path.display())]
+    StagingMissing {
+        /// The folder.
+        path: PathBuf,
+    },
     /// A committed part is not what its attempt reported.
     #[error("staged part {} is missing or damaged: expected {expected_bytes} bytes, found {}", path.display(), found(*found_bytes))]
     Part {
@@ -117,7 +124,27 @@ impl OutputError {
             OutputError::StagedPartsGone { .. } => Some("submit the job again"),
             OutputError::Held { .. } => Some("wait for that job or cancel it"),
             OutputError::NotBuiltIn { .. } => Some("write to a local folder and copy it"),
-            OutputError::Part { .. } | OutputError::PermissionDenied { .. } | OutputError::Io { .. } => None,
+            OutputError::Part { .. }
+            | OutputError::StagingMissing { .. }
+            | OutputError::PermissionDenied { .. }
+            | OutputError::Io { .. } => None,
+        }
+    }
+
+    /// Whether the output may be as it was left, and only cannot be seen to at the moment.
+    pub fn is_out_of_reach(&self) -> bool {
+        match self {
+            OutputError::StagingMissing { .. } | OutputError::PermissionDenied { .. } | OutputError::Io { .. } => true,
+            OutputError::NotBuiltIn { .. }
+            | OutputError::Root { .. }
+            | OutputError::Exists { .. }
+            | OutputError::NotAFolder { .. }
+            | OutputError::MountPoint { .. }
+            | OutputError::CannotReplace { .. }
+            | OutputError::OverlapsInput { .. }
+            | OutputError::Held { .. }
+            | OutputError::StagedPartsGone { .. }
+            | OutputError::Part { .. } => false,
         }
     }
 

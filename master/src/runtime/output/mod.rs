@@ -79,6 +79,13 @@ impl OutputClaim {
     /// If the output is not local, exists and may not be replaced, overlaps an input, is claimed by a
     /// live process, or a folder cannot be made there. Then nothing is left behind.
     pub fn acquire(spec: &JobSpec, job: JobId) -> Result<Self, OutputError> {
+        let mut claim = Self::unclaimed(spec, job)?;
+        claim.take(spec)?;
+        Ok(claim)
+    }
+
+    /// A claim that nothing was done for yet.
+    fn unclaimed(spec: &JobSpec, job: JobId) -> Result<Self, OutputError> {
         let uri = spec.output.clone();
         let not_built_in = || OutputError::NotBuiltIn { scheme: uri.scheme().to_owned(), output: uri.clone() };
         let output = uri.local_path().ok_or_else(not_built_in)?;
@@ -87,22 +94,26 @@ impl OutputClaim {
         }
         let staging = naming::staging_dir(&output);
         let (overwrite, fsync) = (spec.overwrite, spec.fsync);
-        let mut claim = Self { job, uri, output, staging, overwrite, fsync, created: Vec::new(), lock: None };
-        claim.check_overlap(spec.all_inputs())?;
-        if !claim.staging.exists() {
+        Ok(Self { job, uri, output, staging, overwrite, fsync, created: Vec::new(), lock: None })
+    }
+
+    /// Takes the lock, if the job may put its output there, and makes the folder for staged parts.
+    fn take(&mut self, spec: &JobSpec) -> Result<(), OutputError> {
+        self.check_overlap(spec.all_inputs())?;
+        if !self.staging.exists() {
             // Refused before anything is made; leftovers are worth the way through the lock.
-            claim.check_place()?;
+            self.check_place()?;
         }
-        claim.enter()?;
-        if claim.check_place()? == Place::Folder && !publish::is_published_at(&claim.output, job) {
-            claim.probe_exchange()?;
+        self.enter()?;
+        if self.check_place()? == Place::Folder && !publish::is_published_at(&self.output, self.job) {
+            self.probe_exchange()?;
         }
-        let staged = claim.staged_parts_dir();
+        let staged = self.staged_parts_dir();
         match failpoint("claim.create_parts").and_then(|()| fs::create_dir(&staged)) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
                 Err(OutputError::io("create folder", &staged, error))
             }
-            _ => Ok(claim),
+            _ => Ok(()),
         }
     }
 
@@ -112,16 +123,41 @@ impl OutputClaim {
     /// # Errors
     ///
     /// As for [`acquire`](Self::acquire), and if what was staged is gone: somebody else used the output
-    /// meanwhile. Then nothing of the job is left.
+    /// meanwhile. [`remove_leftovers`] removes what is left then. If the output [is out of
+    /// reach](OutputError::is_out_of_reach), everything stays as it is.
     pub fn reclaim(spec: &JobSpec, job: JobId, staged: bool) -> Result<Self, OutputError> {
-        failpoint("claim.reclaim").map_err(|error| OutputError::io("claim", Path::new(spec.output.rest()), error))?;
-        let output = spec.output.local_path().unwrap_or_default();
-        let lost = !naming::staged_parts_dir(&output, job).is_dir() && !publish::is_published_at(&output, job);
-        if staged && lost {
-            remove_leftovers(&spec.output, job, &[])?;
-            return Err(OutputError::StagedPartsGone { output: spec.output.clone() });
+        let mut claim = Self::unclaimed(spec, job)?;
+        match claim.look_for_staged(staged).and_then(|()| claim.take(spec)) {
+            Ok(()) => Ok(claim),
+            Err(error) => {
+                if error.is_out_of_reach() {
+                    claim.abandon();
+                }
+                Err(error)
+            }
         }
-        Self::acquire(spec, job)
+    }
+
+    /// Checks that what the job left, parts too if some were committed, is where it was left.
+    fn look_for_staged(&self, parts: bool) -> Result<(), OutputError> {
+        failpoint("claim.reclaim").map_err(|error| OutputError::io("claim", &self.output, error))?;
+        let published = publish::look_for_published(&self.output, self.job);
+        if published.map_err(|error| OutputError::io("read", &self.output.join(naming::SUCCESS_FILE), error))? {
+            return Ok(());
+        }
+        let gone = |path: &Path| match fs::symlink_metadata(path) {
+            Ok(_) => Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+            Err(error) => Err(OutputError::io("look at", path, error)),
+        };
+        // Whoever takes an output leaves something in its place, now or before.
+        if gone(&self.staging)? && place(&self.output, &self.uri)? != Place::Folder {
+            return Err(OutputError::StagingMissing { path: self.staging.clone() });
+        }
+        if parts && gone(&self.staged_parts_dir())? {
+            return Err(OutputError::StagedPartsGone { output: self.uri.clone() });
+        }
+        Ok(())
     }
 
     /// Gives the claim up and leaves everything that is staged, for the master that comes next.

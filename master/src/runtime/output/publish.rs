@@ -144,6 +144,16 @@ impl OutputClaim {
 
 /// Whether the folder is the published result of this job: job ids are never used again.
 pub(super) fn is_published_at(output: &Path, job: JobId) -> bool {
+    look_for_published(output, job).unwrap_or(false)
+}
+
+/// The same, where not to know is not the same as not to be.
+///
+/// # Errors
+///
+/// If the manifest cannot be read. One that may not be read is somebody else's.
+pub(super) fn look_for_published(output: &Path, job: JobId) -> io::Result<bool> {
+    use io::ErrorKind::{NotADirectory, NotFound, PermissionDenied};
     #[derive(Deserialize)]
     struct Head {
         job: String,
@@ -151,7 +161,11 @@ pub(super) fn is_published_at(output: &Path, job: JobId) -> bool {
     let mut bytes = Vec::new();
     let read =
         File::open(output.join(SUCCESS_FILE)).and_then(|file| file.take(MAX_MANIFEST_BYTES).read_to_end(&mut bytes));
-    read.is_ok() && serde_json::from_slice::<Head>(&bytes).is_ok_and(|head| head.job == job.to_string())
+    match read {
+        Ok(_) => Ok(serde_json::from_slice::<Head>(&bytes).is_ok_and(|head| head.job == job.to_string())),
+        Err(error) if matches!(error.kind(), NotFound | NotADirectory | PermissionDenied) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Moves a staged part into the result, unless an interrupted commit has done so.

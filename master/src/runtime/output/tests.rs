@@ -469,6 +469,13 @@ fn a_claim_is_taken_up_again_with_everything_that_was_staged() {
     // The last record named no folders that were created, so they stay.
     OutputClaim::reclaim(&spec, JOB, true).expect("its own").undo().expect("removed");
     assert_eq!(tree(dir.path()), ["deep/"]);
+    for staged in [true, false] {
+        let error = OutputClaim::reclaim(&spec, JOB, staged).expect_err("not even the folder is there");
+        assert!(matches!(error, OutputError::StagingMissing { .. }), "{error}");
+        assert_eq!(tree(dir.path()), ["deep/"]);
+    }
+    let staging = naming::staging_dir(&dir.path().join("deep/out"));
+    fs::create_dir(&staging).expect("made anew");
     let error = OutputClaim::reclaim(&spec, JOB, true).expect_err("what was staged is gone");
     assert!(matches!(error, OutputError::StagedPartsGone { .. }), "{error}");
     OutputClaim::reclaim(&spec, JOB, false).expect("nothing was staged").undo().expect("removed");

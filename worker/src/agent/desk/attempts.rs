@@ -179,8 +179,8 @@ impl Desk {
     /// Where an attempt's segments are from, if what was fetched of them may be damaged on this side and
     /// no session has ended since. What it was given goes with the answer.
     fn take_sources(&mut self, id: JobAttempt) -> Option<Arc<[SegmentSource]>> {
-        match (self.phase, self.attempts.get_mut(&id)) {
-            (Phase::Serving(_), Some(Attempt::Running { given })) => std::mem::take(given).again,
+        match self.attempts.get_mut(&id) {
+            Some(Attempt::Running { given }) => std::mem::take(given).again,
             _ => None,
         }
     }

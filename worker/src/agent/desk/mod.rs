@@ -51,9 +51,7 @@ pub(in crate::agent) enum DeskEvent {
     Supplied { job: JobId, result: Result<Supplies, Failure> },
     /// A released job's scratch is gone.
     Removed(JobId),
-    /// All scratch is gone.
-    Cleared,
-    /// The worker stops.
+    /// The worker stops: executors and fetches end, and then the desk.
     Stop,
 }
 
@@ -88,10 +86,8 @@ enum Phase {
     Alone { asked: bool },
     /// Orders are carried out.
     Serving(Session),
-    /// The worker stops: executors and fetches are ending; then all scratch goes.
+    /// The worker stops: executors, fetches and removals are ending.
     Stopping,
-    /// All scratch is being removed.
-    Removing,
 }
 
 /// The desk.
@@ -108,6 +104,8 @@ pub(in crate::agent) struct Desk {
     held: Held,
     attempts: BTreeMap<JobAttempt, Attempt>,
     executors: u64,
+    /// Jobs whose scratch is being removed.
+    removing: usize,
     outgoing: Vec<ToLink>,
 }
 
@@ -124,20 +122,20 @@ impl Desk {
             held,
             attempts: BTreeMap::new(),
             executors: 0,
+            removing: 0,
             outgoing: Vec::new(),
         }
     }
 
-    /// Works until the worker stops and nothing of it is left.
+    /// Works until the worker stops and nothing uses its scratch any more.
     pub(in crate::agent) async fn run(mut self, mut events: mpsc::Receiver<DeskEvent>, link: mpsc::Sender<ToLink>) {
         while let Some(event) = events.recv().await {
-            let last = matches!(event, DeskEvent::Cleared);
             self.handle(event);
             for message in self.outgoing.drain(..) {
                 // A link that is gone ends the worker; until then there is nobody to tell.
                 let _ = link.send(message).await;
             }
-            if last {
+            if self.is_stopped() {
                 return;
             }
         }
@@ -145,7 +143,8 @@ impl Desk {
 
     fn handle(&mut self, event: DeskEvent) {
         match event {
-            DeskEvent::SessionOpened(_) | DeskEvent::OffersWanted if self.stops() => {}
+            DeskEvent::SessionOpened(_) | DeskEvent::OffersWanted | DeskEvent::Order(_)
+                if self.phase == Phase::Stopping => {}
             DeskEvent::SessionOpened(session) => self.phase = Phase::Serving(session),
             DeskEvent::OffersWanted => self.end_session(),
             DeskEvent::Stop => self.stop(),
@@ -157,10 +156,9 @@ impl Desk {
             DeskEvent::Look { job, key } => self.on_look(job, key),
             DeskEvent::GraceOver { id, key } => self.on_grace_over(id, key),
             DeskEvent::Removed(job) => {
+                self.removing -= 1;
                 self.jobs.remove(&job);
             }
-            // The last event.
-            DeskEvent::Cleared => {}
         }
         self.admit();
         self.settle();
@@ -228,7 +226,7 @@ impl Desk {
         tracing::info!(job = %id, "job released");
     }
 
-    /// Ends everything; [`settle`](Self::settle) sees when it is over.
+    /// Ends everything; [`is_stopped`](Self::is_stopped) tells when it is over.
     fn stop(&mut self) {
         self.phase = Phase::Stopping;
         for job in self.jobs.values_mut() {
@@ -238,20 +236,12 @@ impl Desk {
         self.drop_attempts(|_, _| true);
     }
 
-    fn stops(&self) -> bool {
-        matches!(self.phase, Phase::Stopping | Phase::Removing)
+    fn is_stopped(&self) -> bool {
+        self.phase == Phase::Stopping && self.removing == 0 && self.jobs.values().all(Job::is_quiet)
     }
 
     /// Removes scratch that nothing uses any more.
     fn settle(&mut self) {
-        if self.phase == Phase::Stopping && self.jobs.values().all(Job::is_quiet) {
-            self.phase = Phase::Removing;
-            let scratch = self.launcher.scratch.clone();
-            return self.remove("all scratch", move || scratch.clear(), DeskEvent::Cleared);
-        }
-        if self.stops() {
-            return;
-        }
         if self.phase == (Phase::Alone { asked: true }) {
             self.answer_link();
         }
@@ -268,21 +258,17 @@ impl Desk {
         }
     }
 
-    fn remove_scratch(&self, id: JobId) {
-        let scratch = self.launcher.scratch.clone();
-        self.remove("a job's scratch", move || scratch.remove_job(id), DeskEvent::Removed(id));
-    }
-
-    fn remove(&self, what: &'static str, work: impl FnOnce() -> std::io::Result<()> + Send + 'static, done: DeskEvent) {
-        let events = self.launcher.events.clone();
+    fn remove_scratch(&mut self, id: JobId) {
+        self.removing += 1;
+        let (scratch, events) = (self.launcher.scratch.clone(), self.launcher.events.clone());
         self.launcher.tasks.spawn(async move {
             // A panic while removing is treated as files that stay: the next start removes them.
-            let removed = tokio::task::spawn_blocking(work).await;
+            let removed = tokio::task::spawn_blocking(move || scratch.remove_job(id)).await;
             if let Ok(Err(error)) = removed {
-                tracing::warn!(what, %error, "scratch cannot be removed");
+                tracing::warn!(job = %id, %error, "scratch cannot be removed");
             }
             // Without a desk the worker is ending.
-            let _ = events.send(done).await;
+            let _ = events.send(DeskEvent::Removed(id)).await;
         });
     }
 

@@ -17,10 +17,16 @@ const MAX_OFFERS: usize = 1_000_000;
 
 impl Desk {
     /// Ends the session. What gathers segments does so under that session's epoch, from sources that
-    /// may be over too: it is dropped.
+    /// may be over too: it is dropped, and what has gathered them does not go back for more.
     pub(super) fn end_session(&mut self) {
         self.phase = Phase::Alone { asked: true };
         self.drop_attempts(|_, attempt| matches!(attempt, Attempt::Gathering { .. }));
+        for attempt in self.attempts.values_mut() {
+            match attempt {
+                Attempt::Ready { given, .. } | Attempt::Running { given } => given.again = None,
+                Attempt::Gathering { .. } | Attempt::Forcing | Attempt::Cancelled { .. } => {}
+            }
+        }
     }
 
     /// Answers the link once everything that is not offered is gone: without an offer, nobody would

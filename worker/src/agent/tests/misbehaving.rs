@@ -26,6 +26,35 @@ async fn a_record_that_takes_too_long_is_charged_and_its_neighbour_is_given_back
     stage.stop(session).await;
 }
 
+/// The letter with which the system describes what a process is doing; `None` if there is no such process.
+fn process_state(pid: &str) -> Option<char> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(") ")?.1.chars().next()
+}
+
+#[tokio::test]
+async fn what_an_executor_leaves_behind_ends_before_its_number_may_be_used_again() {
+    let mut stage = Stage::set(|_| {}).await;
+    let (mut session, _) = stage.register(1).await;
+    stage.open(&session, &fake_spec("leave")).await;
+    session.start("m-0.0").await;
+    session.started("m-0.0").await;
+    let log = stage.log("m-0.0");
+    let said = || fs::read_to_string(&log).ok().filter(|text| text.contains(" leaves "));
+    until("it has left a process", || said().is_some()).await;
+    let said = said().expect("it was just there");
+    let (before, after) = said.split_once(" leaves ").expect("it was just there");
+    let leader = before.split_whitespace().last().expect("a process");
+    let left = after.split_whitespace().next().expect("another");
+    fs::write(stage.staging().join("gate"), b"").expect("a file");
+    until("the leader is reaped", || process_state(leader).is_none()).await;
+    // One that sleeps on would have heard of no signal.
+    assert_ne!(process_state(left), Some('S'));
+    assert_eq!(session.failed("m-0.0").await.code, FailureCode::ExecutorCrash);
+    until("the other is gone too", || matches!(process_state(left), None | Some('Z'))).await;
+    stage.stop(session).await;
+}
+
 #[tokio::test]
 async fn an_executor_has_a_limit_for_its_data_and_is_the_likelier_victim() {
     let limit = ByteSize::mib(700);

@@ -279,20 +279,98 @@ async fn outputs_of_a_job_that_is_over_go_without_the_job_being_opened() {
     stage.stop(session).await;
 }
 
-#[tokio::test]
-async fn a_worker_whose_master_stays_away_ends() {
-    let mut stage = Stage::set(|config| config.orphan_timeout = Duration::from_millis(300)).await;
+/// Lets a worker finish `m-0.0` and begin `m-1.0`.
+async fn half_done(stage: &mut Stage) -> Session {
     let (mut session, _) = stage.register(1).await;
     stage.open(&session, &fake_spec("gate")).await;
-    session.start("m-1.0").await;
-    session.started("m-1.0").await;
-    drop(session);
+    for attempt in ["m-0.0", "m-1.0"] {
+        session.start(attempt).await;
+        session.started(attempt).await;
+        if attempt == "m-0.0" {
+            session.finished(attempt).await;
+        }
+    }
+    hand_made_output(&stage.output("m-0.0"), &[b"zero"]);
+    session
+}
+
+/// Checks that of the worker in this folder a finished map output is left, and nothing else.
+fn check_only_finished_is_left(dir: &tempfile::TempDir) {
+    let folder = dir.path().join("w/scratch").join(JOB.to_string());
+    let left: Vec<_> = fs::read_dir(&folder).expect("a folder").flatten().map(|entry| entry.file_name()).collect();
+    assert_eq!(left, ["m-0.0.out"]);
+    assert_eq!(executor_pid(&dir.path().join("w/scratch")), None);
+}
+
+#[tokio::test]
+async fn a_worker_whose_master_stays_away_ends_and_keeps_what_is_finished() {
+    let mut stage = Stage::set(|config| config.orphan_timeout = Duration::from_millis(300)).await;
+    drop(half_done(&mut stage).await);
     let Stage { dir, streams, worker, .. } = stage;
     // From now on every stream is refused.
     drop(streams);
     let error = within(worker).await.expect("no panic").expect_err("no master").to_string();
     assert!(error.contains(" for 300ms: "), "{error}");
-    assert_eq!(fs::read_dir(dir.path().join("w/scratch")).expect("a folder").count(), 0);
+    check_only_finished_is_left(&dir);
+}
+
+#[tokio::test]
+async fn a_worker_that_is_stopped_while_there_is_no_master_keeps_what_is_finished() {
+    let mut stage = Stage::set(|_| {}).await;
+    drop(half_done(&mut stage).await);
+    let Stage { dir, streams, worker, stop, .. } = stage;
+    drop(streams);
+    stop.expect("it was not stopped").send(()).expect("the worker runs");
+    within(worker).await.expect("no panic").expect("an orderly end");
+    check_only_finished_is_left(&dir);
+}
+
+#[tokio::test]
+async fn a_worker_whose_leaving_is_not_noted_keeps_what_is_finished() {
+    for answer in [Some("lost"), None] {
+        let mut stage = Stage::set(|_| {}).await;
+        let mut session = half_done(&mut stage).await;
+        let Stage { dir, streams: _streams, worker, stop, .. } = stage;
+        stop.expect("it was not stopped").send(()).expect("the worker runs");
+        let last = session.hear().await;
+        assert!(matches!(last, Hear::Leave(_)), "{last:?}");
+        match answer {
+            Some(reason) => session.say(close(reason)).await,
+            None => drop(session),
+        }
+        within(worker).await.expect("no panic").expect("an orderly end");
+        check_only_finished_is_left(&dir);
+    }
+}
+
+#[tokio::test]
+async fn a_worker_that_its_master_does_not_want_keeps_what_is_finished() {
+    let mut stage = Stage::set(|_| {}).await;
+    let session = half_done(&mut stage).await;
+    session.say(close("superseded")).await;
+    within(stage.worker).await.expect("no panic").expect_err("superseded");
+    check_only_finished_is_left(&stage.dir);
+}
+
+#[tokio::test]
+async fn damage_is_told_at_once_if_the_session_that_named_the_sources_is_over() {
+    let mut stage = Stage::set(|config| config.shuffle_network = true).await;
+    let (mut session, register) = stage.register(1).await;
+    stage.open(&session, &fake_spec("late")).await;
+    session.start("m-0.0").await;
+    session.started("m-0.0").await;
+    session.finished("m-0.0").await;
+    hand_made_output(&stage.output("m-0.0"), &[b"", b"damaged"]);
+    session.start_with("r-1.0", &reduce(&register, &["m-0.0"])).await;
+    session.started("r-1.0").await;
+    session.say(close("lost")).await;
+    let (mut session, _) = stage.register(2).await;
+    session.start_with("r-1.0", &reduce(&register, &["m-0.0"])).await;
+    session.started("r-1.0").await;
+    fs::write(stage.staging().join("gate"), b"").expect("a file");
+    let failure = session.failed("r-1.0").await;
+    assert_eq!((failure.code, failure.lost_outputs), (FailureCode::MapOutputLost, vec![id("m-0.0").attempt]));
+    stage.stop(session).await;
 }
 
 #[tokio::test]
