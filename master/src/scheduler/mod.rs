@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `event`, `command`, `view`, `config` | what goes in, what comes out, what is shown, constants |
 //! | `job`, `stage`, `task`, `attempt`, `workers` | the life cycles, each with one transition function |
+//! | `trouble` | what went wrong with a task |
 //! | `reports` | reports of workers: fencing, commits, failures |
 //! | `sessions` | sessions that come, break, resume and end |
 //! | `jobs` | jobs that come, decide and end |
@@ -43,6 +44,7 @@ mod stage;
 mod task;
 #[cfg(test)]
 mod tests;
+mod trouble;
 mod view;
 mod workers;
 

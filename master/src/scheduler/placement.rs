@@ -56,7 +56,7 @@ impl Scheduler {
     pub(super) fn skipped(&self, job: JobId, task: TaskId) -> Vec<InputPosition> {
         let allows = |job: &&Job| job.request.max_bad_records > 0;
         let known = self.jobs.get(&job).filter(allows).and_then(|job| job.get(task));
-        known.map(Task::skipped).unwrap_or_default()
+        known.map(|task| task.trouble().skipped()).unwrap_or_default()
     }
 
     /// Sessions that may be given an attempt of the stage now, the least loaded first, with their
@@ -80,11 +80,17 @@ impl Scheduler {
     /// one that the policy chooses.
     fn best_session(&self, job: &Job, id: TaskId, task: &Task) -> Option<SessionId> {
         let stage = id.stage;
-        let trouble = |session: &Session| if task.had_trouble() { task.trouble_on(session.profile.worker) } else { 0 };
+        let known = task.trouble();
+        let unfit = known.prefers_workers() || !job.suspects.is_empty();
+        // A worker that the job distrusts is as one on which the task failed.
+        let trouble = |session: &Session| {
+            let worker = session.profile.worker;
+            if unfit { known.on(worker) + usize::from(self.distrusts(job, worker)) } else { 0 }
+        };
         let with_room = || self.with_room_for(job.stage(stage));
-        let least_trouble = if !task.had_trouble() {
+        let least_trouble = if !unfit {
             0
-        } else if task.waits_for_better() {
+        } else if known.waits_for_better() || !known.prefers_workers() {
             let live = self.sessions.iter().filter(|(_, session)| session.is_live());
             least(live.map(|(_, session)| trouble(session)))?
         } else {

@@ -80,10 +80,11 @@ impl Scheduler {
     /// An idle session of another worker than the one that lags, on which the task had no trouble.
     fn idle_beside(&self, job: JobId, task: TaskId, lags: SessionId) -> Option<SessionId> {
         let lagging = self.worker_of(lags);
-        let known = self.jobs[&job].get(task)?;
+        let open = &self.jobs[&job];
+        let trouble = open.get(task)?.trouble();
         let fits = |id: &SessionId| {
             let worker = self.worker_of(*id);
-            worker != lagging && known.trouble_on(worker) == 0
+            worker != lagging && trouble.on(worker) == 0 && !self.distrusts(open, worker)
         };
         self.idle_sessions().find(fits)
     }

@@ -308,7 +308,7 @@ impl StageTasks {
     }
 
     fn make_ready(&mut self, index: u32) {
-        let queue = if self.task(index).had_trouble() { &mut self.troubled } else { &mut self.fresh };
+        let queue = if self.task(index).trouble().prefers_workers() { &mut self.troubled } else { &mut self.fresh };
         queue.insert(index);
     }
 

@@ -185,6 +185,9 @@ fn parse_code(text: &str) -> FailureCode {
         FailureCode::SourceUnreachable,
         FailureCode::OutOfMemory,
         FailureCode::WorkerLost,
+        FailureCode::RecordTimeout,
+        FailureCode::InputUnreadable,
+        FailureCode::ScratchFull,
     ];
     codes.into_iter().find(|code| code.to_string() == text).unwrap_or_else(|| panic!("unknown code {text:?}"))
 }
@@ -347,6 +350,10 @@ fn ask(scheduler: &Scheduler, question: &str) -> Vec<String> {
         "deadline" => {
             let micros = scheduler.next_deadline().map(Timestamp::as_micros);
             vec![micros.map_or("none".to_owned(), |micros| (micros / 1000).to_string())]
+        }
+        "excluded" => {
+            let excluded = scheduler.workers().into_iter().filter(|worker| worker.excluded);
+            excluded.map(|worker| worker.worker.to_string()).collect()
         }
         "workers" => {
             let show = scheduler.workers().into_iter().map(|worker| {
