@@ -46,6 +46,9 @@ pub struct SchedulerConfig {
     pub straggler_percent: u32,
     /// No attempt is a straggler before this. Lowered, short tasks are run twice for nothing.
     pub straggler_floor: Duration,
+    /// How long it counts, at least, how slow a worker was. Raised, one that is well again gets less to do for longer;
+    /// lowered, one that is not holds up more stages.
+    pub pace_kept: Duration,
     /// Failures in a row that were the worker's own before it is excluded; and as many, whoever's they
     /// were, before the job in which they happened gives it no more.
     pub strikes: u32,
@@ -89,6 +92,7 @@ impl Default for SchedulerConfig {
             speculation_interval: Duration::from_millis(200),
             straggler_percent: 150,
             straggler_floor: Duration::from_secs(1),
+            pace_kept: Duration::from_secs(60),
             strikes: 3,
             exclusion: Duration::from_secs(10),
             exclusion_cap: Duration::from_secs(300),

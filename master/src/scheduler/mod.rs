@@ -15,6 +15,7 @@
 //! | `consistency` | map tasks whose attempts differ |
 //! | `speculation` | stragglers and their twins |
 //! | `placement`, `policy` | which attempt goes where |
+//! | `pace` | how fast workers are, and which would hold a stage up |
 //! | `health` | workers that keep failing |
 //! | `record` | what must outlive the master |
 //! | `planted` | mistakes on purpose, for the simulator |
@@ -31,6 +32,7 @@ mod invariants;
 mod job;
 mod jobs;
 mod offers;
+mod pace;
 mod placement;
 mod planted;
 mod policy;

@@ -22,16 +22,25 @@ const MAX_COMPARED: usize = 64;
 impl Scheduler {
     /// Grants attempts until no worker has room or no task is ready.
     pub(super) fn assign_ready_tasks(&mut self) {
-        let mut unplaceable = BTreeSet::new();
+        let (mut unplaceable, mut placed) = (BTreeSet::new(), false);
         while self.sessions.with_room().next().is_some() {
             let assignable = |(id, job): (&JobId, &Job)| {
                 let stage = job.assignable().or_else(|| self.too_early(job)).filter(|_| !unplaceable.contains(id))?;
                 Some((job.turn(), job.order, *id, stage))
             };
-            let Some((_, _, id, stage)) = self.jobs.iter().filter_map(assignable).min() else { return };
-            match self.place_one(&self.jobs[&id], stage) {
+            let Some((_, _, id, stage)) = self.jobs.iter().filter_map(assignable).min() else {
+                if !placed || unplaceable.is_empty() {
+                    return;
+                }
+                // Slow workers may be worth their while, now that fast ones have more to do.
+                unplaceable.clear();
+                placed = false;
+                continue;
+            };
+            match self.place_one(id, &self.jobs[&id], stage) {
                 Some((index, session)) => {
                     self.assign(id, TaskId { stage, index }, session);
+                    placed = true;
                     if self.jobs.get(&id).is_none_or(|job| job.assignable().is_none()) {
                         // The last job that has tasks to send may send more of them ahead.
                         unplaceable.clear();
@@ -72,13 +81,13 @@ impl Scheduler {
     }
 
     /// The first ready task for which a worker has room now.
-    pub(super) fn place_one(&self, job: &Job, stage: Stage) -> Option<(u32, SessionId)> {
-        job.stage(stage).place_first(|index, task| self.best_session(job, TaskId { stage, index }, task))
+    pub(super) fn place_one(&self, id: JobId, job: &Job, stage: Stage) -> Option<(u32, SessionId)> {
+        job.stage(stage).place_first(|index, task| self.best_session(id, job, TaskId { stage, index }, task))
     }
 
     /// The session for an attempt of the task: of those on whose worker it had the least trouble, the
     /// one that the policy chooses.
-    fn best_session(&self, job: &Job, id: TaskId, task: &Task) -> Option<SessionId> {
+    fn best_session(&self, job_id: JobId, job: &Job, id: TaskId, task: &Task) -> Option<SessionId> {
         let stage = id.stage;
         let known = task.trouble();
         let unfit = known.prefers_workers() || !job.suspects.is_empty();
@@ -96,7 +105,8 @@ impl Scheduler {
         } else {
             least(with_room().map(|(_, _, session)| trouble(session)))?
         };
-        let fit = with_room().filter(|(_, _, session)| trouble(session) == least_trouble);
+        let outpaced = |session: &Session| self.is_outpaced(job_id, job, job.stage(stage), session);
+        let fit = with_room().filter(|(_, _, it)| trouble(it) == least_trouble && !outpaced(it));
         match self.config.placement {
             Placement::LeastLoaded => self.least_loaded(job, id, fit),
             policy => {

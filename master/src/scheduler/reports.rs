@@ -1,6 +1,8 @@
 //! Reports of workers: the fence that keeps stale ones out, task commits, and what failures mean.
 //! Decisions read a failure's code and disposition; its message is only compared for equality.
 
+use std::time::Duration;
+
 use gristmill_common::failure::{Disposition, Failure, FailureCode};
 use gristmill_common::ids::{AttemptId, JobAttempt, MasterEpoch, SessionId, Stage, WorkerId};
 use gristmill_common::task::AttemptReport;
@@ -109,6 +111,7 @@ impl Scheduler {
         if !self.config.has(Bug::RecordNoCommit) {
             self.record(|| Record::Committed { id, worker, report: report.clone() });
         }
+        self.measure_done(session, id, Duration::from_micros(report.stats.wall_micros));
         let job = self.jobs.get_mut(&id.job).expect("its attempt is in force");
         let skipped = report.bad.is_some();
         let at_fault = job.clear(id.attempt.task, worker);
@@ -128,6 +131,7 @@ impl Scheduler {
             self.sessions.strike(worker, self.now, &self.config);
         }
         if let Some(loser) = loser.filter(|_| !self.config.has(Bug::KeepTwin)) {
+            self.measure_loser(id.job, id.attempt.task, &loser);
             let attempt = AttemptId { task: id.attempt.task, number: loser.number };
             self.cancel_attempt(loser.session, JobAttempt { job: id.job, attempt });
         }

@@ -100,6 +100,11 @@ impl StageTasks {
         !self.fresh.is_empty() || !self.troubled.is_empty()
     }
 
+    /// How many tasks are pending and do not rest.
+    pub(super) fn ready_count(&self) -> usize {
+        self.fresh.len() + self.troubled.len()
+    }
+
     /// All pending tasks that do not rest.
     pub(super) fn ready(&self) -> BTreeSet<u32> {
         &self.fresh | &self.troubled

@@ -146,7 +146,9 @@ fn parse_report(verb: &str, options: &[&str]) -> Option<WorkerReport> {
         }
         "wrote" => {
             let read = option(options, "of").unwrap_or_default();
-            WorkerReport::AttemptFinished { id: id(), report: part_report(id().attempt, read) }
+            let mut report = part_report(id().attempt, read);
+            report.stats.wall_micros = option(options, "took").unwrap_or_default().into();
+            WorkerReport::AttemptFinished { id: id(), report }
         }
         "failed" => WorkerReport::AttemptFailed { id: id(), failure: parse_failure(&options[1..]) },
         _ => return None,

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use gristmill_common::failure::{Disposition, Failure, FailureCode};
-use gristmill_common::ids::JobAttempt;
+use gristmill_common::ids::{JobAttempt, JobId};
 use gristmill_common::task::{AttemptOutput, AttemptReport, SegmentSource, TaskInput};
 use tokio_util::sync::CancellationToken;
 
