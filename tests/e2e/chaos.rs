@@ -1,8 +1,10 @@
-//! A short campaign of nearly every kind of fault: `cargo chaos` runs long ones.
+//! Short forms of what `cargo chaos` does at length.
 
-use gristmill_tests::chaos::{ChaosOptions, FaultKind, campaign};
+use std::path::Path;
 
-use crate::GRISTMILL;
+use gristmill_tests::chaos::{ChaosOptions, FaultKind, campaign, fickle_run, sharing};
+
+use crate::{GRISTMILL, example};
 
 #[test]
 fn ten_seconds_of_faults_cost_no_byte_and_leave_nothing() {
@@ -18,4 +20,19 @@ fn ten_seconds_of_faults_cost_no_byte_and_leave_nothing() {
     let verdict = campaign(&options, None);
     assert!(verdict.is_clean(), "{verdict:#?}");
     assert!(verdict.faults.values().sum::<u64>() > 3, "{verdict:#?}");
+}
+
+#[test]
+fn an_output_is_made_of_one_attempt_of_each_map_task_though_they_differ() {
+    for insists in [false, true] {
+        let run = fickle_run(&example("lab"), 1, insists);
+        assert!(run.wrong.is_none(), "{run:#?}");
+    }
+}
+
+#[test]
+fn a_short_job_ends_before_a_long_one_and_the_heavier_of_two_has_more_slots() {
+    let seen = sharing(Path::new(GRISTMILL), 2, 800);
+    assert!(seen.long_ends_last, "{seen:#?}");
+    assert!(seen.active[0] <= seen.active[1], "{seen:#?}");
 }
