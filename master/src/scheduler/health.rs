@@ -3,7 +3,7 @@
 //! time probes it, and the first that is committed readmits it. Until it is known whose fault a failure
 //! was, only the job in which it happened takes note of it.
 
-use gristmill_common::ids::{SessionId, WorkerId};
+use gristmill_common::ids::{SessionId, TaskId, WorkerId};
 use gristmill_common::time::Timestamp;
 
 use super::Scheduler;
@@ -131,6 +131,18 @@ impl Sessions {
         if let Some(session) = self.of_worker(worker) {
             self.update(session, config, |session| session.standing = standing);
         }
+    }
+}
+
+impl Job {
+    /// Takes note that a worker has done the task: it is above suspicion. Returns whose fault it was that
+    /// the task failed before: what several workers saw alike is the fault of none of them.
+    pub(super) fn clear(&mut self, task: TaskId, by: WorkerId) -> Option<WorkerId> {
+        self.suspects.remove(&by);
+        let failed = self.suspects.iter_mut().filter_map(|(worker, tasks)| tasks.remove(&task).then_some(*worker));
+        let failed: Vec<WorkerId> = failed.collect();
+        self.suspects.retain(|_, tasks| !tasks.is_empty());
+        if let [only] = failed[..] { Some(only) } else { None }
     }
 }
 

@@ -229,16 +229,6 @@ impl Job {
         }
     }
 
-    /// Takes note that a worker has done the task: it is above suspicion. Returns whose fault it was that
-    /// the task failed before: what several workers saw alike is the fault of none of them.
-    pub(super) fn clear(&mut self, task: TaskId, by: WorkerId) -> Option<WorkerId> {
-        self.suspects.remove(&by);
-        let failed = self.suspects.iter_mut().filter_map(|(worker, tasks)| tasks.remove(&task).then_some(*worker));
-        let failed: Vec<WorkerId> = failed.collect();
-        self.suspects.retain(|_, tasks| !tasks.is_empty());
-        if let [only] = failed[..] { Some(only) } else { None }
-    }
-
     /// Makes the attempt in force the task's result. The report must have passed `check_output`.
     /// Returns its twin, which is in force no more.
     pub(super) fn commit(&mut self, id: AttemptId, session: SessionId, report: AttemptReport) -> Option<Attempt> {

@@ -1,13 +1,15 @@
 //! A job whose `map` makes other records each time, on workers that lose their map outputs while reduces
 //! have begun: every output must be made of one attempt of each map task.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use serde::Serialize;
+use serde_json::Value;
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, eventually_within};
 use crate::data::parts;
 use crate::random::Random;
 
@@ -22,6 +24,9 @@ const KEYS: usize = 40;
 
 /// Parts, of which one waits and the others are committed before workers die.
 const PARTS: u64 = 4;
+
+/// How long it may take until a map task whose output was lost has run again.
+const RERUN_PATIENCE: Duration = Duration::from_secs(10);
 
 /// One run.
 #[derive(Debug, Serialize)]
@@ -61,27 +66,27 @@ pub fn fickle_run(binary: &Path, seed: u64, insists: bool) -> FickleRun {
     let job = cluster.submit_detached(&[&job[..], &["--split-size", "1", "--reducers", &reducers], shape].concat());
     cluster
         .wait_for_job(&job, "the commit of all parts but one", |status| status["stats"]["reduce"]["done"] == PARTS - 1);
-    let mut victims: BTreeSet<usize> = BTreeSet::new();
-    let many = random.within(1, WORKERS as u64 + 1) as usize;
-    while victims.len() < many {
-        victims.insert(random.within(0, WORKERS as u64) as usize);
+    let mut workers: Vec<usize> = (0..WORKERS).collect();
+    workers.rotate_left(random.within(0, WORKERS as u64) as usize);
+    let mut killed = 0;
+    // Only when maps have run again may the last part be written. A worker that came late may hold none of
+    // their outputs; then the next one dies.
+    for victim in workers {
+        cluster.kill_worker(victim);
+        fs::remove_dir_all(cluster.worker_dir(victim)).expect("the folder of a dead worker can be removed");
+        cluster.start_worker(victim);
+        killed += 1;
+        if eventually_within(RERUN_PATIENCE, || differed(&cluster.json(&["status", &job]))) {
+            break;
+        }
     }
-    for victim in &victims {
-        cluster.kill_worker(*victim);
-        fs::remove_dir_all(cluster.worker_dir(*victim)).expect("the folder of a dead worker can be removed");
-    }
-    victims.iter().for_each(|victim| cluster.start_worker(*victim));
-    // Only now may the last part be written: the maps are run again first.
-    cluster.wait_for_job(&job, "a second attempt", |status| {
-        !status["nondeterministic"].as_array().is_none_or(Vec::is_empty) || status["state"] == "failed"
-    });
     fs::write(folder.join("go"), "").expect("a scratch file");
     let ended = cluster
         .wait_for_job(&job, "the end", |status| ["succeeded", "failed"].iter().any(|state| status["state"] == *state));
     let named = ended["nondeterministic"].as_array().into_iter().flatten();
     let mut run = FickleRun {
         seed,
-        workers_killed: victims.len(),
+        workers_killed: killed,
         state: ended["state"].as_str().unwrap_or_default().to_owned(),
         named: named.filter_map(|task| Some(task.as_str()?.to_owned())).collect(),
         mixed: vec![],
@@ -94,7 +99,7 @@ pub fn fickle_run(binary: &Path, seed: u64, insists: bool) -> FickleRun {
 
 impl FickleRun {
     /// What is wrong with a job that had to fail.
-    fn wrong_refusal(&self, code: &serde_json::Value, output: &Path) -> Option<String> {
+    fn wrong_refusal(&self, code: &Value, output: &Path) -> Option<String> {
         let says_which = self.failure.as_ref().is_some_and(|failure| failure.contains("m-"));
         if self.state != "failed" || code != "NONDETERMINISTIC_MAP" || !says_which {
             return Some(format!("it ended as {} by {code}", self.state));
@@ -125,6 +130,11 @@ impl FickleRun {
             (true, true, false) => None,
         }
     }
+}
+
+/// Whether a job's status tells of attempts that differ.
+fn differed(status: &Value) -> bool {
+    status["state"] == "failed" || status["nondeterministic"].as_array().is_some_and(|named| !named.is_empty())
 }
 
 /// A file of one line for each map task; the first one emits the word whose reduce waits.
