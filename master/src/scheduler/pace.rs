@@ -21,6 +21,9 @@ const USUAL_PERCENT: u64 = 100;
 /// nothing; raised, slower ones hold their stages up.
 const SLOW_PERCENT: u64 = 200;
 
+/// A shorter time tells more of what else a machine had to do than of its speed.
+const MEASURABLE: Duration = Duration::from_millis(50);
+
 /// No worker counts as slower than this, so that sums of times stay small numbers.
 const MAX_PERCENT: u64 = 1_000_000;
 
@@ -113,7 +116,11 @@ impl Scheduler {
         (stage.done > 0).then(|| Duration::from_micros(u64::try_from(share).unwrap_or(u64::MAX)))
     }
 
+    /// A time in per cent of the usual one for the task; `None` if that is not known.
     fn percent_of_usual(&self, id: JobAttempt, took: Duration) -> Option<u64> {
+        if took < MEASURABLE {
+            return Some(USUAL_PERCENT);
+        }
         let job = self.jobs.get(&id.job)?;
         let task = id.attempt.task;
         let usual = self.usual_time(job, job.stage(task.stage), task.index)?.as_micros();
@@ -126,9 +133,12 @@ impl Scheduler {
         let runs_for = |id: &JobAttempt| {
             let stage = self.jobs.get(&id.job)?.stage(id.attempt.task.stage);
             let attempt = stage.attempts(id.attempt.task.index).find(|it| it.number == id.attempt.number)?;
-            let running = attempt.state == AttemptState::Running;
-            running.then(|| self.percent_of_usual(*id, self.now.since(attempt.since)))?
+            let lasts = self.now.since(attempt.since);
+            let running = attempt.state == AttemptState::Running && lasts >= MEASURABLE;
+            running.then(|| self.percent_of_usual(*id, lasts))?
         };
-        at.active.iter().filter_map(runs_for).fold(at.pace.percent(self.now), u64::max)
+        // What was assigned first runs; the others wait behind it.
+        let first = at.active.iter().take(at.profile.slots as usize);
+        first.filter_map(runs_for).fold(at.pace.percent(self.now), u64::max)
     }
 }
