@@ -2,7 +2,7 @@
 //! programs may match, a [`Disposition`] that the scheduler acts on, and a text for people. Retry
 //! decisions read the disposition, never the text.
 
-use std::fmt;
+use std::{fmt, io};
 
 use serde::{Deserialize, Serialize};
 
@@ -14,12 +14,12 @@ use crate::ids::AttemptId;
 pub enum Disposition {
     /// May succeed anywhere, at once; counts against the task's attempts.
     Retry,
-    /// This worker is the likely cause (disk full, file not readable here); counts, and prefers another.
+    /// This worker is the likely cause (file not readable or not writable here); counts, and prefers another.
     RetryElsewhere,
     /// A map output it needs is gone or damaged: that map task runs again, this attempt is handed
     /// back and does not count.
     RedoInput,
-    /// The worker was lost, drained or cancelled: the attempt never counts.
+    /// The worker was lost, drained, cancelled or has a full disk: the attempt never counts.
     NotCounted,
     /// No attempt can succeed (input changed, record too large): the job fails now.
     Abort,
@@ -53,7 +53,7 @@ pub enum FailureCode {
     SourceUnreachable,
     /// Attempts of one map task made different outputs, too often.
     NondeterministicMap,
-    /// Scratch or output cannot be written.
+    /// Scratch or output cannot be written, for other reasons than [`ScratchFull`](Self::ScratchFull).
     WriteFailed,
     /// The job's binary is not what the job was submitted with.
     WrongBinary,
@@ -65,6 +65,8 @@ pub enum FailureCode {
     CommitFailed,
     /// No worker came within the time given.
     NoWorkers,
+    /// The disk of the worker's scratch folder has no room.
+    ScratchFull,
 }
 
 impl FailureCode {
@@ -80,7 +82,7 @@ impl FailureCode {
                 Disposition::RetryElsewhere
             }
             FailureCode::MapOutputLost | FailureCode::SourceUnreachable => Disposition::RedoInput,
-            FailureCode::WorkerLost | FailureCode::Cancelled => Disposition::NotCounted,
+            FailureCode::WorkerLost | FailureCode::Cancelled | FailureCode::ScratchFull => Disposition::NotCounted,
             FailureCode::BadRecord
             | FailureCode::RecordTooLarge
             | FailureCode::InputChanged
@@ -112,12 +114,13 @@ impl fmt::Display for FailureCode {
             FailureCode::Cancelled => "CANCELLED",
             FailureCode::CommitFailed => "COMMIT_FAILED",
             FailureCode::NoWorkers => "NO_WORKERS",
+            FailureCode::ScratchFull => "SCRATCH_FULL",
         })
     }
 }
 
 /// Where in the input a failure happened.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct InputPosition {
     /// The object, as shown to people.
     pub object: String,
@@ -157,6 +160,16 @@ impl Failure {
             position: None,
             lost_outputs: Vec::new(),
         }
+    }
+
+    /// What could not be done in scratch. That its disk is full is the worker's own trouble, and tells
+    /// nothing of the task.
+    pub fn in_scratch(message: impl Into<String>, error: &io::Error) -> Self {
+        let code = match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => FailureCode::ScratchFull,
+            _ => FailureCode::WriteFailed,
+        };
+        Self::new(code, message)
     }
 
     /// The same at a known record.

@@ -4,27 +4,31 @@
 //! ```text
 //! cargo chaos --seconds N --seed S [--workers N] [--mix kill,stop,…] [--megabytes N]
 //! cargo chaos --lab RUNS [--seed S]       the crash application, a seed each
-//! cargo chaos --detection [--repeat N]    how soon a worker that is gone is noticed
+//! cargo chaos --fickle RUNS [--seed S]    a job that is not deterministic, a seed each
+//! cargo chaos --sharing TASKS             a short job beside a long one, and weights
 //! cargo chaos --pace [--repeat N] [--megabytes N] [-- SUBMIT FLAGS…]
 //! ```
 //!
-//! It builds the release program first; `--binary FILE` (for `--lab` the example `lab`) takes one that
+//! It builds the release program first; `--binary FILE` (for `--lab` and `--fickle` the example `lab`) takes one that
 //! is there. `--logs DIR` keeps what the processes logged when something was wrong.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-use gristmill_tests::chaos::{ChaosOptions, CrashRun, FaultKind, campaign, crash_run, detection, pace};
+use gristmill_tests::chaos::{
+    ChaosOptions, CrashRun, FaultKind, FickleRun, campaign, crash_run, fickle_run, pace, sharing,
+};
 use serde_json::{Value, json};
 
-const USAGE: &str = "usage: cargo chaos [--seconds N | --lab RUNS | --pace | --detection] [--seed S] [--workers N] [--mix KIND,…] \
+const USAGE: &str = "usage: cargo chaos [--seconds N | --lab RUNS | --fickle RUNS | --sharing TASKS | --pace] [--seed S] [--workers N] [--mix KIND,…] \
                      [--megabytes N] [--repeat N] [--binary FILE] [--logs DIR] [-- SUBMIT FLAGS…]";
 
 struct Args {
     options: ChaosOptions,
     lab: Option<u64>,
+    fickle: Option<u64>,
+    sharing: Option<usize>,
     pace: bool,
-    detection: bool,
     repeat: u32,
     logs: Option<PathBuf>,
     /// For `submit`.
@@ -35,7 +39,7 @@ struct Args {
 fn main() -> ExitCode {
     let run = parse(std::env::args().skip(1)).and_then(|mut args| {
         if args.options.binary.as_os_str().is_empty() {
-            args.options.binary = build(args.lab.is_some())?;
+            args.options.binary = build(args.lab.or(args.fickle).is_some())?;
         }
         Ok(args)
     });
@@ -48,10 +52,12 @@ fn main() -> ExitCode {
     };
     let (verdict, clean) = if let Some(runs) = args.lab {
         lab(&args.options, runs)
+    } else if let Some(runs) = args.fickle {
+        fickle(&args.options, runs)
+    } else if let Some(tasks) = args.sharing {
+        shares(&args.options, tasks)
     } else if args.pace {
         paces(&args)
-    } else if args.detection {
-        detections(&args)
     } else {
         let verdict = campaign(&args.options, args.logs.as_deref());
         (serde_json::to_value(&verdict).expect("a verdict is plain data"), verdict.is_clean())
@@ -63,15 +69,12 @@ fn main() -> ExitCode {
 fn parse(mut words: impl Iterator<Item = String>) -> Result<Args, String> {
     let mix = FaultKind::ALL.to_vec();
     let options = ChaosOptions { binary: PathBuf::new(), seed: 1, seconds: 60, workers: 4, mix, megabytes: 24 };
-    let mut args = Args { options, lab: None, pace: false, detection: false, repeat: 3, logs: None, flags: vec![] };
+    let mut args =
+        Args { options, lab: None, fickle: None, sharing: None, pace: false, repeat: 3, logs: None, flags: vec![] };
     while let Some(word) = words.next() {
         match word.as_str() {
             "--pace" => {
                 args.pace = true;
-                continue;
-            }
-            "--detection" => {
-                args.detection = true;
                 continue;
             }
             "--" => {
@@ -89,6 +92,8 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Args, String> {
             "--megabytes" => args.options.megabytes = value.parse().map_err(wrong)?,
             "--repeat" => args.repeat = value.parse().map_err(wrong)?,
             "--lab" => args.lab = Some(value.parse().map_err(wrong)?),
+            "--fickle" => args.fickle = Some(value.parse().map_err(wrong)?),
+            "--sharing" => args.sharing = Some(value.parse().map_err(wrong)?),
             "--mix" => args.options.mix = FaultKind::parse_mix(&value)?,
             "--binary" => args.options.binary = PathBuf::from(value),
             "--logs" => args.logs = Some(PathBuf::from(value)),
@@ -139,16 +144,38 @@ fn lab(options: &ChaosOptions, runs: u64) -> (Value, bool) {
     (verdict, wrong.is_empty())
 }
 
+/// The job that is not deterministic, with seeds from the given one on; every fifth run insists that it is.
+fn fickle(options: &ChaosOptions, runs: u64) -> (Value, bool) {
+    let seeds = options.seed..options.seed + runs;
+    let mut all: Vec<FickleRun> = seeds.clone().map(|seed| fickle_run(&options.binary, seed, false)).collect();
+    let mixed: usize = all.iter().map(|run| run.mixed.len()).sum();
+    let refused: Vec<FickleRun> = seeds.step_by(5).map(|seed| fickle_run(&options.binary, seed, true)).collect();
+    let insisted = refused.len();
+    all.extend(refused);
+    let killed: usize = all.iter().map(|run| run.workers_killed).sum();
+    let wrong: Vec<&FickleRun> = all.iter().filter(|run| run.wrong.is_some()).collect();
+    let clean = wrong.is_empty();
+    let verdict = json!({
+        "runs": runs,
+        "insisted": insisted,
+        "workers_killed": killed,
+        "mixed_outputs": mixed,
+        "wrong": wrong,
+    });
+    (verdict, clean)
+}
+
+/// A short job beside a long one of so many tasks, and two of weights 1 and 3.
+fn shares(options: &ChaosOptions, tasks: usize) -> (Value, bool) {
+    let seen = sharing(&options.binary, options.workers, tasks);
+    let in_time = seen.short_beside_seconds <= 3.0 * seen.short_alone_seconds;
+    let fair = (0.225..=0.275).contains(&seen.light_share);
+    (serde_json::to_value(&seen).expect("figures are plain data"), in_time && fair && seen.long_ends_last)
+}
+
 /// How long the job takes under each disturbance.
 fn paces(args: &Args) -> (Value, bool) {
     let paces = pace(&args.options, args.repeat, &args.flags);
     let clean = paces.iter().all(|pace| pace.wrong == 0);
     (serde_json::to_value(&paces).expect("figures are plain data"), clean)
-}
-
-/// How soon the master notices that a worker is gone.
-fn detections(args: &Args) -> (Value, bool) {
-    let detections = detection(&args.options.binary, args.repeat);
-    let clean = detections.iter().all(|detection| detection.is_in_time());
-    (serde_json::to_value(&detections).expect("figures are plain data"), clean)
 }

@@ -1,9 +1,10 @@
-//! A short campaign of nearly every kind of fault, and how soon faults are noticed: `cargo chaos` runs
-//! long ones.
+//! Short forms of what `cargo chaos` does at length.
 
-use gristmill_tests::chaos::{ChaosOptions, FaultKind, campaign, detection};
+use std::path::Path;
 
-use crate::GRISTMILL;
+use gristmill_tests::chaos::{ChaosOptions, FaultKind, campaign, detection, fickle_run, sharing};
+
+use crate::{GRISTMILL, example};
 
 #[test]
 fn ten_seconds_of_faults_cost_no_byte_and_leave_nothing() {
@@ -26,4 +27,19 @@ fn a_worker_that_is_gone_or_stands_still_is_noticed_in_time() {
     for detection in detection(GRISTMILL.as_ref(), 2) {
         assert!(detection.is_in_time(), "{detection:?}");
     }
+}
+
+#[test]
+fn an_output_is_made_of_one_attempt_of_each_map_task_though_they_differ() {
+    for insists in [false, true] {
+        let run = fickle_run(&example("lab"), 1, insists);
+        assert!(run.wrong.is_none(), "{run:#?}");
+    }
+}
+
+#[test]
+fn a_short_job_ends_before_a_long_one_and_the_heavier_of_two_has_more_slots() {
+    let seen = sharing(Path::new(GRISTMILL), 2, 800);
+    assert!(seen.long_ends_last, "{seen:#?}");
+    assert!(seen.active[0] <= seen.active[1], "{seen:#?}");
 }

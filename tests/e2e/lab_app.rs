@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::io::{ErrorKind, Write as _};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -16,6 +17,10 @@ use serde::{Deserialize, Serialize};
 
 /// How long a task waits for others: on a busy machine, workers may take long to start.
 const PATIENCE: Duration = Duration::from_secs(120);
+
+/// How long a call of map takes in the fickle trial, and how many keys it emits.
+const DRAW_TIME: Duration = Duration::from_millis(100);
+const DRAWN_KEYS: usize = 40;
 
 /// How long user code may stall in the crash trial, in milliseconds.
 const STALL_MS: (u64, u64) = (50, 800);
@@ -53,6 +58,8 @@ enum Trial {
     Hold,
     // The first call for a record may end the process or stall.
     Crash,
+    // What map makes of a line differs from one attempt to the next.
+    Fickle,
 }
 
 impl Program for Lab {
@@ -73,6 +80,7 @@ impl MapReduce for Lab {
             Trial::MapsMeet => self.meet(line)?,
             Trial::Tally => self.record("map", line).map(|_| ())?,
             Trial::Crash => self.go_wrong("map", line)?,
+            Trial::Fickle => return draw(line, out),
             Trial::ReducesMeet | Trial::Hold => {}
         }
         line.split_whitespace().try_for_each(|word| out.emit(word, 1))
@@ -83,8 +91,8 @@ impl MapReduce for Lab {
             Trial::ReducesMeet => self.meet(word)?,
             Trial::Tally => self.record("reduce", word).map(|_| ())?,
             Trial::Crash => self.go_wrong("reduce", word)?,
-            Trial::Hold if word == "held" => wait_for("go", || self.folder.join("go").exists())?,
-            Trial::MapsMeet | Trial::Hold => {}
+            Trial::Hold | Trial::Fickle if word == "held" => wait_for("go", || self.folder.join("go").exists())?,
+            Trial::MapsMeet | Trial::Hold | Trial::Fickle => {}
         }
         out.put(word, counts.sum())
     }
@@ -143,6 +151,16 @@ impl Lab {
         let mut ends = File::options().create(true).append(true).open(self.folder.join("ends"))?;
         Ok(ends.write_all(b"end\n")?)
     }
+}
+
+/// Emits keys of the line's first word, all with the same number, which no other call gives; and the words
+/// behind it. It takes its time, so that every worker has some calls.
+fn draw(line: &str, out: &mut impl Emit<str, u64>) -> Result<()> {
+    let (name, others) = line.split_once(' ').unwrap_or((line, ""));
+    std::thread::park_timeout(DRAW_TIME);
+    let drawn = RandomState::new().build_hasher().finish();
+    (0..DRAWN_KEYS).try_for_each(|key| out.emit(&format!("{name}-{key}"), drawn))?;
+    others.split_whitespace().try_for_each(|word| out.emit(word, 1))
 }
 
 fn wait_for(what: &str, condition: impl FnMut() -> bool) -> Result<()> {

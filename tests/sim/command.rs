@@ -81,6 +81,15 @@ fn makespans() {
     show("200 workers killed, no second attempts", &Trial { speculation: false, ..killed.clone() });
     show("1 % of workers at a tenth of the speed", &slow);
     show("1 % of workers at a tenth of the speed, no second attempts", &Trial { speculation: false, ..slow.clone() });
+    let four = Trial::small();
+    let three = Trial { speeds: vec![1.0; 3], ..four.clone() };
+    let slow = four.clone().with_stragglers();
+    let off = Trial { speculation: false, ..slow.clone() };
+    let seconds = [three, four, slow, off].map(|trial| format!("{:.1}", makespan(&trial).as_secs_f64()));
+    println!(
+        "seconds of a short job: three workers, four, four with one at a tenth, no second attempts: {}",
+        seconds.join(", ")
+    );
     println!("seconds by policy (100 workers, 2,000 maps, 400 reduces): uniform, heterogeneous, with stragglers");
     let policies =
         [Placement::LeastLoaded, Placement::RoundRobin, Placement::Random, Placement::Weighted, Placement::TwoChoices];

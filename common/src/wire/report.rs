@@ -216,7 +216,7 @@ mod tests {
     use crate::ids::{JobAttempt, JobId};
     use crate::wire::round_trip;
 
-    const CODES: [FailureCode; 18] = [
+    const CODES: [FailureCode; 19] = [
         FailureCode::UserError,
         FailureCode::UserPanic,
         FailureCode::ExecutorCrash,
@@ -235,6 +235,7 @@ mod tests {
         FailureCode::Cancelled,
         FailureCode::CommitFailed,
         FailureCode::NoWorkers,
+        FailureCode::ScratchFull,
     ];
 
     #[test]

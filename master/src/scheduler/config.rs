@@ -46,12 +46,22 @@ pub struct SchedulerConfig {
     pub straggler_percent: u32,
     /// No attempt is a straggler before this. Lowered, short tasks are run twice for nothing.
     pub straggler_floor: Duration,
-    /// Failures in a row that look like the worker's own before it is excluded.
+    /// How long it counts, at least, how slow a worker was. Raised, one that is well again gets less to do for longer;
+    /// lowered, one that is not holds up more stages.
+    pub pace_kept: Duration,
+    /// Failures in a row that were the worker's own before it is excluded; and as many, whoever's they
+    /// were, before the job in which they happened gives it no more.
     pub strikes: u32,
     /// How long a worker is excluded the first time; doubles with each further time.
     pub exclusion: Duration,
     /// The longest exclusion.
     pub exclusion_cap: Duration,
+    /// The longest exclusion for want of room on the worker's disk. Raised, a worker that has room again
+    /// idles for longer; lowered, one that has not begins more attempts in vain.
+    pub exclusion_cap_scratch: Duration,
+    /// Whether attempts that find no room in scratch are handed back until there is some; if not, that
+    /// counts as any failure.
+    pub waits_for_scratch: bool,
     /// Which of the workers with room gets an attempt.
     pub placement: Placement,
     /// Whether facts that must outlive the master are said.
@@ -82,9 +92,12 @@ impl Default for SchedulerConfig {
             speculation_interval: Duration::from_millis(200),
             straggler_percent: 150,
             straggler_floor: Duration::from_secs(1),
+            pace_kept: Duration::from_secs(60),
             strikes: 3,
             exclusion: Duration::from_secs(10),
             exclusion_cap: Duration::from_secs(300),
+            exclusion_cap_scratch: Duration::from_secs(30),
+            waits_for_scratch: true,
             placement: Placement::default(),
             records: true,
             #[cfg(feature = "planted")]
@@ -98,13 +111,15 @@ impl Default for SchedulerConfig {
 
 impl SchedulerConfig {
     /// For an embedded run: one worker in the same process, which cannot be lost and to which an
-    /// assignment costs nothing, so that none is sent ahead.
+    /// assignment costs nothing, so that none is sent ahead. Whoever waits for it would wait in vain for
+    /// a disk to become less full.
     pub fn embedded() -> Self {
         Self {
             lease: Duration::MAX,
             queue_per_slot: 0,
             max_queue_per_slot: 0,
             speculation_interval: Duration::ZERO,
+            waits_for_scratch: false,
             records: false,
             ..Self::default()
         }

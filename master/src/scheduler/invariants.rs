@@ -83,7 +83,7 @@ impl Scheduler {
 
     fn check_nothing_idles(&self) -> Result<(), String> {
         for (id, job) in &self.jobs {
-            let idle = job.assignable().and_then(|stage| Some((stage, self.place_one(job, stage)?)));
+            let idle = job.assignable().and_then(|stage| Some((stage, self.place_one(*id, job, stage)?)));
             ensure(idle.is_none(), || format!("{id}: a task could run: {idle:?}"))?;
         }
         Ok(())

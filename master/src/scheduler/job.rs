@@ -80,6 +80,9 @@ pub(super) struct Job {
     pub(super) sources: Option<Arc<[SegmentSource]>>,
     /// Adopted reduce attempts that are to be asked about once every map output is in place again.
     pub(super) unasked: BTreeSet<(SessionId, JobAttempt)>,
+    /// Tasks that failed on a worker for what may be its own reasons, since it last did one of the job's.
+    /// Until another worker has done them nobody knows whose fault that was.
+    pub(super) suspects: BTreeMap<WorkerId, BTreeSet<TaskId>>,
     /// Which workers could not reach which holders of map outputs.
     pub(super) unreachable: BTreeMap<SessionId, BTreeSet<WorkerId>>,
     /// Map tasks whose attempts made different outputs.
@@ -117,6 +120,7 @@ impl Job {
             output_bytes: 0,
             sources: None,
             unasked: BTreeSet::new(),
+            suspects: BTreeMap::new(),
             unreachable: BTreeMap::new(),
             differed: BTreeSet::new(),
             rounds: 0,

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `event`, `command`, `view`, `config` | what goes in, what comes out, what is shown, constants |
 //! | `job`, `stage`, `task`, `attempt`, `workers` | the life cycles, each with one transition function |
+//! | `trouble` | what went wrong with a task |
 //! | `reports` | reports of workers: fencing, commits, failures |
 //! | `sessions` | sessions that come, break, resume and end |
 //! | `jobs` | jobs that come, decide and end |
@@ -14,6 +15,7 @@
 //! | `consistency` | map tasks whose attempts differ |
 //! | `speculation` | stragglers and their twins |
 //! | `placement`, `policy` | which attempt goes where |
+//! | `pace` | how fast workers are, and which would hold a stage up |
 //! | `health` | workers that keep failing |
 //! | `record` | what must outlive the master |
 //! | `planted` | mistakes on purpose, for the simulator |
@@ -30,6 +32,7 @@ mod invariants;
 mod job;
 mod jobs;
 mod offers;
+mod pace;
 mod placement;
 mod planted;
 mod policy;
@@ -43,6 +46,7 @@ mod stage;
 mod task;
 #[cfg(test)]
 mod tests;
+mod trouble;
 mod view;
 mod workers;
 

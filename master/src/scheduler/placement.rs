@@ -22,16 +22,25 @@ const MAX_COMPARED: usize = 64;
 impl Scheduler {
     /// Grants attempts until no worker has room or no task is ready.
     pub(super) fn assign_ready_tasks(&mut self) {
-        let mut unplaceable = BTreeSet::new();
+        let (mut unplaceable, mut placed) = (BTreeSet::new(), false);
         while self.sessions.with_room().next().is_some() {
             let assignable = |(id, job): (&JobId, &Job)| {
                 let stage = job.assignable().or_else(|| self.too_early(job)).filter(|_| !unplaceable.contains(id))?;
                 Some((job.turn(), job.order, *id, stage))
             };
-            let Some((_, _, id, stage)) = self.jobs.iter().filter_map(assignable).min() else { return };
-            match self.place_one(&self.jobs[&id], stage) {
+            let Some((_, _, id, stage)) = self.jobs.iter().filter_map(assignable).min() else {
+                if !placed || unplaceable.is_empty() {
+                    return;
+                }
+                // Slow workers may be worth their while, now that fast ones have more to do.
+                unplaceable.clear();
+                placed = false;
+                continue;
+            };
+            match self.place_one(id, &self.jobs[&id], stage) {
                 Some((index, session)) => {
                     self.assign(id, TaskId { stage, index }, session);
+                    placed = true;
                     if self.jobs.get(&id).is_none_or(|job| job.assignable().is_none()) {
                         // The last job that has tasks to send may send more of them ahead.
                         unplaceable.clear();
@@ -56,7 +65,7 @@ impl Scheduler {
     pub(super) fn skipped(&self, job: JobId, task: TaskId) -> Vec<InputPosition> {
         let allows = |job: &&Job| job.request.max_bad_records > 0;
         let known = self.jobs.get(&job).filter(allows).and_then(|job| job.get(task));
-        known.map(Task::skipped).unwrap_or_default()
+        known.map(|task| task.trouble().skipped()).unwrap_or_default()
     }
 
     /// Sessions that may be given an attempt of the stage now, the least loaded first, with their
@@ -72,25 +81,32 @@ impl Scheduler {
     }
 
     /// The first ready task for which a worker has room now.
-    pub(super) fn place_one(&self, job: &Job, stage: Stage) -> Option<(u32, SessionId)> {
-        job.stage(stage).place_first(|index, task| self.best_session(job, TaskId { stage, index }, task))
+    pub(super) fn place_one(&self, id: JobId, job: &Job, stage: Stage) -> Option<(u32, SessionId)> {
+        job.stage(stage).place_first(|index, task| self.best_session(id, job, TaskId { stage, index }, task))
     }
 
     /// The session for an attempt of the task: of those on whose worker it had the least trouble, the
     /// one that the policy chooses.
-    fn best_session(&self, job: &Job, id: TaskId, task: &Task) -> Option<SessionId> {
+    fn best_session(&self, job_id: JobId, job: &Job, id: TaskId, task: &Task) -> Option<SessionId> {
         let stage = id.stage;
-        let trouble = |session: &Session| if task.had_trouble() { task.trouble_on(session.profile.worker) } else { 0 };
+        let known = task.trouble();
+        let unfit = known.prefers_workers() || !job.suspects.is_empty();
+        // A worker that the job distrusts is as one on which the task failed.
+        let trouble = |session: &Session| {
+            let worker = session.profile.worker;
+            if unfit { known.on(worker) + usize::from(self.distrusts(job, worker)) } else { 0 }
+        };
         let with_room = || self.with_room_for(job.stage(stage));
-        let least_trouble = if !task.had_trouble() {
+        let least_trouble = if !unfit {
             0
-        } else if task.waits_for_better() {
+        } else if known.waits_for_better() || !known.prefers_workers() {
             let live = self.sessions.iter().filter(|(_, session)| session.is_live());
             least(live.map(|(_, session)| trouble(session)))?
         } else {
             least(with_room().map(|(_, _, session)| trouble(session)))?
         };
-        let fit = with_room().filter(|(_, _, session)| trouble(session) == least_trouble);
+        let outpaced = |session: &Session| self.is_outpaced(job_id, job, job.stage(stage), session);
+        let fit = with_room().filter(|(_, _, it)| trouble(it) == least_trouble && !outpaced(it));
         match self.config.placement {
             Placement::LeastLoaded => self.least_loaded(job, id, fit),
             policy => {

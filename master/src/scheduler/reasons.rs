@@ -34,7 +34,7 @@ impl Scheduler {
             return (!moves).then(|| format!("its attempts are on suspect workers: {}", list(&suspect)));
         }
         if !open.iter().any(|(_, session)| session.is_live()) {
-            return Some("no connected worker has a slot".to_owned());
+            return Some(self.no_room_reason().unwrap_or_else(|| "no connected worker has a slot".to_owned()));
         }
         let stage = job.assignable().unwrap_or(Stage::Map);
         if self.with_room_for(job.stage(stage)).next().is_none() {
@@ -46,10 +46,25 @@ impl Scheduler {
         self.task_reason(id, job)
     }
 
+    /// Whose disks are full, if any is.
+    fn no_room_reason(&self) -> Option<String> {
+        let full: Vec<(WorkerId, &str)> = self.sessions.without_room().collect();
+        let (worker, said) = full.first()?;
+        let others = match full.len() - 1 {
+            0 => String::new(),
+            1 => ", nor has 1 more worker".to_owned(),
+            others => format!(", nor have {others} more workers"),
+        };
+        Some(format!("no worker has room on its disk: {worker} said that {said}{others}"))
+    }
+
     fn task_reason(&self, id: JobId, job: &Job) -> Option<String> {
         if let Some(stage) = job.assignable() {
             let index = job.stage(stage).first_ready()?;
-            return Some(format!("task {} waits for a worker on which it did not fail", TaskId { stage, index }));
+            let task = TaskId { stage, index };
+            let of_job = !job.get(task)?.trouble().prefers_workers();
+            let what = if of_job { "the job's tasks did not keep failing" } else { "it did not fail" };
+            return Some(format!("task {task} waits for a worker on which {what}"));
         }
         let (_, _, task) = self.resting.iter().find(|(_, of, _)| *of == id)?;
         let resting = job.get(*task)?.trouble();

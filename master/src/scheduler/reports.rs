@@ -1,6 +1,8 @@
 //! Reports of workers: the fence that keeps stale ones out, task commits, and what failures mean.
 //! Decisions read a failure's code and disposition; its message is only compared for equality.
 
+use std::time::Duration;
+
 use gristmill_common::failure::{Disposition, Failure, FailureCode};
 use gristmill_common::ids::{AttemptId, JobAttempt, MasterEpoch, SessionId, Stage, WorkerId};
 use gristmill_common::task::AttemptReport;
@@ -109,8 +111,10 @@ impl Scheduler {
         if !self.config.has(Bug::RecordNoCommit) {
             self.record(|| Record::Committed { id, worker, report: report.clone() });
         }
+        self.measure_done(session, id, Duration::from_micros(report.stats.wall_micros));
         let job = self.jobs.get_mut(&id.job).expect("its attempt is in force");
         let skipped = report.bad.is_some();
+        let at_fault = job.clear(id.attempt.task, worker);
         let loser = job.commit(id.attempt, session, report);
         self.count_twice(id);
         let job = self.jobs.get_mut(&id.job).expect("its attempt is in force");
@@ -123,7 +127,11 @@ impl Scheduler {
             session.committed += 1;
         });
         self.sessions.succeeded(worker, &self.config);
+        if let Some(worker) = at_fault {
+            self.sessions.strike(worker, self.now, &self.config);
+        }
         if let Some(loser) = loser.filter(|_| !self.config.has(Bug::KeepTwin)) {
+            self.measure_loser(id.job, id.attempt.task, &loser);
             let attempt = AttemptId { task: id.attempt.task, number: loser.number };
             self.cancel_attempt(loser.session, JobAttempt { job: id.job, attempt });
         }
@@ -158,7 +166,10 @@ impl Scheduler {
     }
 
     /// Ends the attempt in force by a failure and does what its disposition means.
-    fn fail_attempt(&mut self, session: SessionId, id: JobAttempt, failure: Failure) {
+    fn fail_attempt(&mut self, session: SessionId, id: JobAttempt, mut failure: Failure) {
+        if failure.code == FailureCode::ScratchFull && !self.config.waits_for_scratch {
+            failure.disposition = Disposition::Retry;
+        }
         let counted = match failure.disposition {
             Disposition::Retry | Disposition::RetryElsewhere | Disposition::Abort => true,
             Disposition::RedoInput | Disposition::NotCounted => self.config.has(Bug::CountLosses),
@@ -166,10 +177,6 @@ impl Scheduler {
         let worker = self.worker_of(session);
         if counted {
             self.record(|| Record::Failed { id, worker, failure: failure.clone() });
-        }
-        // A job of another binary says nothing of the worker's health.
-        if failure.disposition == Disposition::RetryElsewhere && failure.code != FailureCode::WrongBinary {
-            self.sessions.strike(worker, self.now, &self.config);
         }
         self.sessions.update(session, &self.config, |session| {
             session.active.remove(&id);
@@ -183,7 +190,14 @@ impl Scheduler {
             job.failures.remove(0);
         }
         match failure.disposition {
-            Disposition::Retry | Disposition::RetryElsewhere => self.count_failure(session, id, failure),
+            Disposition::Retry => self.count_failure(session, id, failure),
+            Disposition::RetryElsewhere => {
+                // A job of another binary says nothing of the worker.
+                if failure.code != FailureCode::WrongBinary {
+                    job.suspects.entry(worker).or_default().insert(id.attempt.task);
+                }
+                self.count_failure(session, id, failure);
+            }
             Disposition::Abort => {
                 let task = id.attempt.task;
                 job.stage_mut(task.stage).give_up(task.index, id.attempt.number, AttemptStep::Fail, None);
@@ -195,7 +209,10 @@ impl Scheduler {
                 self.hand_back(id, failure);
             }
             Disposition::NotCounted if self.config.has(Bug::CountLosses) => self.count_failure(session, id, failure),
-            Disposition::NotCounted => self.hand_back(id, failure),
+            Disposition::NotCounted => {
+                self.note_full_scratch(worker, id, &failure);
+                self.hand_back(id, failure);
+            }
         }
     }
 
@@ -205,15 +222,24 @@ impl Scheduler {
         let allowed = job.request.max_attempts as usize;
         let allows_bad = job.request.max_bad_records > 0;
         let stage = job.stage_mut(task.stage);
-        let certain = stage.task(task.index).count_failure(worker, &failure);
+        let certain = stage.task(task.index).trouble_mut().count(worker, &failure, allows_bad);
         stage.give_up(task.index, id.attempt.number, AttemptStep::Fail, None);
-        let failed = stage.task(task.index).counted_failures(allows_bad);
+        let failed = stage.task(task.index).trouble().counted(allows_bad);
         if certain || failed >= allowed {
             let message = match failed {
                 1 => format!("task {task} failed 1 attempt, on {worker}: {}", failure.message),
                 _ => format!("task {task} failed {failed} attempts, last on {worker}: {}", failure.message),
             };
             self.end_job(id.job, JobStep::Fail, Some(Failure { message, ..failure }));
+        }
+    }
+
+    /// Has a worker without room on its disk rest before long, and the task go elsewhere.
+    fn note_full_scratch(&mut self, worker: WorkerId, id: JobAttempt, failure: &Failure) {
+        if failure.code == FailureCode::ScratchFull {
+            let job = self.jobs.get_mut(&id.job).expect("its attempt is in force");
+            job.stage_mut(id.attempt.task.stage).task(id.attempt.task.index).trouble_mut().blame(worker);
+            self.sessions.out_of_room(worker, &failure.message, self.now, &self.config);
         }
     }
 
@@ -255,12 +281,12 @@ impl Scheduler {
                 }
                 if unreachable && sinks.len() < MIN_SINKS && live > MIN_SINKS {
                     let trouble = job.stage_mut(id.attempt.task.stage).task(id.attempt.task.index).trouble_mut();
-                    *trouble.lost_on.entry(sink).or_default() += 1;
+                    trouble.blame(sink);
                     continue;
                 }
                 if let Some(holder) = self.sessions.get(commit.session) {
                     let trouble = job.map.task(task.index).trouble_mut();
-                    *trouble.lost_on.entry(holder.profile.worker).or_default() += 1;
+                    trouble.blame(holder.profile.worker);
                 }
                 job.revoke_map(task.index);
                 // Its holder must not offer again what is known to be bad.

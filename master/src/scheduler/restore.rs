@@ -86,11 +86,12 @@ impl Scheduler {
 
     fn restore_failure(&self, open: &mut Job, job: JobId, restored: RestoredFailure) {
         let RestoredFailure { attempt, worker, failure } = restored;
+        let allows_bad = open.request.max_bad_records > 0;
         if open.get(attempt.task).is_none() {
             return;
         }
         let stage = open.stage_mut(attempt.task.stage);
-        stage.task(attempt.task.index).count_failure(worker, &failure);
+        stage.task(attempt.task.index).trouble_mut().count(worker, &failure, allows_bad);
         stage.failed_attempts += 1;
         let id = JobAttempt { job, attempt };
         open.failures.push(AttemptFailure { id, session: SessionId(0), failure, counted: true });

@@ -1,11 +1,13 @@
-//! Stragglers: an attempt that takes much longer than its peers took for as much input gets a twin on
-//! another worker, if one is idle. The first of the two that finishes is the result.
+//! Stragglers: an attempt that takes much longer than its peers took for as much input, or that waits
+//! for others on its worker, gets a twin on another worker, if one is idle. The first of the two that
+//! finishes is the result.
 
 use std::time::Duration;
 
 use gristmill_common::ids::{AttemptId, JobAttempt, JobId, SessionId, Stage, TaskId};
 
 use super::Scheduler;
+use super::attempt::AttemptState;
 use super::command::Command;
 use super::job::Job;
 use super::stage::StageTasks;
@@ -40,16 +42,20 @@ impl Scheduler {
         let mut found = Vec::new();
         let open = self.sessions.iter().filter(|(_, session)| session.is_open());
         for (session, at) in open {
+            let queues = at.active.len() > at.profile.slots as usize;
             for attempt in at.active.range(first_of(id)..).take_while(|attempt| attempt.job == id) {
                 let AttemptId { task, number } = attempt.attempt;
                 let stage = job.stage(task.stage);
                 let alone = !stage.twins().contains_key(&task.index);
-                let since = stage.attempts(task.index).find(|it| it.number == number).map(|it| it.since);
-                let limit = self.straggler_limit(job, stage, task.index);
-                if let (true, Some(since), Some(limit)) = (alone, since, limit)
-                    && self.now.since(since) > limit
-                {
-                    found.push((self.now.since(since).saturating_sub(limit), task, session));
+                let Some(known) = stage.attempts(task.index).find(|it| it.number == number) else { continue };
+                let limit = match known.state == AttemptState::Assigned && queues {
+                    // It costs nothing to begin it elsewhere.
+                    true => Some(self.config.speculation_interval),
+                    false => self.straggler_limit(job, stage, task.index),
+                };
+                let lasts = self.now.since(known.since);
+                if let (true, Some(limit)) = (alone, limit.filter(|limit| lasts > *limit)) {
+                    found.push((lasts.saturating_sub(limit), task, session));
                 }
             }
         }
@@ -59,16 +65,9 @@ impl Scheduler {
 
     /// How long an attempt of the task may take before it is a straggler; `None` if no peer is done.
     fn straggler_limit(&self, job: &Job, stage: &StageTasks, index: u32) -> Option<Duration> {
-        let peers = u128::from(stage.stats.wall_micros) * u128::from(self.config.straggler_percent) / 100;
-        let share = match stage.stage {
-            Stage::Map if stage.done_bytes > 0 => {
-                peers * u128::from(job.request.split_bytes[index as usize]) / u128::from(stage.done_bytes)
-            }
-            Stage::Map | Stage::Reduce => peers.checked_div(u128::from(stage.done))?,
-        };
-        let enough = stage.done > 0;
-        let limit = Duration::from_micros(u64::try_from(share).unwrap_or(u64::MAX));
-        enough.then(|| limit.max(self.config.straggler_floor))
+        let usual = self.usual_time(job, stage, index)?;
+        let limit = usual.saturating_mul(self.config.straggler_percent) / 100;
+        Some(limit.max(self.config.straggler_floor))
     }
 
     /// Sessions that may be given work and have a free slot.
@@ -80,10 +79,11 @@ impl Scheduler {
     /// An idle session of another worker than the one that lags, on which the task had no trouble.
     fn idle_beside(&self, job: JobId, task: TaskId, lags: SessionId) -> Option<SessionId> {
         let lagging = self.worker_of(lags);
-        let known = self.jobs[&job].get(task)?;
+        let open = &self.jobs[&job];
+        let trouble = open.get(task)?.trouble();
         let fits = |id: &SessionId| {
             let worker = self.worker_of(*id);
-            worker != lagging && known.trouble_on(worker) == 0
+            worker != lagging && trouble.on(worker) == 0 && !self.distrusts(open, worker)
         };
         self.idle_sessions().find(fits)
     }

@@ -100,6 +100,11 @@ impl StageTasks {
         !self.fresh.is_empty() || !self.troubled.is_empty()
     }
 
+    /// How many tasks are pending and do not rest.
+    pub(super) fn ready_count(&self) -> usize {
+        self.fresh.len() + self.troubled.len()
+    }
+
     /// All pending tasks that do not rest.
     pub(super) fn ready(&self) -> BTreeSet<u32> {
         &self.fresh | &self.troubled
@@ -308,7 +313,7 @@ impl StageTasks {
     }
 
     fn make_ready(&mut self, index: u32) {
-        let queue = if self.task(index).had_trouble() { &mut self.troubled } else { &mut self.fresh };
+        let queue = if self.task(index).trouble().prefers_workers() { &mut self.troubled } else { &mut self.fresh };
         queue.insert(index);
     }
 

@@ -1,14 +1,12 @@
-//! The life of one task, and what is remembered of its attempts. Queues and sums over tasks are
-//! the stage's business.
+//! The life of one task, and what is remembered of its attempts. What went wrong with it is in
+//! `trouble`; queues and sums over tasks are the stage's business.
 
-use std::collections::BTreeMap;
-
-use gristmill_common::failure::{Disposition, Failure, FailureCode, InputPosition};
-use gristmill_common::ids::{SessionId, WorkerId};
+use gristmill_common::ids::SessionId;
 use gristmill_common::task::{AttemptOutput, AttemptReport};
 use gristmill_common::time::Timestamp;
 
 use super::attempt::{Attempt, AttemptState, AttemptStep};
+use super::trouble::Trouble;
 
 /// Where a task is in its life: `Pending -> Active -> Done`, and back to `Pending` if the attempt
 /// fails or is lost, or if a committed map output is lost.
@@ -171,45 +169,8 @@ impl Committed {
     }
 }
 
-/// What went wrong with a task.
-#[derive(Debug, Clone)]
-pub(super) struct Trouble {
-    /// How often a worker handed an attempt of it back.
-    pub(super) hand_backs: u32,
-    /// The text of the last hand-back.
-    pub(super) hand_back_message: String,
-    /// Its counted failures, at most as many as the job allows.
-    pub(super) failures: Vec<CountedFailure>,
-    /// How often its output was lost on a worker that lives.
-    pub(super) lost_on: BTreeMap<WorkerId, usize>,
-}
-
 /// What went wrong with a task of which nothing is known.
 static NO_TROUBLE: Trouble = Trouble::none();
-
-impl Trouble {
-    const fn none() -> Self {
-        Self { hand_backs: 0, hand_back_message: String::new(), failures: Vec::new(), lost_on: BTreeMap::new() }
-    }
-}
-
-/// A failure that counts against a task, as far as later ones are compared with it.
-#[derive(Debug, Clone)]
-pub(super) struct CountedFailure {
-    worker: WorkerId,
-    failure: Failure,
-}
-
-impl CountedFailure {
-    /// Whether the executor went down with it, so that the attempt could not skip the record by itself.
-    fn ended_its_process(&self) -> bool {
-        matches!(self.failure.code, FailureCode::ExecutorCrash | FailureCode::RecordTimeout | FailureCode::OutOfMemory)
-    }
-
-    fn is_at_the_same_record(&self, other: &CountedFailure) -> bool {
-        self.ended_its_process() && self.failure.position == other.failure.position
-    }
-}
 
 impl Task {
     /// A task without attempts, whose first one gets this number.
@@ -250,86 +211,5 @@ impl Task {
             TaskState::Done(commit) => Some(commit),
             TaskState::Pending { .. } | TaskState::Active(_) => None,
         }
-    }
-
-    /// How often the task failed on, or was lost by, `worker`.
-    pub(super) fn trouble_on(&self, worker: WorkerId) -> usize {
-        let trouble = self.trouble();
-        let failed = trouble.failures.iter().filter(|counted| counted.worker == worker).count();
-        failed + trouble.lost_on.get(&worker).copied().unwrap_or(0)
-    }
-
-    /// Whether some workers are less fit for this task than others.
-    pub(super) fn had_trouble(&self) -> bool {
-        let trouble = self.trouble();
-        !trouble.failures.is_empty() || !trouble.lost_on.is_empty()
-    }
-
-    /// Whether it is worth waiting for a worker without trouble, because the trouble is likely the
-    /// worker's own.
-    pub(super) fn waits_for_better(&self) -> bool {
-        let elsewhere = |counted: &CountedFailure| counted.failure.disposition == Disposition::RetryElsewhere;
-        let trouble = self.trouble();
-        !trouble.lost_on.is_empty() || trouble.failures.iter().any(elsewhere)
-    }
-
-    /// Records on which user code ended its process often enough to be skipped, if the job allows bad
-    /// ones: what crashes twice at one record crashes there.
-    pub(super) fn skipped(&self) -> Vec<InputPosition> {
-        let failures = &self.trouble().failures;
-        let mut skipped = Vec::new();
-        for (nth, counted) in failures.iter().enumerate() {
-            let again = |earlier: &CountedFailure| earlier.is_at_the_same_record(counted);
-            if let Some(position) = counted.failure.position.as_ref().filter(|at| !skipped.contains(*at))
-                && counted.ended_its_process()
-                && failures[..nth].iter().any(again)
-            {
-                skipped.push(position.clone());
-            }
-        }
-        skipped
-    }
-
-    /// Failures that count: all, or, if the job allows bad records, those at records not skipped.
-    pub(super) fn counted_failures(&self, allows_bad: bool) -> usize {
-        let failures = &self.trouble().failures;
-        if !allows_bad {
-            return failures.len();
-        }
-        let skipped = self.skipped();
-        let stays =
-            |counted: &&CountedFailure| counted.failure.position.as_ref().is_none_or(|at| !skipped.contains(at));
-        failures.iter().filter(stays).count()
-    }
-
-    /// Counts a failure. Returns whether the user's code fails the same way wherever it runs: twice
-    /// with the same message, either on two workers or at the same record.
-    pub(super) fn count_failure(&mut self, worker: WorkerId, failure: &Failure) -> bool {
-        let failures = &mut self.trouble_mut().failures;
-        let certain = failures.iter().any(|earlier| {
-            let same = earlier.failure.code == failure.code && earlier.failure.message == failure.message;
-            let same_record = failure.position.is_some() && earlier.failure.position == failure.position;
-            same && match failure.code {
-                FailureCode::UserError | FailureCode::UserPanic => earlier.worker != worker || same_record,
-                FailureCode::BadRecord => same_record,
-                FailureCode::ExecutorCrash
-                | FailureCode::RecordTimeout
-                | FailureCode::OutOfMemory
-                | FailureCode::RecordTooLarge
-                | FailureCode::InputUnreadable
-                | FailureCode::InputChanged
-                | FailureCode::MapOutputLost
-                | FailureCode::SourceUnreachable
-                | FailureCode::NondeterministicMap
-                | FailureCode::WriteFailed
-                | FailureCode::WrongBinary
-                | FailureCode::WorkerLost
-                | FailureCode::Cancelled
-                | FailureCode::CommitFailed
-                | FailureCode::NoWorkers => false,
-            }
-        });
-        failures.push(CountedFailure { worker, failure: failure.clone() });
-        certain
     }
 }

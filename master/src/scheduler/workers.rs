@@ -10,6 +10,7 @@ use gristmill_common::time::Timestamp;
 use super::config::SchedulerConfig;
 use super::event::WorkerProfile;
 use super::health::{Health, Standing};
+use super::pace::Pace;
 use super::view::{SessionState, WorkerView};
 
 /// Where a session is in its life: `Live <-> Suspect`, then `Lost` or `Left` for ever.
@@ -99,6 +100,8 @@ pub(super) struct Session {
     pub(super) failed: u64,
     /// Whether its worker is given work.
     pub(super) standing: Standing,
+    /// How long its attempts took.
+    pub(super) pace: Pace,
 }
 
 impl Session {
@@ -191,7 +194,7 @@ impl Sessions {
         let life = SessionLife::Live { heard: now };
         let (active, jobs) = (BTreeSet::new(), BTreeSet::new());
         let standing = self.health.get(&profile.worker).map_or(Standing::Good, Health::standing);
-        let session = Session { profile, life, active, jobs, committed: 0, failed: 0, standing };
+        let session = Session { profile, life, active, jobs, committed: 0, failed: 0, standing, pace: Pace::UNKNOWN };
         let place = session.place(config);
         self.all.insert(id, session);
         self.move_to(id, Place::default(), place);

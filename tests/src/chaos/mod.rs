@@ -8,11 +8,13 @@
 //! | `campaign` | jobs against a schedule of faults, and the verdict |
 //! | `detection` | how long the master takes to notice that a worker is gone |
 //! | `disk` | a worker's disk that can be filled up |
+//! | `fickle` | a job whose attempts differ, and map outputs that are lost |
 //! | `leftovers` | what is left when everything has ended |
 //! | `lab` | the crash application of a distributed systems course, many times |
 //! | `pace` | how long a job takes disturbed and undisturbed |
 //! | `processes` | process trees and signals |
 //! | `proxy` | a network link that misbehaves |
+//! | `sharing` | a short job beside a long one, and jobs of different weights |
 //!
 //! A seed fixes which faults come in which order with which gaps, and not the moment of the job at
 //! which each arrives: these are real processes. For runs that replay exactly there is [`crate::sim`].
@@ -21,15 +23,19 @@ mod arena;
 mod campaign;
 mod detection;
 mod disk;
+mod fickle;
 mod lab;
 mod leftovers;
 mod options;
 mod pace;
 mod processes;
 mod proxy;
+mod sharing;
 
 pub use self::campaign::{Verdict, campaign};
 pub use self::detection::{Detection, Silence, detection};
+pub use self::fickle::{FickleRun, fickle_run};
 pub use self::lab::{CrashRun, crash_run};
 pub use self::options::{ChaosOptions, FaultKind};
 pub use self::pace::{Disturbance, Pace, pace};
+pub use self::sharing::{Sharing, sharing};

@@ -310,7 +310,8 @@ impl Cluster<'_> {
         AttemptOutput::Part(PartSummary { staged_name, bytes, records: 0, checksum: 0 })
     }
 
-    /// A failure of the user's code or of the place, never so often that a healthy job fails.
+    /// A failure of the user's code or of the place, of those that count never so many that a healthy job
+    /// fails.
     fn planned_failure(&mut self, id: JobAttempt) -> Option<Failure> {
         let shape = &self.options.jobs[id.job.0 as usize - 1];
         let (task, max_attempts) = (id.attempt.task, shape.max_attempts);
@@ -328,7 +329,7 @@ impl Cluster<'_> {
             *failed += 1;
             *self.random.pick(&codes)
         } else {
-            FailureCode::WorkerLost
+            *self.random.pick(&[FailureCode::WorkerLost, FailureCode::ScratchFull])
         };
         Some(Failure::new(code, format!("{} failed by chance", id.attempt)))
     }

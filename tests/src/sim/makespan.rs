@@ -36,6 +36,8 @@ pub struct Trial {
     pub speculation: bool,
     /// Which worker gets an attempt.
     pub placement: Placement,
+    /// Assignments sent ahead for each slot.
+    pub queue_per_slot: u32,
 }
 
 impl Trial {
@@ -49,6 +51,18 @@ impl Trial {
             killed: None,
             speculation: true,
             placement: Placement::default(),
+            queue_per_slot: 0,
+        }
+    }
+
+    /// Four workers of one slot and a job of short attempts, which are sent ahead.
+    pub fn small() -> Self {
+        Self {
+            slots: 1,
+            maps: (60, Duration::from_millis(500)),
+            reduces: (16, Duration::from_millis(500)),
+            queue_per_slot: 1,
+            ..Self::new(4, 0, 0)
         }
     }
 
@@ -84,6 +98,7 @@ struct Process {
 
 #[derive(Debug)]
 enum Happens {
+    Begin { session: u64, id: JobAttempt },
     Finish { worker: usize, session: u64, id: JobAttempt },
     Kill(usize),
     Start(usize),
@@ -106,8 +121,8 @@ pub fn makespan(trial: &Trial) -> Duration {
         lease: Duration::MAX,
         records: false,
         placement: trial.placement,
-        queue_per_slot: 0,
-        max_queue_per_slot: 0,
+        queue_per_slot: trial.queue_per_slot,
+        max_queue_per_slot: trial.queue_per_slot,
         ..SchedulerConfig::default()
     };
     let mut run = Run {
@@ -162,6 +177,10 @@ impl Run<'_> {
                 self.finish(worker, id);
             }
             Happens::Finish { .. } => {}
+            Happens::Begin { session, id } => {
+                let (epoch, report) = (self.scheduler.epoch(), WorkerReport::AttemptStarted { id });
+                self.feed(Event::WorkerReported { epoch, session: SessionId(session), report });
+            }
             Happens::Kill(worker) => {
                 let session = SessionId(self.workers[worker].session);
                 (self.workers[worker].running, self.workers[worker].queue) = Default::default();
@@ -214,6 +233,7 @@ impl Run<'_> {
             let session = self.workers[worker].session;
             self.workers[worker].running.insert(id);
             self.calendar.enter(at, Happens::Finish { worker, session, id });
+            self.calendar.enter(self.now, Happens::Begin { session, id });
         }
     }
 
@@ -267,5 +287,13 @@ mod tests {
         let slow = calm.clone().with_stragglers();
         let alone = Trial { speculation: false, ..slow.clone() };
         assert!(ratio(&slow) < ratio(&alone), "{} {}", ratio(&slow), ratio(&alone));
+    }
+
+    #[test]
+    fn of_few_workers_a_slow_one_costs_little_more_than_its_share() {
+        let calm = Trial { speeds: vec![1.0; 3], ..Trial::small() };
+        let slow = Trial::small().with_stragglers();
+        let ratio = makespan(&slow).as_secs_f64() / makespan(&calm).as_secs_f64();
+        assert!(ratio <= 1.1, "{ratio} times what the three others take alone");
     }
 }

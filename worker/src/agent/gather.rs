@@ -214,7 +214,7 @@ impl Gather {
 
     fn cannot_write(&self, error: &io::Error) -> Failure {
         let message = format!("cannot write fetched segments to {}: {error}", self.scratch.root().display());
-        Failure::new(FailureCode::WriteFailed, message)
+        Failure::in_scratch(message, error)
     }
 }
 

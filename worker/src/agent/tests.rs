@@ -332,7 +332,7 @@ async fn a_worker_whose_disk_is_full_hands_attempts_back() {
     stage.open(&session, &fake_spec("fake")).await;
     session.start("m-0.0").await;
     let failure = session.failed("m-0.0").await;
-    assert_eq!((failure.code, failure.disposition), (FailureCode::WriteFailed, Disposition::RetryElsewhere));
+    assert_eq!((failure.code, failure.disposition), (FailureCode::ScratchFull, Disposition::NotCounted));
     assert!(failure.message.ends_with(" % full, more than --scratch-limit 0"), "{failure}");
     stage.stop(session).await;
 }

@@ -10,7 +10,12 @@ use gristmill_common::job::{JobError, PartOrder};
 use gristmill_common::naming::Uri;
 use gristmill_common::size::ByteSize;
 
-/// A file of this process (spill, map output, part) cannot be written: no space, no permission.
+/// A file in scratch (spill, map output) cannot be written: no space, no permission.
+pub(super) fn scratch_failed(what: &str, path: &Path, error: &io::Error) -> Failure {
+    Failure::in_scratch(format!("cannot write {what} {}: {error}", path.display()), error)
+}
+
+/// A file in the output's place (part, skipped records) cannot be written: no space, no permission.
 pub(super) fn write_failed(what: &str, path: &Path, error: &io::Error) -> Failure {
     Failure::new(FailureCode::WriteFailed, format!("cannot write {what} {}: {error}", path.display()))
 }

@@ -154,14 +154,14 @@ impl SpillFile {
             std::fs::remove_file(path)?;
             Ok(file)
         };
-        let file = open(&path).map_err(|error| failures::write_failed("spill", &path, &error))?;
+        let file = open(&path).map_err(|error| failures::scratch_failed("spill", &path, &error))?;
         Ok(Self { file: Arc::new(file), bytes: 0 })
     }
 
     /// Makes a spill file of an unfinished map output, and gives the runs in it.
     pub(super) fn take_over(output: SegmentWriter, context: &AttemptContext<'_>) -> Result<(Self, Vec<Run>), Failure> {
         let (file, bytes, runs) =
-            output.into_spills().map_err(|error| failures::write_failed("spill in", context.scratch, &error))?;
+            output.into_spills().map_err(|error| failures::scratch_failed("spill in", context.scratch, &error))?;
         let run = |segments| Run { place: Place::Own(Arc::clone(&file)), segments, order: RecordOrder::ByKey };
         let runs = runs.into_iter().map(run).collect();
         Ok((Self { file, bytes }, runs))
@@ -178,7 +178,7 @@ impl SpillFile {
         let mut writer = SegmentWriter::new(Arc::clone(&self.file), self.bytes, partitions, context.compression, order);
         write(&mut writer)?;
         let (segments, end) =
-            writer.finish().map_err(|error| failures::write_failed("spill in", context.scratch, &error))?;
+            writer.finish().map_err(|error| failures::scratch_failed("spill in", context.scratch, &error))?;
         let bytes = end - self.bytes;
         self.bytes = end;
         Ok((Run { place: Place::Own(Arc::clone(&self.file)), segments, order }, bytes))
@@ -282,7 +282,7 @@ pub(super) fn merge_segment<J: MapReduce>(
     writer: &mut SegmentWriter,
     context: &AttemptContext<'_>,
 ) -> Result<(), Failure> {
-    let failed = |error: std::io::Error| failures::write_failed("a merge in", context.scratch, &error);
+    let failed = |error: std::io::Error| failures::scratch_failed("a merge in", context.scratch, &error);
     writer.begin_segment().map_err(failed)?;
     let mut merge = RunMerge::open(runs, partition)?;
     let mut records = 0_u64;

@@ -99,6 +99,53 @@ fn user_code_that_fails_alike_on_two_workers_fails_the_job() {
 }
 
 #[test]
+fn user_code_that_ends_its_process_at_one_record_on_two_workers_fails_the_job() {
+    for (code, said) in [("EXECUTOR_CRASH", "signal 6"), ("RECORD_TIMEOUT", "slow"), ("OUT_OF_MEMORY", "no more")] {
+        check(&format!(
+            "
+            0 register s-1 w-1 slots 1
+            0 register s-2 w-2 slots 1
+            1 submit j1 maps 1 reduces 1
+              > start s-1 j1/m-0.0 map
+              > notify j1
+            2 failed s-1 j1/m-0.0 {code} {said} 1; at a.txt:10
+              > start s-2 j1/m-0.1 map
+              > notify j1
+            3 failed s-2 j1/m-0.1 {code} {said} 2; at a.txt:10
+              > release s-1 j1
+              > release s-2 j1
+              > undo j1
+              > notify j1
+            ? job j1
+              = failed map 0/1 failed 2 bytes 0/100 reduce 0/1 bytes 0/0 active 0 {code}: task m-0 failed 2 attempts, last on w-2: {said} 2 (at a.txt:10)
+            "
+        ));
+    }
+}
+
+#[test]
+fn user_code_that_ends_its_process_at_one_record_fails_the_job_of_the_only_worker_the_third_time() {
+    check(
+        "
+        0 register s-1 w-1 slots 1
+        1 submit j1 maps 1 reduces 1 tries 9
+          > start s-1 j1/m-0.0 map
+          > notify j1
+        2 failed s-1 j1/m-0.0 EXECUTOR_CRASH signal 4; at a.txt:10
+          > start s-1 j1/m-0.1 map
+          > notify j1
+        3 failed s-1 j1/m-0.1 EXECUTOR_CRASH signal 4; at a.txt:10
+          > start s-1 j1/m-0.2 map
+          > notify j1
+        4 failed s-1 j1/m-0.2 EXECUTOR_CRASH signal 4; at a.txt:10
+          > release s-1 j1
+          > undo j1
+          > notify j1
+        ",
+    );
+}
+
+#[test]
 fn user_code_that_fails_alike_at_the_same_record_fails_the_job_on_one_worker_too() {
     check(
         "

@@ -146,7 +146,9 @@ fn parse_report(verb: &str, options: &[&str]) -> Option<WorkerReport> {
         }
         "wrote" => {
             let read = option(options, "of").unwrap_or_default();
-            WorkerReport::AttemptFinished { id: id(), report: part_report(id().attempt, read) }
+            let mut report = part_report(id().attempt, read);
+            report.stats.wall_micros = option(options, "took").unwrap_or_default().into();
+            WorkerReport::AttemptFinished { id: id(), report }
         }
         "failed" => WorkerReport::AttemptFailed { id: id(), failure: parse_failure(&options[1..]) },
         _ => return None,
@@ -185,6 +187,9 @@ fn parse_code(text: &str) -> FailureCode {
         FailureCode::SourceUnreachable,
         FailureCode::OutOfMemory,
         FailureCode::WorkerLost,
+        FailureCode::RecordTimeout,
+        FailureCode::InputUnreadable,
+        FailureCode::ScratchFull,
     ];
     codes.into_iter().find(|code| code.to_string() == text).unwrap_or_else(|| panic!("unknown code {text:?}"))
 }
@@ -347,6 +352,10 @@ fn ask(scheduler: &Scheduler, question: &str) -> Vec<String> {
         "deadline" => {
             let micros = scheduler.next_deadline().map(Timestamp::as_micros);
             vec![micros.map_or("none".to_owned(), |micros| (micros / 1000).to_string())]
+        }
+        "excluded" => {
+            let excluded = scheduler.workers().into_iter().filter(|worker| worker.excluded);
+            excluded.map(|worker| worker.worker.to_string()).collect()
         }
         "workers" => {
             let show = scheduler.workers().into_iter().map(|worker| {

@@ -1,6 +1,7 @@
 //! Stragglers, their twins, and which of both wins.
 
-use super::check;
+use super::script::with_queue;
+use super::{check, check_with};
 
 #[test]
 fn a_straggler_gets_a_twin_and_the_first_that_finishes_wins() {
@@ -127,6 +128,62 @@ fn no_twin_runs_on_the_straggler_s_own_worker() {
           > notify j1
         1500 deadline
         2000 deadline
+        ",
+    );
+}
+
+#[test]
+fn what_waits_behind_another_attempt_begins_on_an_idle_worker_too() {
+    check_with(
+        with_queue(1),
+        "
+        0 submit j1 maps 3 reduces 0
+          > notify j1
+        0 register s-1 w-1 slots 1
+          > start s-1 j1/m-0.0 map
+          > start s-1 j1/m-1.0 map
+          > notify j1
+        0 register s-2 w-2 slots 1
+          > start s-2 j1/m-2.0 map
+        0 started s-1 j1/m-0.0
+        0 started s-2 j1/m-2.0
+        100 wrote s-2 j1/m-2.0
+          > notify j1
+        300 deadline
+          > start s-2 j1/m-1.1 map
+          > notify j1
+        ",
+    );
+}
+
+#[test]
+fn a_slow_worker_gets_no_task_that_fast_ones_finish_sooner() {
+    check(
+        "
+        0 submit j1 maps 7 reduces 0
+          > notify j1
+        0 register s-1 w-1 slots 1
+          > start s-1 j1/m-0.0 map
+          > notify j1
+        0 register s-2 w-2 slots 1
+          > start s-2 j1/m-1.0 map
+        0 register s-3 w-3 slots 1
+          > start s-3 j1/m-2.0 map
+        0 started s-1 j1/m-0.0
+        100 wrote s-2 j1/m-1.0 took 100000
+          > start s-2 j1/m-3.0 map
+          > notify j1
+        100 wrote s-3 j1/m-2.0 took 100000
+          > start s-3 j1/m-4.0 map
+          > notify j1
+        1000 wrote s-1 j1/m-0.0 took 1000000
+          > notify j1
+        1000 wrote s-2 j1/m-3.0 took 100000
+          > start s-2 j1/m-5.0 map
+          > notify j1
+        1000 wrote s-3 j1/m-4.0 took 100000
+          > start s-3 j1/m-6.0 map
+          > notify j1
         ",
     );
 }

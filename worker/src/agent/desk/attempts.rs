@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use gristmill_common::failure::{Disposition, Failure, FailureCode};
-use gristmill_common::ids::JobAttempt;
+use gristmill_common::ids::{JobAttempt, JobId};
 use gristmill_common::task::{AttemptOutput, AttemptReport, SegmentSource, TaskInput};
 use tokio_util::sync::CancellationToken;
 
@@ -40,7 +40,7 @@ impl Desk {
             }
             return;
         }
-        if let Some(failure) = job.refusal.clone() {
+        if let Some(failure) = self.refused(id.job) {
             return self.keep_and_send(Report::Ended { id, result: Err(failure) });
         }
         if self.drop_held(id) {
@@ -57,6 +57,17 @@ impl Desk {
         }
     }
 
+    /// Why no attempt of the job can run here. A folder for which there was no room is asked for again.
+    fn refused(&mut self, job: JobId) -> Option<Failure> {
+        let known = self.jobs.get(&job)?.refusal.clone()?;
+        if known.code != FailureCode::ScratchFull {
+            return Some(known);
+        }
+        let now = self.open_folder(job);
+        self.jobs.get_mut(&job)?.refusal.clone_from(&now);
+        now
+    }
+
     /// Why nothing may begin now that needs room in scratch.
     fn disk_full(&self) -> Option<Failure> {
         // What is wrong with a disk that does not tell shows when it is written to.
@@ -65,7 +76,7 @@ impl Desk {
             let dir = self.launcher.scratch.root().display();
             let message =
                 format!("the disk of scratch folder {dir} is {used} % full, more than --scratch-limit {limit}");
-            Failure::new(FailureCode::WriteFailed, message)
+            Failure::new(FailureCode::ScratchFull, message)
         })
     }
 
@@ -130,7 +141,7 @@ impl Desk {
         self.attempts.insert(id, Attempt::Running { given });
         if let Err(error) = self.ensure_executor(id.job) {
             let message = format!("cannot start an executor in {}: {error}", self.launcher.scratch.root().display());
-            return self.end_attempt(id, Err(Failure::new(FailureCode::WriteFailed, message)));
+            return self.end_attempt(id, Err(Failure::in_scratch(message, &error)));
         }
         let executor = self.jobs.get_mut(&id.job).and_then(|job| job.executor.as_mut());
         let executor = executor.expect("it was just ensured");

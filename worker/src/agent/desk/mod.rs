@@ -202,10 +202,15 @@ impl Desk {
             );
             return Some(Failure { disposition: Disposition::Abort, ..Failure::new(FailureCode::NoWorkers, message) });
         }
+        self.open_folder(job)
+    }
+
+    /// Makes the job's folder in scratch; why not, if that fails.
+    fn open_folder(&self, job: JobId) -> Option<Failure> {
         let opened = self.launcher.scratch.open_job(job).and_then(|_| scratch::prune_logs(&self.launcher.logs));
         opened.err().map(|error| {
             let dir = self.launcher.scratch.root().display();
-            Failure::new(FailureCode::WriteFailed, format!("cannot use scratch folder {dir}: {error}"))
+            Failure::in_scratch(format!("cannot use scratch folder {dir}: {error}"), &error)
         })
     }
 

@@ -373,7 +373,8 @@ impl<'a, J: MapReduce> Folder<'a, J> {
     }
 
     fn write_in_order(&mut self, order: &Order, writer: &mut SegmentWriter) -> Result<(), Failure> {
-        let failed = |error: std::io::Error| failures::write_failed("folded records in", self.context.scratch, &error);
+        let failed =
+            |error: std::io::Error| failures::scratch_failed("folded records in", self.context.scratch, &error);
         let mut room = KeyRoom::default();
         let mut begin = 0;
         for end in &order.ends {

@@ -108,7 +108,7 @@ impl<'a, J: MapReduce> Emitter<'a, J> {
         };
         let (made, bytes) = writer
             .finish_output(self.context.pack, self.context.id.attempt)
-            .map_err(|error| failures::write_failed("map output", &path, &error))?;
+            .map_err(|error| failures::scratch_failed("map output", &path, &error))?;
         (stats.output_records, stats.output_bytes) = (self.emitted, bytes);
         Ok(made)
     }

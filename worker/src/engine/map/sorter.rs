@@ -75,7 +75,7 @@ impl<'a> Sorter<'a> {
         if self.spills.is_empty() && runs_are_long && runs + 1 < MAX_OUTPUT_RUNS {
             let mut output = self.take_output(partitions);
             self.write(&mut output, placement)?;
-            output.rest().map_err(|error| write_failed(self.context, &error))?;
+            output.rest().map_err(|error| scratch_failed(self.context, &error))?;
             self.output = Some(output);
             return Ok(());
         }
@@ -131,7 +131,7 @@ impl<'a> Sorter<'a> {
     /// Writes what is in memory, sorted, and empties it.
     fn write(&mut self, writer: &mut SegmentWriter, placement: &impl Placement) -> Result<(), Failure> {
         let context = self.context;
-        let failed = |error: io::Error| write_failed(context, &error);
+        let failed = |error: io::Error| scratch_failed(context, &error);
         self.buffer.sort();
         let mut begun = 0;
         for (partition, record) in self.buffer.records() {
@@ -147,8 +147,8 @@ impl<'a> Sorter<'a> {
     }
 }
 
-fn write_failed(context: &AttemptContext<'_>, error: &io::Error) -> Failure {
-    failures::write_failed("map output in", context.scratch, error)
+fn scratch_failed(context: &AttemptContext<'_>, error: &io::Error) -> Failure {
+    failures::scratch_failed("map output in", context.scratch, error)
 }
 
 impl Drop for Sorter<'_> {
