@@ -1,15 +1,16 @@
 //! Sampling: the keys that a job's `map` emits for records spread evenly over its input, and the
 //! ranges of even size that they make. A function of spec and input alone: no randomness, no clock.
 //!
-//! What cannot be sampled (an object that is gone, a record that `map` refuses) is passed over: the
-//! attempt that reads it reports it.
+//! A record that `map` refuses is passed over: the attempt that reads it reports it, and every sample
+//! lacks it. An object that cannot be read ends the sampling: without it the parts would begin and end
+//! at other keys than those of a run that could read it.
 
 use std::fs::File;
 use std::io;
 use std::sync::atomic::AtomicU64;
 
 use gristmill_common::datum::Datum;
-use gristmill_common::failure::Failure;
+use gristmill_common::failure::{Failure, FailureCode};
 use gristmill_common::input::{Block, Input, Provenance};
 use gristmill_common::job::{Emit, MapReduce, Result as JobResult};
 use gristmill_common::key::Key;
@@ -36,27 +37,41 @@ const KEYS_PER_PLACE: usize = 1024;
 const READ_BYTES: usize = 16 << 10;
 
 /// The ranges for a planned job whose parts are to be in order.
-pub fn range_partitioning(job: &dyn AnyJob, spec: &JobSpec, plan: &JobPlan) -> Partitioning {
-    let keys = if plan.reducers > 1 { job.sample_keys(spec, plan) } else { Vec::new() };
-    Partitioning::ranges(keys, plan.reducers)
+///
+/// # Errors
+///
+/// `INPUT_UNREADABLE` or `INPUT_CHANGED` if an object cannot be read or is not what was planned; names
+/// it.
+pub fn range_partitioning(job: &dyn AnyJob, spec: &JobSpec, plan: &JobPlan) -> Result<Partitioning, Failure> {
+    let keys = if plan.reducers > 1 { job.sample_keys(spec, plan)? } else { Vec::new() };
+    Ok(Partitioning::ranges(keys, plan.reducers))
 }
 
 /// See [`AnyJob::sample_keys`].
-pub(super) fn sample_keys<J: MapReduce>(job: &J, spec: &JobSpec, plan: &JobPlan) -> Vec<Vec<u8>> {
+pub(super) fn sample_keys<J: MapReduce>(job: &J, spec: &JobSpec, plan: &JobPlan) -> Result<Vec<Vec<u8>>, Failure> {
     let mut keys = Vec::new();
     let mut buffer = ReadBuffer::reading(READ_BYTES);
     for place in places(plan) {
         let mut found = SampledKeys { keys: &mut keys, left: KEYS_PER_PLACE };
         let mut records = RECORDS_PER_PLACE;
         for (role, piece) in &place {
-            // What cannot be read or mapped is the attempts' business; here it is only not found.
-            let _ = panics::catch(|| sample_piece(job, spec, (*role, piece), &mut buffer, &mut records, &mut found));
+            let piece = (*role, piece);
+            match panics::catch(|| sample_piece(job, spec, piece, &mut buffer, &mut records, &mut found)) {
+                Ok(Err(failure)) if is_of_object(&failure) => return Err(failure),
+                // What cannot be framed or mapped is the attempts' business; here it is only not found.
+                Ok(Ok(()) | Err(_)) | Err(_) => {}
+            }
             if records == 0 {
                 break;
             }
         }
     }
-    keys
+    Ok(keys)
+}
+
+/// Whether a failure tells of an object as a whole, and not of what is in it.
+fn is_of_object(failure: &Failure) -> bool {
+    matches!(failure.code, FailureCode::InputUnreadable | FailureCode::InputChanged)
 }
 
 /// Stretches of the input that follow each other and are even in bytes, each as pieces of objects.
@@ -204,7 +219,7 @@ mod tests {
     fn sample(files: &[&[u8]], split_size: u64) -> Vec<String> {
         let dir = tempfile::tempdir().expect("scratch");
         let (spec, plan) = plan(dir.path(), files, split_size, 2);
-        let keys = IntoAnyJob.map_reduce(Sorted).sample_keys(&spec, &plan);
+        let keys = IntoAnyJob.map_reduce(Sorted).sample_keys(&spec, &plan).expect("readable");
         keys.into_iter().map(|key| String::from_utf8(key).expect("text")).collect()
     }
 
@@ -234,17 +249,25 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_sampled_is_passed_over() {
+    fn records_that_map_refuses_are_passed_over() {
         let keys = sample(&[b"a\npanic\nb\n", b"error\nc\n", b"d\n"], 100);
         assert!(keys.contains(&"a".to_owned()) && keys.contains(&"d".to_owned()), "{keys:?}");
+    }
+
+    #[test]
+    fn an_object_that_cannot_be_read_is_named() {
         let dir = tempfile::tempdir().expect("scratch");
         let (spec, plan) = plan(dir.path(), &[b"a\nb\n", b"c\nd\n"], 100, 2);
-        std::fs::remove_file(dir.path().join("0")).expect("removed");
         let job = IntoAnyJob.map_reduce(Sorted);
-        assert_eq!(job.sample_keys(&spec, &plan), [b"c", b"d"]);
-        assert_eq!(range_partitioning(&*job, &spec, &plan), Partitioning::Range { splitters: vec![b"d".to_vec()] });
+        let whole = range_partitioning(&*job, &spec, &plan).expect("readable");
+        assert_eq!(whole, Partitioning::Range { splitters: vec![b"c".to_vec()] });
+        std::fs::remove_file(dir.path().join("0")).expect("removed");
+        let failure = range_partitioning(&*job, &spec, &plan).expect_err("an object is gone");
+        let gone = format!("cannot read input {}: ", dir.path().join("0").display());
+        assert!(failure.code == FailureCode::InputUnreadable && failure.message.starts_with(&gone), "{failure:?}");
         let one = JobPlan { reducers: 1, ..plan };
-        assert_eq!(range_partitioning(&*job, &spec, &one), Partitioning::Range { splitters: vec![] });
+        let unsampled = range_partitioning(&*job, &spec, &one).expect("nothing is read");
+        assert_eq!(unsampled, Partitioning::Range { splitters: vec![] });
     }
 
     #[test]

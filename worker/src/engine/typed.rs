@@ -58,7 +58,7 @@ impl<J: MapReduce> AnyJob for Reducing<J> {
         J::ORDER
     }
 
-    fn sample_keys(&self, spec: &JobSpec, plan: &JobPlan) -> Vec<Vec<u8>> {
+    fn sample_keys(&self, spec: &JobSpec, plan: &JobPlan) -> Result<Vec<Vec<u8>>, Failure> {
         sample::sample_keys(&self.job, spec, plan)
     }
 }
