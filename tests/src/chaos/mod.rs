@@ -6,9 +6,11 @@
 //! | `options` | what goes wrong and for how long; the command line |
 //! | `arena` | the cluster, the links between its processes, and how each fault is done and undone |
 //! | `campaign` | jobs against a schedule of faults, and the verdict |
+//! | `damage` | random damage to what lies on disks |
 //! | `disk` | a worker's disk that can be filled up |
 //! | `leftovers` | what is left when everything has ended |
 //! | `lab` | the crash application of a distributed systems course, many times |
+//! | `operations` | every file operation of a job, failed once |
 //! | `pace` | how long a job takes disturbed and undisturbed |
 //! | `processes` | process trees and signals |
 //! | `proxy` | a network link that misbehaves |
@@ -18,15 +20,19 @@
 
 mod arena;
 mod campaign;
+mod damage;
 mod disk;
 mod lab;
 mod leftovers;
+mod operations;
 mod options;
 mod pace;
 mod processes;
 mod proxy;
 
 pub use self::campaign::{Verdict, campaign};
+pub use self::damage::{DamageCount, DamageVerdict, damage};
 pub use self::lab::{CrashRun, crash_run};
+pub use self::operations::{BadRun, FaultEffect, OperationsOptions, OperationsVerdict, Struck, operations};
 pub use self::options::{ChaosOptions, FaultKind};
 pub use self::pace::{Disturbance, Pace, pace};
