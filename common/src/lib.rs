@@ -3,7 +3,7 @@
 //! | for | modules |
 //! |---|---|
 //! | job authors | [`job`], [`input`], [`output`], [`datum`], [`key`], [`combine`], [`partition`], [`setup`], [`program`] |
-//! | everyone | [`ids`], [`time`], [`size`], [`spec`], [`task`], [`failure`], [`counters`], [`naming`], [`text`], [`codec`], [`backoff`] |
+//! | everyone | [`ids`], [`time`], [`size`], [`spec`], [`task`], [`failure`], [`counters`], [`naming`], [`text`], [`codec`], [`backoff`], [`removal`] |
 //! | tests | [`mod@reference`], the sequential oracle |
 //! | those who wait | `storage` (feature `storage`), `wire` (feature `wire`) |
 //!
@@ -25,6 +25,7 @@ pub mod partition;
 pub mod pinned;
 pub mod program;
 pub mod reference;
+pub mod removal;
 pub mod setup;
 pub mod size;
 pub mod spec;

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use clap::{ArgMatches, FromArgMatches as _};
+use gristmill_common::failure::Failure;
 use gristmill_common::job::PartOrder;
 use gristmill_common::naming::{ParseUriError, Uri};
 use gristmill_common::program::{InputSample, OptionError};
@@ -166,12 +167,13 @@ impl JobRequest {
     ///
     /// # Errors
     ///
-    /// If the job cannot be planned.
-    pub(crate) fn divide_keys(&mut self) -> Result<(), SubmitError> {
+    /// If the job cannot be planned, or an input not be read.
+    pub(crate) fn divide_keys(&mut self) -> Result<(), CliError> {
         if self.job.order() == PartOrder::Total {
-            let plan = list_and_plan(&self.spec)?;
+            let plan = list_and_plan(&self.spec).map_err(|error| rejection(&error))?;
             self.spec.reducers = Some(plan.reducers);
-            self.spec.partitioning = range_partitioning(&*self.job, &self.spec, &plan, &self.shipped.paths);
+            let partitioning = range_partitioning(&*self.job, &self.spec, &plan, &self.shipped.paths);
+            self.spec.partitioning = partitioning.map_err(unreadable)?;
         }
         Ok(())
     }
@@ -234,9 +236,14 @@ fn samples(spec: &JobSpec) -> Result<Vec<InputSample>, CliError> {
     for (role, uris) in inputs {
         let objects = list_inputs(uris).map_err(|error| rejection(&SubmitError::Input(error)))?;
         let sample = sample_input(role, objects, &spec.line_rule);
-        samples.push(sample.map_err(|failure| CliError::new(Exit::Rejected, failure.message))?);
+        samples.push(sample.map_err(unreadable)?);
     }
     Ok(samples)
+}
+
+/// What a look at an input came to that cannot be read.
+fn unreadable(failure: Failure) -> CliError {
+    CliError::new(Exit::Rejected, failure.message)
 }
 
 /// A location that cannot be.

@@ -26,7 +26,7 @@ pub(super) fn command(jobs: &JobTable, program: &str) -> Command {
 pub(super) fn execute(context: &Context, matches: &ArgMatches) -> Result<Exit, CliError> {
     let (entry, matches) = job_of(context, matches);
     let mut request = JobRequest::read(context, entry, matches)?;
-    request.divide_keys().map_err(|error| rejection(&error))?;
+    request.divide_keys()?;
     // Claiming the output is the only sure check; the claim is given up at once and leaves nothing.
     let prepared = prepare(request.spec, fresh_job_id(&context.clock)).map_err(|error| rejection(&error))?;
     let PreparedJob { spec, plan, claim, .. } = prepared;

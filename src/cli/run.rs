@@ -47,7 +47,7 @@ pub(super) fn execute(context: &Context, matches: &ArgMatches) -> Result<Exit, C
     install_panic_hook();
 
     let id = fresh_job_id(&context.clock);
-    request.divide_keys().map_err(|error| rejection(&error))?;
+    request.divide_keys()?;
     let prepared = prepare(request.spec, id).map_err(|error| rejection(&error))?;
     warn(context, &prepared);
     let scratch = args.dir.or_else(|| context.settings.get("dir")).unwrap_or_else(std::env::temp_dir);

@@ -10,7 +10,7 @@ use super::args::{JobArgs, JobRequest};
 use super::client::{ClientArgs, block_on, client_error, connect, follow, report};
 use super::error::{CliError, Exit};
 use super::interrupt::Interrupt;
-use super::{Context, job_of, job_verb, rejection, usage_error};
+use super::{Context, job_of, job_verb, usage_error};
 use crate::entry::JobTable;
 use crate::render::json;
 
@@ -63,7 +63,7 @@ pub(super) fn execute(context: &Context, matches: &ArgMatches) -> Result<Exit, C
     let binary = own_binary()
         .map_err(|error| CliError::new(Exit::Failed, "cannot read this program's own file").because(&error))?;
     let to_send = request.shipped.to_send(binary);
-    request.divide_keys().map_err(|error| rejection(&error))?;
+    request.divide_keys()?;
     let submission = Submission {
         // As unique as a job id; the master draws its own.
         key: format!("{}-{}", fresh_job_id(&context.clock), std::process::id()),

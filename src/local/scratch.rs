@@ -6,6 +6,8 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
+use gristmill_common::removal::{remove_empty, remove_file, remove_tree};
+
 /// How often a folder that another run removes at the same moment is made anew.
 const RETRIES: usize = 16;
 
@@ -47,6 +49,15 @@ impl Scratch {
     /// If the file system refuses.
     pub(crate) fn create(parent: &Path, name: &str) -> Result<Self, ScratchError> {
         let user_dir = parent.join(format!("gristmill-{}", rustix::process::geteuid().as_raw()));
+        Self::create_in(user_dir.clone(), name).inspect_err(|_| {
+            // The lock file may have been made, and nobody holds it.
+            sweep(&user_dir);
+            // Succeeds if no other run uses it.
+            let _in_use = remove_empty(&user_dir);
+        })
+    }
+
+    fn create_in(user_dir: PathBuf, name: &str) -> Result<Self, ScratchError> {
         let failed = |path: &Path| {
             let path = path.to_path_buf();
             move |source| ScratchError::Io { path, source }
@@ -62,8 +73,9 @@ impl Scratch {
             match lock(&lock_path) {
                 Ok(Some(lock)) => {
                     let path = user_dir.join(name);
-                    DirBuilder::new().mode(0o700).create(&path).map_err(failed(&path))?;
-                    return Ok(Self { user_dir, lock_path, path, _lock: lock });
+                    let scratch = Self { user_dir, lock_path, path, _lock: lock };
+                    DirBuilder::new().mode(0o700).create(&scratch.path).map_err(failed(&scratch.path))?;
+                    return Ok(scratch);
                 }
                 // Another run took the new lock for a dead one's, or removed the empty folder.
                 Ok(None) => {}
@@ -83,9 +95,9 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         // Nobody can be told; the next run on this scratch tries again.
-        let _later = fs::remove_dir_all(&self.path).and_then(|()| fs::remove_file(&self.lock_path));
+        let _later = remove_tree(&self.path).and_then(|()| remove_file(&self.lock_path));
         // Succeeds for the last run of this user alone.
-        let _in_use = fs::remove_dir(&self.user_dir);
+        let _in_use = remove_empty(&self.user_dir);
     }
 }
 
@@ -108,14 +120,7 @@ fn sweep(user_dir: &Path) {
             continue;
         }
         let Ok(Some(_held)) = lock(&lock_path) else { continue };
-        let dir = lock_path.with_extension("");
-        let gone = match fs::remove_dir_all(&dir) {
-            Ok(()) => true,
-            Err(error) => error.kind() == io::ErrorKind::NotFound,
-        };
-        if gone {
-            let _later = fs::remove_file(&lock_path);
-        }
+        let _later = remove_tree(&lock_path.with_extension("")).and_then(|()| remove_file(&lock_path));
     }
 }
 

@@ -4,31 +4,57 @@
 //! ```text
 //! cargo chaos --seconds N --seed S [--workers N] [--mix kill,stop,…] [--megabytes N]
 //! cargo chaos --lab RUNS [--seed S]       the crash application, a seed each
+//! cargo chaos --detection [--repeat N]    how soon a worker that is gone is noticed
 //! cargo chaos --fickle RUNS [--seed S]    a job that is not deterministic, a seed each
 //! cargo chaos --sharing TASKS             a short job beside a long one, and weights
+//! cargo chaos --damage TIMES [--seed S]   random damage to files of every kind, read in this process
+//! cargo chaos --operations [--every N]    each file operation of two jobs fails once, or every Nth does
 //! cargo chaos --pace [--repeat N] [--megabytes N] [-- SUBMIT FLAGS…]
 //! ```
 //!
 //! It builds the release program first; `--binary FILE` (for `--lab` and `--fickle` the example `lab`) takes one that
 //! is there. `--logs DIR` keeps what the processes logged when something was wrong.
 
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use gristmill_tests::chaos::{
-    ChaosOptions, CrashRun, FaultKind, FickleRun, campaign, crash_run, fickle_run, pace, sharing,
+    ChaosOptions, CrashRun, FaultKind, FickleRun, OperationsOptions, campaign, crash_run, damage, detection,
+    fickle_run, operations, pace, sharing,
 };
+use serde::Serialize;
 use serde_json::{Value, json};
 
-const USAGE: &str = "usage: cargo chaos [--seconds N | --lab RUNS | --fickle RUNS | --sharing TASKS | --pace] [--seed S] [--workers N] [--mix KIND,…] \
-                     [--megabytes N] [--repeat N] [--binary FILE] [--logs DIR] [-- SUBMIT FLAGS…]";
+const USAGE: &str = "usage: cargo chaos [--seconds N | --lab RUNS | --fickle RUNS | --sharing TASKS | --damage TIMES | --operations \
+                     | --detection | --pace] [--seed S] [--workers N] [--mix KIND,…] [--megabytes N] [--every N] \
+                     [--repeat N] [--binary FILE] [--logs DIR] [-- SUBMIT FLAGS…]";
+
+/// What is done.
+#[derive(Clone, Copy)]
+enum Mode {
+    /// Jobs under a schedule of faults.
+    Campaign,
+    /// So many runs of the crash application.
+    Lab(u64),
+    /// So many runs of a job that is not deterministic.
+    Fickle(u64),
+    /// Jobs that share workers, the longer ones of so many tasks.
+    Sharing(usize),
+    /// How soon a worker that is gone is noticed.
+    Detection,
+    /// So much damage to files.
+    Damage(u64),
+    /// File operations that fail.
+    Operations,
+    /// How long a job takes under each disturbance.
+    Pace,
+}
 
 struct Args {
     options: ChaosOptions,
-    lab: Option<u64>,
-    fickle: Option<u64>,
-    sharing: Option<usize>,
-    pace: bool,
+    mode: Mode,
+    every: u64,
     repeat: u32,
     logs: Option<PathBuf>,
     /// For `submit`.
@@ -38,8 +64,9 @@ struct Args {
 #[expect(clippy::print_stderr, clippy::print_stdout, reason = "this is a program")]
 fn main() -> ExitCode {
     let run = parse(std::env::args().skip(1)).and_then(|mut args| {
-        if args.options.binary.as_os_str().is_empty() {
-            args.options.binary = build(args.lab.or(args.fickle).is_some())?;
+        let needs_program = !matches!(args.mode, Mode::Damage(_));
+        if needs_program && args.options.binary.as_os_str().is_empty() {
+            args.options.binary = build(matches!(args.mode, Mode::Lab(_) | Mode::Fickle(_)))?;
         }
         Ok(args)
     });
@@ -50,31 +77,50 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let (verdict, clean) = if let Some(runs) = args.lab {
-        lab(&args.options, runs)
-    } else if let Some(runs) = args.fickle {
-        fickle(&args.options, runs)
-    } else if let Some(tasks) = args.sharing {
-        shares(&args.options, tasks)
-    } else if args.pace {
-        paces(&args)
-    } else {
-        let verdict = campaign(&args.options, args.logs.as_deref());
-        (serde_json::to_value(&verdict).expect("a verdict is plain data"), verdict.is_clean())
+    let (verdict, clean) = match args.mode {
+        Mode::Lab(runs) => lab(&args.options, runs),
+        Mode::Fickle(runs) => fickle(&args.options, runs),
+        Mode::Sharing(tasks) => shares(&args.options, tasks),
+        Mode::Detection => detections(&args),
+        Mode::Damage(times) => {
+            let verdict = damage(times, args.options.seed);
+            (plain(&verdict), verdict.is_clean())
+        }
+        Mode::Pace => paces(&args),
+        Mode::Operations => {
+            let options = OperationsOptions { binary: args.options.binary, every: args.every, first: 1 };
+            let verdict = operations(&options);
+            (plain(&verdict), verdict.is_clean())
+        }
+        Mode::Campaign => {
+            let verdict = campaign(&args.options, args.logs.as_deref());
+            (plain(&verdict), verdict.is_clean())
+        }
     };
     println!("{verdict:#}");
     if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
+fn plain(verdict: &impl Serialize) -> Value {
+    serde_json::to_value(verdict).expect("a verdict is plain data")
+}
+
 fn parse(mut words: impl Iterator<Item = String>) -> Result<Args, String> {
     let mix = FaultKind::ALL.to_vec();
     let options = ChaosOptions { binary: PathBuf::new(), seed: 1, seconds: 60, workers: 4, mix, megabytes: 24 };
-    let mut args =
-        Args { options, lab: None, fickle: None, sharing: None, pace: false, repeat: 3, logs: None, flags: vec![] };
+    let mut args = Args { options, mode: Mode::Campaign, every: 1, repeat: 3, logs: None, flags: vec![] };
     while let Some(word) = words.next() {
         match word.as_str() {
             "--pace" => {
-                args.pace = true;
+                args.mode = Mode::Pace;
+                continue;
+            }
+            "--detection" => {
+                args.mode = Mode::Detection;
+                continue;
+            }
+            "--operations" => {
+                args.mode = Mode::Operations;
                 continue;
             }
             "--" => {
@@ -90,10 +136,12 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Args, String> {
             "--seed" => args.options.seed = value.parse().map_err(wrong)?,
             "--workers" => args.options.workers = value.parse().map_err(wrong)?,
             "--megabytes" => args.options.megabytes = value.parse().map_err(wrong)?,
+            "--fickle" => args.mode = Mode::Fickle(value.parse().map_err(wrong)?),
+            "--sharing" => args.mode = Mode::Sharing(value.parse().map_err(wrong)?),
+            "--damage" => args.mode = Mode::Damage(value.parse().map_err(wrong)?),
+            "--every" => args.every = value.parse::<NonZeroU64>().map_err(wrong)?.get(),
             "--repeat" => args.repeat = value.parse().map_err(wrong)?,
-            "--lab" => args.lab = Some(value.parse().map_err(wrong)?),
-            "--fickle" => args.fickle = Some(value.parse().map_err(wrong)?),
-            "--sharing" => args.sharing = Some(value.parse().map_err(wrong)?),
+            "--lab" => args.mode = Mode::Lab(value.parse().map_err(wrong)?),
             "--mix" => args.options.mix = FaultKind::parse_mix(&value)?,
             "--binary" => args.options.binary = PathBuf::from(value),
             "--logs" => args.logs = Some(PathBuf::from(value)),
@@ -170,12 +218,19 @@ fn shares(options: &ChaosOptions, tasks: usize) -> (Value, bool) {
     let seen = sharing(&options.binary, options.workers, tasks);
     let in_time = seen.short_beside_seconds <= 3.0 * seen.short_alone_seconds;
     let fair = (0.225..=0.275).contains(&seen.light_share);
-    (serde_json::to_value(&seen).expect("figures are plain data"), in_time && fair && seen.long_ends_last)
+    (plain(&seen), in_time && fair && seen.long_ends_last)
 }
 
 /// How long the job takes under each disturbance.
 fn paces(args: &Args) -> (Value, bool) {
     let paces = pace(&args.options, args.repeat, &args.flags);
     let clean = paces.iter().all(|pace| pace.wrong == 0);
-    (serde_json::to_value(&paces).expect("figures are plain data"), clean)
+    (plain(&paces), clean)
+}
+
+/// How soon the master notices that a worker is gone.
+fn detections(args: &Args) -> (Value, bool) {
+    let detections = detection(&args.options.binary, args.repeat);
+    let clean = detections.iter().all(|detection| detection.is_in_time());
+    (plain(&detections), clean)
 }

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use gristmill_tests::chaos::{ChaosOptions, FaultKind, campaign, detection, fickle_run, sharing};
+use gristmill_tests::chaos::{
+    ChaosOptions, FaultKind, OperationsOptions, campaign, damage, detection, fickle_run, operations, sharing,
+};
 
 use crate::{GRISTMILL, example};
 
@@ -42,4 +44,19 @@ fn a_short_job_ends_before_a_long_one_and_the_heavier_of_two_has_more_slots() {
     let seen = sharing(Path::new(GRISTMILL), 2, 800);
     assert!(seen.long_ends_last, "{seen:#?}");
     assert!(seen.active[0] <= seen.active[1], "{seen:#?}");
+}
+
+#[test]
+fn damaged_files_are_refused_by_name_or_read_as_they_were() {
+    let verdict = damage(400, 1);
+    assert!(verdict.is_clean(), "{verdict:#?}");
+    assert!(verdict.files.values().map(|count| count.refused).sum::<u64>() > 200, "{verdict:#?}");
+}
+
+#[test]
+fn a_file_operation_that_fails_costs_at_most_the_job_and_leaves_nothing() {
+    // A stride that divides neither job's operations, from its middle: of both, and of each effect.
+    let verdict = operations(&OperationsOptions { binary: GRISTMILL.into(), every: 37, first: 19 });
+    assert!(verdict.is_clean(), "{verdict:#?}");
+    assert!(verdict.skipped.is_some() || verdict.succeeded.min(verdict.refused) > 5, "{verdict:#?}");
 }

@@ -27,7 +27,14 @@ const MAY_USE: [(&str, &[&str]); 8] = [
     ),
     (
         "gristmill-tests",
-        &["gristmill-common", "gristmill-derive", "gristmill-jobs", "gristmill-master", "gristmill-worker"],
+        &[
+            "gristmill-common",
+            "gristmill-derive",
+            "gristmill-jobs",
+            "gristmill-master",
+            "gristmill-sys",
+            "gristmill-worker",
+        ],
     ),
 ];
 

@@ -19,6 +19,8 @@ use std::path::{Path, PathBuf};
 
 use gristmill_common::ids::{AttemptId, JobId, SessionId};
 use gristmill_common::naming::scratch_job_dir;
+pub(crate) use gristmill_common::removal::remove_file;
+use gristmill_common::removal::remove_tree;
 use rustix::fs::FlockOperation;
 
 use crate::engine::map_output_path;
@@ -169,7 +171,7 @@ impl Scratch {
     ///
     /// If something in it cannot be removed.
     pub(crate) fn remove_job(&self, job: JobId) -> io::Result<()> {
-        absent_is_fine(fs::remove_dir_all(self.job_dir(job)))
+        remove_tree(&self.job_dir(job))
     }
 
     /// Removes everything but finished map outputs, and tells which ones there are.
@@ -206,7 +208,7 @@ impl Scratch {
     ///
     /// If something cannot be removed, or the empty folder not be made.
     pub(crate) fn clear(&self) -> io::Result<()> {
-        absent_is_fine(fs::remove_dir_all(&self.root))?;
+        remove_tree(&self.root)?;
         make_private_dir(&self.root)
     }
 }
@@ -216,17 +218,13 @@ pub(crate) fn shipped_file(job_dir: &Path, name: &str) -> PathBuf {
     job_dir.join("files").join(name)
 }
 
-/// Removes a file; one that is not there is removed already.
-pub(crate) fn remove_file(path: &Path) -> io::Result<()> {
-    absent_is_fine(fs::remove_file(path))
-}
-
 /// Removes a file, or a folder with all that is in it.
 fn remove_all(path: &Path) -> io::Result<()> {
     match fs::symlink_metadata(path) {
-        Ok(file) if file.is_dir() => absent_is_fine(fs::remove_dir_all(path)),
+        Ok(file) if file.is_dir() => remove_tree(path),
         Ok(_) => remove_file(path),
-        Err(error) => absent_is_fine(Err(error)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
     }
 }
 
@@ -254,16 +252,9 @@ pub(crate) fn prune_logs(logs: &Path) -> io::Result<()> {
     }
     jobs.sort_unstable();
     for job in jobs.iter().rev().skip(KEPT_LOG_JOBS) {
-        absent_is_fine(fs::remove_dir_all(logs.join(job.to_string())))?;
+        remove_tree(&logs.join(job.to_string()))?;
     }
     Ok(())
-}
-
-fn absent_is_fine(result: io::Result<()>) -> io::Result<()> {
-    match result {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
-    }
 }
 
 /// Makes a folder that only its owner can look into: it holds the data of jobs.

@@ -4,7 +4,7 @@
 //!
 //! | field | value |
 //! |---|---|
-//! | `version` | 1 |
+//! | `version` | 2 |
 //! | `job` | the job id, `j-…` |
 //! | `name` | the job's name in its binary |
 //! | `started`, `finished` | ISO 8601 in UTC, to the second |
@@ -15,9 +15,10 @@
 //! | `stats` | `{map, reduce}`: what the committed attempts of each stage did |
 //! | `nondeterministic` | map tasks whose attempts made different outputs, such as `m-3`; absent if there are none |
 //! | `spec` | the job spec as submitted |
+//! | `checksum` | `xxh3:` and 16 hex digits of the XXH3-64 of all bytes before the comma that precedes this field |
 //!
-//! Everything but `job`, `started`, `finished` and the times in `stats` is a function of job, spec
-//! and input.
+//! Version 1 had no `checksum`, and is still read. Everything but `job`, `started`, `finished`, the
+//! times in `stats` and `checksum` is a function of job, spec and input.
 
 use gristmill_common::counters::Counters;
 use gristmill_common::ids::{JobId, TaskId};
@@ -26,9 +27,16 @@ use gristmill_common::spec::JobSpec;
 use gristmill_common::task::{AttemptStats, BadRecords, JobPlan, PartSummary};
 use gristmill_common::time::WallTime;
 use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64;
 
 /// The version of the format written here.
-pub const MANIFEST_VERSION: u32 = 1;
+pub const MANIFEST_VERSION: u32 = 2;
+
+/// The last version without a checksum of the manifest itself.
+const UNCHECKED_VERSION: u32 = 1;
+
+/// How a manifest ends without its checksum.
+const END: &str = "\n}";
 
 /// The content of `_SUCCESS`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -169,9 +177,34 @@ impl Manifest {
     /// The bytes of `_SUCCESS`.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = serde_json::to_vec_pretty(self).expect("all keys are strings and a Vec takes all bytes");
-        bytes.push(b'\n');
+        bytes.truncate(bytes.len() - END.len());
+        let ending = ending(&bytes);
+        bytes.extend_from_slice(ending.as_bytes());
         bytes
     }
+
+    /// Reads the content of a `_SUCCESS`.
+    ///
+    /// # Errors
+    ///
+    /// If it is damaged or of a version that this build does not know; says how.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
+        let manifest: Self = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+        match manifest.version {
+            UNCHECKED_VERSION => Ok(manifest),
+            MANIFEST_VERSION => {
+                let text = bytes.len().checked_sub(ending(b"").len()).map(|end| bytes.split_at(end));
+                let is_whole = text.is_some_and(|(text, end)| end == ending(text).as_bytes());
+                if is_whole { Ok(manifest) } else { Err("its checksum does not match".to_owned()) }
+            }
+            version => Err(format!("its version is {version}, and this program knows {MANIFEST_VERSION}")),
+        }
+    }
+}
+
+/// What follows the last field but one.
+fn ending(text: &[u8]) -> String {
+    format!(",\n  \"checksum\": \"xxh3:{:016x}\"{END}\n", xxh3_64(text))
 }
 
 #[cfg(test)]
@@ -195,7 +228,7 @@ mod tests {
         let bytes = manifest.to_bytes();
         let text = String::from_utf8(bytes.clone()).expect("JSON");
         let head = r#"{
-  "version": 1,
+  "version": 2,
   "job": "j-000000012345",
   "name": "word-count",
   "started": "2026-11-21T03:45:12Z",
@@ -219,8 +252,27 @@ mod tests {
     "map": {
       "input_bytes": 30,"#;
         assert!(text.starts_with(head), "{text}");
-        assert!(text.ends_with("}\n"));
-        let back: Manifest = serde_json::from_slice(&bytes).expect("its own form");
-        assert_eq!(back, manifest);
+        let end = text.rfind(",\n  \"checksum\"").expect("it has one");
+        let checksum = format!("xxh3:{:016x}", xxh3_64(&bytes[..end]));
+        assert_eq!(text[end..], format!(",\n  \"checksum\": \"{checksum}\"\n}}\n"));
+        assert_eq!(Manifest::from_bytes(&bytes), Ok(manifest.clone()));
+        let first_version = format!("{}\n}}\n", text[..end].replace("\"version\": 2", "\"version\": 1"));
+        assert_eq!(Manifest::from_bytes(first_version.as_bytes()), Ok(Manifest { version: 1, ..manifest }));
+    }
+
+    #[test]
+    fn every_flipped_bit_and_every_cut_is_found() {
+        let uri: gristmill_common::naming::Uri = "/x".parse().expect("a path");
+        let spec = JobSpec::new("x", JobShape::MapOnly, vec![], uri);
+        let times = JobTimes { started: WallTime::default(), finished: WallTime::default() };
+        let whole = Manifest::new(JobId(1), &spec, &JobPlan::default(), times).to_bytes();
+        for at in 0..whole.len() {
+            assert!(Manifest::from_bytes(&whole[..at]).is_err(), "cut to {at} bytes");
+            for bit in 0..8 {
+                let mut damaged = whole.clone();
+                damaged[at] ^= 1 << bit;
+                assert!(Manifest::from_bytes(&damaged).is_err(), "bit {bit} of byte {at}");
+            }
+        }
     }
 }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use gristmill_common::naming::{BAD_DIR, SUCCESS_FILE, Uri, is_hidden};
 use xxhash_rust::xxh3::Xxh3;
 
-use super::manifest::{MANIFEST_VERSION, Manifest, ManifestBad, ManifestPart};
+use super::manifest::{Manifest, ManifestBad, ManifestPart};
 
 /// Bytes read at once. Larger reads cost fewer calls, and more of the processor's cache.
 const READ_BYTES: usize = 256 << 10;
@@ -137,11 +137,7 @@ impl FinishedOutput {
             _ => VerifyError::Unreadable { path: path.clone(), source },
         })?;
         let damaged = |reason: String| VerifyError::Manifest { path: path.clone(), reason };
-        let manifest: Manifest = serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
-        if manifest.version != MANIFEST_VERSION {
-            let reason = format!("its version is {}, and this program knows {MANIFEST_VERSION}", manifest.version);
-            return Err(damaged(reason));
-        }
+        let manifest = Manifest::from_bytes(&bytes).map_err(damaged)?;
         let is_own = |path: &str| !path.is_empty() && !path.contains('/') && !is_hidden(path);
         let is_bad =
             |path: &str| path.strip_prefix(BAD_DIR).and_then(|rest| rest.strip_prefix('/')).is_some_and(is_own);
@@ -337,9 +333,11 @@ mod tests {
             assert!(error.contains("_SUCCESS is damaged: ") && error.contains(reason), "{error}");
         };
         check(&text[..text.len() / 2], "EOF");
-        check(&text.replace("\"version\": 1", "\"version\": 2"), "its version is 2, and this program knows 1");
-        check(&text.replace("\"part-00001\"", "\"../part-00001\""), "which is no file of an output");
-        check(&text.replace("\"_bad/", "\"_bad/../"), "which is no file of an output");
+        check(&text.replace("\"version\": 2", "\"version\": 3"), "its version is 3, and this program knows 2");
+        check(&text.replace("\"part-00001\"", "\"part-00002\""), "its checksum does not match");
+        let unchecked = text.replace("\"version\": 2", "\"version\": 1");
+        check(&unchecked.replace("\"part-00001\"", "\"../part-00001\""), "which is no file of an output");
+        check(&unchecked.replace("\"_bad/", "\"_bad/../"), "which is no file of an output");
         fs::remove_file(&success).expect("removed");
         let refusal = |uri: &Uri| FinishedOutput::open(uri).expect_err("refused");
         assert!(matches!(refusal(&uri(dir.path())), VerifyError::Unfinished { .. }));

@@ -2,8 +2,9 @@
 //! Chooses no faults; the campaign does.
 
 use std::collections::BTreeMap;
+use std::fs::{self, File};
 use std::net::{SocketAddr, TcpListener};
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{FileExt as _, symlink};
 use std::path::Path;
 use std::time::Duration;
 
@@ -108,6 +109,7 @@ impl Arena {
             FaultKind::Truncate => self.disturb(worker, random.chance(50), Weather::TruncateNext, None),
             // What master and workers say to each other has no checksum but TCP's.
             FaultKind::Flip => self.disturb(worker, false, Weather::FlipNext(random.next_u64()), None),
+            FaultKind::Rot => flip_a_bit(&self.cluster.worker_dir(worker).join("scratch"), random),
             FaultKind::Full => {
                 // One at a time: where no disk has room, a job may well fail, saying so.
                 self.pending.retain(|(_, undo)| !matches!(undo, Undo::Relieve { .. }));
@@ -182,6 +184,35 @@ impl Arena {
                 }
             }
         }
+    }
+}
+
+/// Flips one bit of one of the files below a folder, if there is one: spills, map outputs and fetched
+/// segments. What executors share with their worker is memory, though it has a name there.
+fn flip_a_bit(folder: &Path, random: &mut Random) {
+    let (mut folders, mut files) = (vec![folder.to_owned()], Vec::new());
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() => folders.push(entry.path()),
+                Ok(_) if !entry.file_name().to_string_lossy().starts_with("positions-") => files.push(entry.path()),
+                // It was removed meanwhile, or is not for us.
+                Ok(_) | Err(_) => {}
+            }
+        }
+    }
+    files.sort_unstable();
+    let draw = random.next_u64();
+    if files.is_empty() {
+        return;
+    }
+    // A file that is removed at this moment has no bytes to flip.
+    let Ok(file) = File::options().read(true).write(true).open(&files[draw as usize % files.len()]) else { return };
+    let bytes = file.metadata().map_or(0, |metadata| metadata.len());
+    let mut byte = [0];
+    if bytes > 0 && file.read_exact_at(&mut byte, draw % bytes).is_ok() {
+        let flipped = [byte[0] ^ (1 << (draw % 8))];
+        file.write_all_at(&flipped, draw % bytes).expect("a scratch file is writable");
     }
 }
 

@@ -6,11 +6,13 @@
 //! | `options` | what goes wrong and for how long; the command line |
 //! | `arena` | the cluster, the links between its processes, and how each fault is done and undone |
 //! | `campaign` | jobs against a schedule of faults, and the verdict |
+//! | `damage` | random damage to what lies on disks |
 //! | `detection` | how long the master takes to notice that a worker is gone |
 //! | `disk` | a worker's disk that can be filled up |
 //! | `fickle` | a job whose attempts differ, and map outputs that are lost |
 //! | `leftovers` | what is left when everything has ended |
 //! | `lab` | the crash application of a distributed systems course, many times |
+//! | `operations` | every file operation of a job, failed once |
 //! | `pace` | how long a job takes disturbed and undisturbed |
 //! | `processes` | process trees and signals |
 //! | `proxy` | a network link that misbehaves |
@@ -21,11 +23,13 @@
 
 mod arena;
 mod campaign;
+mod damage;
 mod detection;
 mod disk;
 mod fickle;
 mod lab;
 mod leftovers;
+mod operations;
 mod options;
 mod pace;
 mod processes;
@@ -33,9 +37,11 @@ mod proxy;
 mod sharing;
 
 pub use self::campaign::{Verdict, campaign};
+pub use self::damage::{DamageCount, DamageVerdict, damage};
 pub use self::detection::{Detection, Silence, detection};
 pub use self::fickle::{FickleRun, fickle_run};
 pub use self::lab::{CrashRun, crash_run};
+pub use self::operations::{BadRun, FaultEffect, OperationsOptions, OperationsVerdict, Struck, operations};
 pub use self::options::{ChaosOptions, FaultKind};
 pub use self::pace::{Disturbance, Pace, pace};
 pub use self::sharing::{Sharing, sharing};

@@ -29,11 +29,13 @@ pub enum FaultKind {
     /// A worker's disk is full for a while, one worker's at a time. Only where this process may mount: each worker then has a
     /// small disk of its own.
     Full,
+    /// One bit of a file in a worker's scratch is flipped.
+    Rot,
 }
 
 impl FaultKind {
     /// Every kind.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Kill,
         Self::Stop,
         Self::Freeze,
@@ -44,6 +46,7 @@ impl FaultKind {
         Self::Truncate,
         Self::Flip,
         Self::Full,
+        Self::Rot,
     ];
 
     /// The name in `--mix` and in verdicts.
@@ -59,6 +62,7 @@ impl FaultKind {
             Self::Truncate => "truncate",
             Self::Flip => "flip",
             Self::Full => "full",
+            Self::Rot => "rot",
         }
     }
 

@@ -82,9 +82,13 @@ pub trait AnyJob: Send + Sync {
 
     /// Encoded keys that `map` emits for records spread evenly over the input, as many as fit into
     /// memory easily; by default none. The same for the same spec and plan, whatever the machine.
-    fn sample_keys(&self, spec: &JobSpec, plan: &JobPlan, files: &ShippedPaths) -> Vec<Vec<u8>> {
+    ///
+    /// # Errors
+    ///
+    /// `INPUT_UNREADABLE` or `INPUT_CHANGED` if an object cannot be read or is not what was planned.
+    fn sample_keys(&self, spec: &JobSpec, plan: &JobPlan, files: &ShippedPaths) -> Result<Vec<Vec<u8>>, Failure> {
         let _ = (spec, plan, files);
-        Vec::new()
+        Ok(Vec::new())
     }
 }
 

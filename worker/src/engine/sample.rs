@@ -1,15 +1,16 @@
 //! Sampling: the keys that a job's `map` emits for records spread evenly over its input, and the
 //! ranges of even size that they make. A function of spec and input alone: no randomness, no clock.
 //!
-//! What cannot be sampled (an object that is gone, a record that `map` refuses) is passed over: the
-//! attempt that reads it reports it.
+//! A record that `map` refuses is passed over: the attempt that reads it reports it, and every sample
+//! lacks it. An object that cannot be read ends the sampling: without it the parts would begin and end
+//! at other keys than those of a run that could read it.
 
 use std::fs::File;
 use std::io;
 use std::sync::atomic::AtomicU64;
 
 use gristmill_common::datum::Datum;
-use gristmill_common::failure::Failure;
+use gristmill_common::failure::{Failure, FailureCode};
 use gristmill_common::ids::{AttemptId, TaskId};
 use gristmill_common::input::{Block, Input, Provenance};
 use gristmill_common::job::{Emit, MapReduce, Result as JobResult};
@@ -21,7 +22,7 @@ use gristmill_common::spec::JobSpec;
 use gristmill_common::task::{JobPlan, Piece};
 
 use super::input::{PieceReader, ReadAt, ReadBuffer};
-use super::{AnyJob, panics};
+use super::{AnyJob, failures, panics};
 
 /// Places of the input that are looked at. More follow an input whose keys change along the way more
 /// closely, and cost a read from disk each.
@@ -38,31 +39,57 @@ const KEYS_PER_PLACE: usize = 1024;
 const READ_BYTES: usize = 16 << 10;
 
 /// The ranges for a planned job whose parts are to be in order, which reads these files.
-pub fn range_partitioning(job: &dyn AnyJob, spec: &JobSpec, plan: &JobPlan, files: &ShippedPaths) -> Partitioning {
-    let keys = if plan.reducers > 1 { job.sample_keys(spec, plan, files) } else { Vec::new() };
-    Partitioning::ranges(keys, plan.reducers)
+///
+/// # Errors
+///
+/// `INPUT_UNREADABLE` or `INPUT_CHANGED` if an object cannot be read or is not what was planned; names
+/// it.
+pub fn range_partitioning(
+    job: &dyn AnyJob,
+    spec: &JobSpec,
+    plan: &JobPlan,
+    files: &ShippedPaths,
+) -> Result<Partitioning, Failure> {
+    let keys = if plan.reducers > 1 { job.sample_keys(spec, plan, files)? } else { Vec::new() };
+    Ok(Partitioning::ranges(keys, plan.reducers))
 }
 
 /// See [`AnyJob::sample_keys`].
-pub(super) fn sample_keys<J: MapReduce>(job: &J, spec: &JobSpec, plan: &JobPlan, files: &ShippedPaths) -> Vec<Vec<u8>> {
+pub(super) fn sample_keys<J: MapReduce>(
+    job: &J,
+    spec: &JobSpec,
+    plan: &JobPlan,
+    files: &ShippedPaths,
+) -> Result<Vec<Vec<u8>>, Failure> {
     let folder = std::env::temp_dir().join(format!("gristmill-sample-{}", std::process::id()));
     let task = TaskContext::new(AttemptId { task: TaskId::map(0), number: 0 }, plan.reducers, files, folder);
-    let Some(Ok(own)) = panics::catch(|| job.setup(&task)).ok() else { return Vec::new() };
+    let own = panics::catch(|| job.setup(&task)).map_err(|message| failures::user_panic(&message))?;
+    let own = own.map_err(|error| failures::user_failed("setup", &error))?;
     let job = own.as_ref().unwrap_or(job);
+
     let mut keys = Vec::new();
     let mut buffer = ReadBuffer::reading(READ_BYTES);
     for place in places(plan) {
         let mut found = SampledKeys { keys: &mut keys, left: KEYS_PER_PLACE };
         let mut records = RECORDS_PER_PLACE;
         for (role, piece) in &place {
-            // What cannot be read or mapped is the attempts' business; here it is only not found.
-            let _ = panics::catch(|| sample_piece(job, spec, (*role, piece), &mut buffer, &mut records, &mut found));
+            let piece = (*role, piece);
+            match panics::catch(|| sample_piece(job, spec, piece, &mut buffer, &mut records, &mut found)) {
+                Ok(Err(failure)) if is_of_object(&failure) => return Err(failure),
+                // What cannot be framed or mapped is the attempts' business; here it is only not found.
+                Ok(Ok(()) | Err(_)) | Err(_) => {}
+            }
             if records == 0 {
                 break;
             }
         }
     }
-    keys
+    Ok(keys)
+}
+
+/// Whether a failure tells of an object as a whole, and not of what is in it.
+fn is_of_object(failure: &Failure) -> bool {
+    matches!(failure.code, FailureCode::InputUnreadable | FailureCode::InputChanged)
 }
 
 /// Stretches of the input that follow each other and are even in bytes, each as pieces of objects.
@@ -210,7 +237,7 @@ mod tests {
     fn sample(files: &[&[u8]], split_size: u64) -> Vec<String> {
         let dir = tempfile::tempdir().expect("scratch");
         let (spec, plan) = plan(dir.path(), files, split_size, 2);
-        let keys = IntoAnyJob.map_reduce(Sorted).sample_keys(&spec, &plan, &ShippedPaths::new());
+        let keys = IntoAnyJob.map_reduce(Sorted).sample_keys(&spec, &plan, &ShippedPaths::new()).expect("readable");
         keys.into_iter().map(|key| String::from_utf8(key).expect("text")).collect()
     }
 
@@ -240,23 +267,25 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_sampled_is_passed_over() {
+    fn records_that_map_refuses_are_passed_over() {
         let keys = sample(&[b"a\npanic\nb\n", b"error\nc\n", b"d\n"], 100);
         assert!(keys.contains(&"a".to_owned()) && keys.contains(&"d".to_owned()), "{keys:?}");
+    }
+
+    #[test]
+    fn an_object_that_cannot_be_read_is_named() {
         let dir = tempfile::tempdir().expect("scratch");
         let (spec, plan) = plan(dir.path(), &[b"a\nb\n", b"c\nd\n"], 100, 2);
-        std::fs::remove_file(dir.path().join("0")).expect("removed");
         let job = IntoAnyJob.map_reduce(Sorted);
-        assert_eq!(job.sample_keys(&spec, &plan, &ShippedPaths::new()), [b"c", b"d"]);
-        assert_eq!(
-            range_partitioning(&*job, &spec, &plan, &ShippedPaths::new()),
-            Partitioning::Range { splitters: vec![b"d".to_vec()] }
-        );
+        let whole = range_partitioning(&*job, &spec, &plan, &ShippedPaths::new()).expect("readable");
+        assert_eq!(whole, Partitioning::Range { splitters: vec![b"c".to_vec()] });
+        std::fs::remove_file(dir.path().join("0")).expect("removed");
+        let failure = range_partitioning(&*job, &spec, &plan, &ShippedPaths::new()).expect_err("an object is gone");
+        let gone = format!("cannot read input {}: ", dir.path().join("0").display());
+        assert!(failure.code == FailureCode::InputUnreadable && failure.message.starts_with(&gone), "{failure:?}");
         let one = JobPlan { reducers: 1, ..plan };
-        assert_eq!(
-            range_partitioning(&*job, &spec, &one, &ShippedPaths::new()),
-            Partitioning::Range { splitters: vec![] }
-        );
+        let unsampled = range_partitioning(&*job, &spec, &one, &ShippedPaths::new()).expect("nothing is read");
+        assert_eq!(unsampled, Partitioning::Range { splitters: vec![] });
     }
 
     #[test]

@@ -392,7 +392,8 @@ fn parts_in_total_order_follow_each_other_however_small_the_memory() {
         let mut bench = Bench::new(attempt_bytes, 200_000);
         let job = IntoAnyJob.map_reduce(SortWords);
         let plan = JobPlan { splits: bench.splits(&objects), reducers: 3, ..JobPlan::default() };
-        bench.spec.partitioning = range_partitioning(&*job, &bench.spec, &plan, &ShippedPaths::new());
+        bench.spec.partitioning =
+            range_partitioning(&*job, &bench.spec, &plan, &ShippedPaths::new()).expect("readable");
         let parts = bench.run(&*job, &objects).expect("the job succeeds").parts;
         assert!(parts.concat() == expect, "in {attempt_bytes}");
         let records = |part: &Vec<u8>| part.iter().filter(|&&byte| byte == b'\n').count();

@@ -63,7 +63,7 @@ impl<J: MapReduce> AnyJob for Reducing<J> {
         J::ORDER
     }
 
-    fn sample_keys(&self, spec: &JobSpec, plan: &JobPlan, files: &ShippedPaths) -> Vec<Vec<u8>> {
+    fn sample_keys(&self, spec: &JobSpec, plan: &JobPlan, files: &ShippedPaths) -> Result<Vec<Vec<u8>>, Failure> {
         sample::sample_keys(&self.job, spec, plan, files)
     }
 }

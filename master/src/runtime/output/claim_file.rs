@@ -7,6 +7,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use gristmill_common::naming::Uri;
+use gristmill_common::removal::{remove_empty, remove_file};
 use serde::{Deserialize, Serialize};
 
 use super::error::OutputError;
@@ -51,10 +52,15 @@ impl ClaimFile {
                 Ok(file) => file,
                 // The holder removed the folder after we saw it.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(error) => return Err(OutputError::io("create", &path, error)),
+                Err(error) => {
+                    // Fails if another claim is in it.
+                    let _ = remove_empty(staging);
+                    return Err(OutputError::io("create", &path, error));
+                }
             };
             failpoint("claim.lock").map_err(|error| OutputError::io("lock", &path, error))?;
-            match file.try_lock() {
+            // Without the lock the file cannot be removed again, so it is worth a second try.
+            match file.try_lock().or_else(|_| file.try_lock()) {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => {
                     let holder = read(&mut file).map(|record| format!("job {}", record.job));
@@ -84,7 +90,7 @@ impl ClaimFile {
 
     /// Unlinks the file, then gives up the lock.
     pub(super) fn remove(self) -> Result<(), OutputError> {
-        let removed = failpoint("claim.remove").and_then(|()| fs::remove_file(&self.path));
+        let removed = failpoint("claim.remove").and_then(|()| remove_file(&self.path));
         removed.map_err(|error| OutputError::io("remove", &self.path, error))
     }
 }

@@ -26,6 +26,7 @@ use std::path::{Path, PathBuf};
 
 use gristmill_common::ids::JobId;
 use gristmill_common::naming::{self, Uri};
+use gristmill_common::removal::{once_more, remove_empty};
 use gristmill_common::spec::JobSpec;
 use gristmill_common::storage::Pattern;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
@@ -190,14 +191,14 @@ impl OutputClaim {
         let mut result = Ok(());
         if let Some(lock) = self.lock.take() {
             let swept = failpoint("undo.sweep").map_err(|error| OutputError::io("read folder", &self.staging, error));
-            result = swept.and_then(|()| sweep(&self.staging, &[]));
+            result = swept.and_then(|()| once_more(|| sweep(&self.staging, &[])));
             result = result.and(lock.remove());
             // Fails if somebody else is about to claim the output, who then uses the folder.
-            let _ = failpoint("claim.remove_staging").and_then(|()| fs::remove_dir(&self.staging));
+            let _ = failpoint("claim.remove_staging").and_then(|()| remove_empty(&self.staging));
         }
         for parent in self.created.drain(..).rev() {
             // Fails if the output or anything else is in it, and then it shall stay.
-            let _ = failpoint("claim.remove_parent").and_then(|()| fs::remove_dir(parent));
+            let _ = failpoint("claim.remove_parent").and_then(|()| remove_empty(&parent));
         }
         result
     }
@@ -272,9 +273,14 @@ impl OutputClaim {
         let exchange = || renameat_with(CWD, &a, CWD, &b, RenameFlags::EXCHANGE).map_err(io::Error::from);
         let exchanged = failpoint("claim.probe").and_then(|()| exchange());
         for folder in [&a, &b] {
-            fs::remove_dir(folder).map_err(|error| OutputError::io("remove folder", folder, error))?;
+            remove_empty(folder).map_err(|error| OutputError::io("remove folder", folder, error))?;
         }
-        exchanged.map_err(|error| OutputError::CannotReplace { output: self.uri.clone(), source: error })
+        exchanged.map_err(|error| match error.kind() {
+            io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported => {
+                OutputError::CannotReplace { output: self.uri.clone(), source: error }
+            }
+            _ => OutputError::io("exchange with another folder", &a, error),
+        })
     }
 
     /// Compares output and inputs with all links resolved; by name the planner has done it.
@@ -336,7 +342,7 @@ pub fn remove_leftovers(output: &Uri, job: JobId, created: &[PathBuf]) -> Result
     let removed = remove_staged(output, &path, job);
     for folder in created.iter().rev().filter(|folder| path.starts_with(folder) && path != **folder) {
         // Fails if anything is in it, and then it shall stay.
-        let _ = fs::remove_dir(folder);
+        let _ = remove_empty(folder);
     }
     removed
 }

@@ -115,15 +115,16 @@ impl OutputClaim {
 
     pub(super) fn put_in_place(&self) -> Result<(), OutputError> {
         let result = self.staging.join(RESULT);
-        let in_the_way = place(&self.output, &self.uri)?;
-        let rename = || match in_the_way {
-            Place::Folder | Place::EmptyFolder if self.overwrite => {
-                renameat_with(CWD, &result, CWD, &self.output, RenameFlags::EXCHANGE).map_err(io::Error::from)
-            }
-            // The kernel itself refuses to rename over anything but an empty folder.
-            Place::Free | Place::EmptyFolder | Place::Folder => fs::rename(&result, &self.output),
+        let replaces = match place(&self.output, &self.uri)? {
+            Place::Folder | Place::EmptyFolder => self.overwrite,
+            Place::Free => false,
         };
-        let renamed = failpoint("publish.rename").and_then(|()| rename()).and_then(|()| failpoint("publish.renamed"));
+        // The kernel itself refuses to rename over anything but an empty folder.
+        let flags = if replaces { RenameFlags::EXCHANGE } else { RenameFlags::empty() };
+        let rename = |from, to| renameat_with(CWD, from, CWD, to, flags).map_err(io::Error::from);
+        let renamed = failpoint("publish.rename")
+            .and_then(|()| rename(&result, &self.output))
+            .and_then(|()| failpoint("publish.renamed"));
         renamed.map_err(|error| match error.kind() {
             io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists => {
                 OutputError::Exists { output: self.uri.clone() }
@@ -131,14 +132,20 @@ impl OutputClaim {
             io::ErrorKind::NotADirectory => OutputError::NotAFolder { output: self.uri.clone(), kind: "a file" },
             _ => OutputError::io("put the output in place at", &self.output, error),
         })?;
-        match self.output.parent() {
-            Some(parent) if self.fsync => {
-                // The new folders above it must last as well.
-                let above = self.created.iter().filter_map(|folder| folder.parent());
-                above.chain([parent]).try_for_each(|folder| sync(folder, "publish.sync_parent"))
+        self.sync_parents().inspect_err(|_| {
+            // The job fails, and so nothing of it may stay where an output is looked for.
+            if let Err(error) = rename(&self.output, &result) {
+                tracing::warn!(output = %self.uri, %error, "the output of a failed job cannot be taken back");
             }
-            _ => Ok(()),
-        }
+        })
+    }
+
+    /// Makes the output's place last, if the job asks for it.
+    fn sync_parents(&self) -> Result<(), OutputError> {
+        let Some(parent) = self.output.parent().filter(|_| self.fsync) else { return Ok(()) };
+        // The new folders above it must last as well.
+        let above = self.created.iter().filter_map(|folder| folder.parent());
+        above.chain([parent]).try_for_each(|folder| sync(folder, "publish.sync_parent"))
     }
 }
 

@@ -1,0 +1,125 @@
+//! Every file operation of a job, failed once. A run counts the operations on files in its folder; then
+//! there is one run for each, in which that operation fails, is told that the disk is full, or
+//! transfers less than it was asked to. Each run must give the right output, or one error that names
+//! the file; and nothing else may be left of it.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `calls.rs` | which system calls are file operations, and on what |
+//! | `tracer.rs` | a process whose nth operation goes wrong |
+//! | `embedded.rs` | the jobs, and what came of each run |
+
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod calls;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod embedded;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod tracer;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+/// What becomes of an operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FaultEffect {
+    /// It is not done, and returns `EIO`.
+    Io,
+    /// It is not done, and returns `ENOSPC`; only operations that may need room.
+    Full,
+    /// It transfers half of what it was asked to, which is no error; only reads and writes.
+    Short,
+}
+
+impl FaultEffect {
+    const ALL: [Self; 3] = [Self::Io, Self::Full, Self::Short];
+}
+
+/// One operation that goes wrong.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(super) struct Fault {
+    /// Which one of those it can strike, from 1.
+    nth: u64,
+    effect: FaultEffect,
+}
+
+/// The operation that went wrong.
+#[derive(Debug, Serialize)]
+pub struct Struck {
+    /// The system call.
+    pub call: &'static str,
+    /// Its file, or both where it moves one.
+    pub objects: Vec<PathBuf>,
+}
+
+/// A run that did not end as it must.
+#[derive(Debug, Serialize)]
+pub struct BadRun {
+    /// The job.
+    pub subject: String,
+    /// What became of the operation.
+    pub effect: FaultEffect,
+    /// Which one it was, from 1.
+    pub nth: u64,
+    /// The operation.
+    pub struck: Option<Struck>,
+    /// What is wrong.
+    pub wrong: Vec<String>,
+    /// What the program printed.
+    pub printed: String,
+}
+
+/// What came of all runs.
+#[derive(Debug, Default, Serialize)]
+pub struct OperationsVerdict {
+    /// Why nothing could be done, where that is so.
+    pub skipped: Option<String>,
+    /// Runs in which an operation went wrong.
+    pub runs: u64,
+    /// Of them those that succeeded, with the right output.
+    pub succeeded: u64,
+    /// Those that ended with an error that names the file.
+    pub refused: u64,
+    /// Operations that went wrong, by system call.
+    pub calls: BTreeMap<&'static str, u64>,
+    /// Runs that did not end as they must.
+    pub bad: Vec<BadRun>,
+}
+
+impl OperationsVerdict {
+    /// Whether all is as it must be.
+    pub fn is_clean(&self) -> bool {
+        self.bad.is_empty() && (self.runs > 0 || self.skipped.is_some())
+    }
+}
+
+/// Which operations go wrong.
+#[derive(Debug, Clone)]
+pub struct OperationsOptions {
+    /// The program.
+    pub binary: PathBuf,
+    /// Every how many-th operation is failed; 1 for all.
+    pub every: u64,
+    /// Which of them come first: from 1 to `every`.
+    pub first: u64,
+}
+
+/// Fails operations of two jobs, each once.
+///
+/// # Panics
+///
+/// If the jobs do not even succeed undisturbed, or cannot be traced.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+pub fn operations(options: &OperationsOptions) -> OperationsVerdict {
+    embedded::all(options)
+}
+
+/// Says that it does nothing here.
+#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
+pub fn operations(_options: &OperationsOptions) -> OperationsVerdict {
+    let skipped =
+        Some("only on Linux on x86_64: elsewhere a system call's arguments lie in other registers".to_owned());
+    OperationsVerdict { skipped, ..OperationsVerdict::default() }
+}
