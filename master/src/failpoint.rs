@@ -24,6 +24,7 @@ pub const FAILPOINTS: &[&str] = &[
     "journal.open",
     "journal.opened",
     "journal.replay",
+    "journal.seen",
     "journal.begin",
     "journal.append",
     "journal.forget",

@@ -30,6 +30,19 @@ pub enum JournalError {
         /// The newest format that this build reads.
         known: u8,
     },
+    /// Commits that were acknowledged are gone.
+    #[error(
+        "the journal {} is damaged at its end: it holds {commits} commits, and {acknowledged} were acknowledged",
+        .file.display()
+    )]
+    Lost {
+        /// The journal.
+        file: PathBuf,
+        /// Commits in it.
+        commits: u64,
+        /// Commits that were.
+        acknowledged: u64,
+    },
     /// Records are missing.
     #[error("the journal is incomplete: it has facts about job {job}, but not that it was accepted")]
     Incomplete {
@@ -55,6 +68,10 @@ impl JournalError {
             JournalError::Damaged { .. } | JournalError::Incomplete { .. } => {
                 Some("put a copy of the state folder in its place, or start on an empty one, which forgets all jobs")
             }
+            JournalError::Lost { .. } => Some(
+                "put a copy of the state folder in its place; or remove journal.seen beside it, which forgets what the \
+                 missing commits held",
+            ),
             JournalError::Newer { .. } => Some("start the version of gristmill that wrote it, or a later one"),
             JournalError::Store { .. } => Some("see whether the disk is full or broken, then start the master again"),
         }

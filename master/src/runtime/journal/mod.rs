@@ -6,6 +6,7 @@
 //! | `record.rs`, `wire.rs` | what is kept, and its messages |
 //! | `frame.rs` | the bytes around one record: format, checksum |
 //! | `redb_file.rs` | the engine of a master: one redb file |
+//! | `seen.rs` | how many commits were acknowledged, told beside it |
 //! | `memory.rs` | the engine of tests, which outlives a master in its process |
 //! | `contain.rs` | panics of an engine on a damaged file become errors |
 //! | `error.rs` | why a journal cannot be used |
@@ -16,6 +17,7 @@ mod frame;
 mod memory;
 mod record;
 mod redb_file;
+mod seen;
 #[cfg(test)]
 mod tests;
 mod wire;

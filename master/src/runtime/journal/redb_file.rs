@@ -3,7 +3,8 @@
 //!
 //! redb checks nothing of a file that was closed in order, and reads what it finds; so the whole tree
 //! is verified before the first record is read, and each record has a checksum of its own. Where the
-//! newest commit is not complete, redb goes back to the one before it.
+//! newest commit is not complete, redb goes back to the one before it: right after a crash, and told from
+//! damage by the number of commits that were acknowledged (`seen.rs`).
 
 use std::fs::{self, File};
 use std::io;
@@ -17,11 +18,15 @@ use tracing::warn;
 use super::contain::contain;
 use super::error::{Place, RecordKey};
 use super::record::JournalRecord;
+use super::seen::Seen;
 use super::{Change, Journal, JournalError, frame};
 use crate::failpoint::failpoint;
 
 /// Under (job, sequence number).
 const RECORDS: TableDefinition<'_, (u64, u64), &[u8]> = TableDefinition::new("records");
+
+/// How many commits there were, under nothing.
+const COMMITS: TableDefinition<'_, (), u64> = TableDefinition::new("commits");
 
 /// Pages kept in memory. Raised, a large journal replays a little faster; the rest of the time the
 /// newest few pages are all that is looked at.
@@ -34,6 +39,9 @@ pub struct RedbJournal {
     database: Database,
     /// The sequence number given last.
     last: u64,
+    /// Commits so far.
+    commits: u64,
+    seen: Seen,
 }
 
 impl RedbJournal {
@@ -58,8 +66,16 @@ impl RedbJournal {
         let database = opened.map_err(|reason| structure(file, reason))?.map_err(store)?;
         let last = contain(|| last_sequence(&database));
         let last = last.map_err(|reason| structure(file, reason))?.map_err(store)?;
+        let commits = contain(|| commits(&database));
+        let commits = commits.map_err(|reason| structure(file, reason))?.map_err(store)?;
+        let about_seen = |error: io::Error| store_error("open", &Seen::path(file), error.into());
+        let seen = Seen::open(file).map_err(about_seen)?;
+        let acknowledged = seen.commits().map_err(about_seen)?;
+        if acknowledged > commits {
+            return Err(JournalError::Lost { file: file.to_owned(), commits, acknowledged });
+        }
         injected("open", file, "journal.opened")?;
-        Ok(Self { file: file.to_owned(), database, last })
+        Ok(Self { file: file.to_owned(), database, last, commits, seen })
     }
 
     fn write(&mut self, changes: &[Change]) -> Result<(), redb::Error> {
@@ -82,10 +98,14 @@ impl RedbJournal {
                     }
                 }
             }
+            transaction.open_table(COMMITS)?.insert((), self.commits + 1)?;
         }
         injected("journal.commit")?;
         transaction.commit()?;
-        injected("journal.committed")
+        self.commits += 1;
+        injected("journal.committed")?;
+        injected("journal.seen")?;
+        Ok(self.seen.note(self.commits)?)
     }
 }
 
@@ -127,10 +147,12 @@ fn create(file: &Path) -> Result<(), redb::Error> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
         _ => {}
     }
+    Seen::remove(file)?;
     injected("journal.create")?;
     let database = Builder::new().set_cache_size(CACHE_BYTES).create(&next)?;
     let transaction = database.begin_write()?;
     transaction.open_table(RECORDS)?;
+    transaction.open_table(COMMITS)?;
     transaction.commit()?;
     drop(database);
     injected("journal.rename")?;
@@ -149,6 +171,16 @@ fn last_sequence(database: &Database) -> Result<u64, redb::Error> {
         last = last.max(entry?.0.value().1);
     }
     Ok(last)
+}
+
+/// How many commits the file holds; 0 for one of a build that did not count them.
+fn commits(database: &Database) -> Result<u64, redb::Error> {
+    let transaction = database.begin_read()?;
+    match transaction.open_table(COMMITS) {
+        Ok(table) => Ok(table.get(())?.map_or(0, |commits| commits.value())),
+        Err(redb::TableError::TableDoesNotExist(_)) => Ok(0),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn records_of(job: JobId) -> RangeInclusive<(u64, u64)> {

@@ -17,18 +17,15 @@ const RECORDS: u64 = 4;
 struct JournalFile {
     kind: &'static str,
     file: PathBuf,
-    /// What it holds, and what it held before its newest commit.
+    /// What it holds.
     records: Vec<JournalRecord>,
-    earlier: Vec<JournalRecord>,
 }
 
 /// A journal that was closed and one that was not.
 pub(super) fn specimens(dir: &Path) -> Vec<Box<dyn Specimen>> {
     let made = dir.join("made");
     let mut journal = RedbJournal::open(&made).expect("a scratch file");
-    let mut earlier = Vec::new();
     for commit in 0..COMMITS {
-        earlier = replayed(&mut journal).expect("undamaged");
         let changes: Vec<Change> = (0..RECORDS).flat_map(|index| changes(commit, index)).collect();
         journal.commit(&changes).expect("a scratch file");
     }
@@ -36,7 +33,9 @@ pub(super) fn specimens(dir: &Path) -> Vec<Box<dyn Specimen>> {
     let specimen = |kind, name: &str| -> Box<dyn Specimen> {
         let file = dir.join(name);
         fs::copy(&made, &file).expect("a scratch file");
-        Box::new(JournalFile { kind, file, records: records.clone(), earlier: earlier.clone() })
+        // Without it, damage to the newest commit is taken for what a power failure left of it.
+        fs::copy(made.with_extension("seen"), file.with_extension("seen")).expect("a scratch file");
+        Box::new(JournalFile { kind, file, records: records.clone() })
     };
     let killed = specimen("journal of a killed master", "killed.redb");
     drop(journal);
@@ -79,7 +78,6 @@ impl Specimen for JournalFile {
         let opened = RedbJournal::open(&self.file).map_err(|error| error.to_string());
         match opened.and_then(|mut journal| replayed(&mut journal)) {
             Ok(records) if records == self.records => Reading::Same,
-            Ok(records) if records == self.earlier => Reading::Earlier,
             Ok(_) => Reading::Wrong,
             Err(text) => Reading::Refused(text),
         }

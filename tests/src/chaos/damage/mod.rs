@@ -44,8 +44,6 @@ pub struct DamageCount {
     pub refused: u64,
     /// Times that what was read was all that was written.
     pub harmless: u64,
-    /// Times a journal was read as it was before its newest commit.
-    pub cut: u64,
 }
 
 /// What came of all damage.
@@ -116,10 +114,6 @@ fn try_one(specimen: &mut dyn Specimen, random: &mut Random, verdict: &mut Damag
     let wrong = match reading {
         Reading::Same => {
             count.harmless += 1;
-            return;
-        }
-        Reading::Earlier => {
-            count.cut += 1;
             return;
         }
         Reading::Refused(text) if specimen.names(&text) => {

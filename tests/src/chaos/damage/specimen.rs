@@ -7,8 +7,6 @@ use std::path::Path;
 pub(super) enum Reading {
     /// All that was written.
     Same,
-    /// What a journal held before its newest commit.
-    Earlier,
     /// Nothing, and why.
     Refused(String),
     /// Something else.
