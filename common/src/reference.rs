@@ -107,7 +107,7 @@ fn run_sided<J: MapReduce>(job: &J, sided: &SidedInput<'_>) -> Result<ReferenceO
         job.finish_map(&mut groups)?;
     }
     let mut output = ReferenceOutput { parts: vec![vec![]; input.partitions as usize], counters: groups.counters };
-    let mut partitions: Vec<Vec<(&[u8], &[Vec<u8>])>> = vec![vec![]; input.partitions as usize];
+    let mut partitions: Vec<Vec<KeyValues<'_>>> = vec![vec![]; input.partitions as usize];
     for (key, values) in &groups.values {
         let partition = match J::ORDER {
             PartOrder::ByHash => job.partition(grouped_key::<J>(key)?, input.partitions),
@@ -125,10 +125,13 @@ fn run_sided<J: MapReduce>(job: &J, sided: &SidedInput<'_>) -> Result<ReferenceO
     Ok(output)
 }
 
+/// An encoded key and its encoded values.
+type KeyValues<'a> = (&'a [u8], &'a [Vec<u8>]);
+
 /// Reduces the sorted keys of one partition with their values.
 fn reduce_part<J: MapReduce>(
     job: &J,
-    pairs: &[(&[u8], &[Vec<u8>])],
+    pairs: &[KeyValues<'_>],
     part: &mut Vec<u8>,
     counters: &mut Counters,
 ) -> Result<()> {

@@ -74,7 +74,10 @@ mod tests {
         let trial = |mut failures: u32| {
             once_more(|| match failures.checked_sub(1) {
                 None => Ok(()),
-                Some(left) => Err(failures = left),
+                Some(left) => {
+                    failures = left;
+                    Err("not this time")
+                }
             })
         };
         assert_eq!([0, 1, 2].map(|failures| trial(failures).is_ok()), [true, true, false]);

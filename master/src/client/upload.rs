@@ -65,6 +65,6 @@ fn pieces(
         });
         let (file, content) = read.await.ok()?.ok()?;
         let sha256 = if first { id.to_string() } else { String::new() };
-        (first || !content.is_empty()).then(|| (v1::FilePiece { sha256, file_bytes, content }, (file, false)))
+        (first || !content.is_empty()).then_some((v1::FilePiece { sha256, file_bytes, content }, (file, false)))
     }))
 }

@@ -74,20 +74,20 @@ impl v1::files_server::Files for FilesService {
         let id = content_id(&request.into_inner().sha256)?;
         let files = self.files.clone();
         let found = beside(move || files.read(id)).await?;
-        let (file, held) = found.ok_or_else(|| Status::not_found(format!("no file {id:.12} of a job is here")))?;
-        let bytes = file.metadata().map_err(|error| Status::internal(error.to_string()))?.len();
-        let pieces = stream::try_unfold((file, held, Some(0_u64)), move |(file, held, at)| async move {
+        let found = found.ok_or_else(|| Status::not_found(format!("no file {id:.12} of a job is here")))?;
+        let bytes = found.file.metadata().map_err(|error| Status::internal(error.to_string()))?.len();
+        let pieces = stream::try_unfold((found, Some(0_u64)), move |(found, at)| async move {
             let Some(at) = at else { return Ok(None) };
             let read = tokio::task::spawn_blocking(move || {
                 let mut content = vec![0; PIECE_BYTES.min(usize::try_from(bytes - at).unwrap_or(PIECE_BYTES))];
-                file.read_exact_at(&mut content, at).map(|()| (file, content))
+                found.file.read_exact_at(&mut content, at).map(|()| (found, content))
             });
             let read = read.await.map_err(|error| Status::internal(error.to_string()))?;
-            let (file, content) = read.map_err(|error| Status::internal(error.to_string()))?;
+            let (found, content) = read.map_err(|error| Status::internal(error.to_string()))?;
             let next = at + content.len() as u64;
             let sha256 = if at == 0 { id.to_string() } else { String::new() };
             let piece = v1::FilePiece { sha256, file_bytes: bytes, content };
-            Ok(Some((piece, (file, held, Some(next).filter(|next| *next < bytes)))))
+            Ok(Some((piece, (found, Some(next).filter(|next| *next < bytes)))))
         });
         Ok(Response::new(Box::pin(pieces)))
     }

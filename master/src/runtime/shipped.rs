@@ -29,6 +29,13 @@ struct OwnBinary {
     file: Arc<File>,
 }
 
+/// A file that is being read, and what keeps it there.
+#[derive(Debug)]
+pub(crate) struct ReadableFile {
+    pub(crate) file: Arc<File>,
+    _held: Option<HeldContent>,
+}
+
 /// The files of one job, which stay while this exists.
 #[derive(Debug, Default)]
 pub struct JobFiles {
@@ -98,20 +105,20 @@ impl ShippedFiles {
         self.store.as_ref()
     }
 
-    /// A file to be read from its beginning to its end, and what keeps it there.
+    /// A file to be read from its beginning to its end; `None` if it is not here.
     ///
     /// # Errors
     ///
     /// If it cannot be read.
-    pub(crate) fn read(&self, id: ContentId) -> Result<Option<(Arc<File>, Option<HeldContent>)>, ContentError> {
+    pub(crate) fn read(&self, id: ContentId) -> Result<Option<ReadableFile>, ContentError> {
         if let Some(own) = self.own.as_ref().filter(|own| own.id == id) {
-            return Ok(Some((Arc::clone(&own.file), None)));
+            return Ok(Some(ReadableFile { file: Arc::clone(&own.file), _held: None }));
         }
         let Some(held) = self.store.as_ref().map(|store| store.hold(id)).transpose()?.flatten() else {
             return Ok(None);
         };
         let path: PathBuf = held.path().to_owned();
         let file = File::open(&path).map_err(|source| ContentError::Io { path, source })?;
-        Ok(Some((Arc::new(file), Some(held))))
+        Ok(Some(ReadableFile { file: Arc::new(file), _held: Some(held) }))
     }
 }

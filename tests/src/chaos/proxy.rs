@@ -214,7 +214,8 @@ mod tests {
         let sent = b"twelve bytes";
         assert_eq!(exchange(Weather::Clear, sent), sent);
         assert_eq!(exchange(Weather::Late(Duration::from_millis(5)), sent), sent);
-        assert_eq!(exchange(Weather::TruncateNext, sent), b"");
+        // The half that was passed on may be back before the connection is cut.
+        assert!(sent[..sent.len() / 2].starts_with(&exchange(Weather::TruncateNext, sent)));
         assert_eq!(exchange(Weather::ResetNext, sent), b"");
         let flipped = exchange(Weather::FlipNext(27), sent);
         let bits: u32 = flipped.iter().zip(sent).map(|(a, b)| (a ^ b).count_ones()).sum();
