@@ -3,13 +3,17 @@
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use gristmill_tests::cluster::run_to_end;
 use gristmill_tests::data::parts;
 use gristmill_tests::docs::sh_commands;
+use gristmill_tests::waiting::run_to_end_within;
 
 use crate::readme::Serving;
 use crate::{GRISTMILL, root};
+
+/// How long a command may take, all crates built on a busy machine included.
+const BUILD_PATIENCE: Duration = Duration::from_secs(1500);
 
 /// A reader in a folder of their own.
 struct Reader {
@@ -40,11 +44,11 @@ impl Reader {
         };
         let mut command = Command::new(program);
         command.args(args).current_dir(&self.here).stdin(Stdio::null());
-        command.env("CARGO_TARGET_DIR", root().join("target/book"));
+        command.env("CARGO_TARGET_DIR", root().join("target/book")).env("CARGO_PROFILE_DEV_DEBUG", "0");
         if let Some((_, url)) = &self.cluster {
             command.env("GRISTMILL_MASTER", url);
         }
-        let output = run_to_end(command);
+        let output = run_to_end_within(BUILD_PATIENCE, command);
         assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
     }
 }

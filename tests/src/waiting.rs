@@ -15,7 +15,16 @@ const DEADLINE: Duration = Duration::from_secs(300);
 /// # Panics
 ///
 /// If it cannot be started, or does not end in time.
-pub fn run_to_end(mut command: Command) -> Output {
+pub fn run_to_end(command: Command) -> Output {
+    run_to_end_within(DEADLINE, command)
+}
+
+/// Runs a command to its end, which comes within `deadline`.
+///
+/// # Panics
+///
+/// If it cannot be started, or does not end in time.
+pub fn run_to_end_within(deadline: Duration, mut command: Command) -> Output {
     let read = |mut file: File| {
         let mut bytes = Vec::new();
         file.rewind().and_then(|()| file.read_to_end(&mut bytes)).expect("a temporary file is readable");
@@ -25,7 +34,7 @@ pub fn run_to_end(mut command: Command) -> Output {
     let (stdout, stderr) = (tempfile::tempfile().expect("scratch"), tempfile::tempfile().expect("scratch"));
     command.stdout(stdout.try_clone().expect("scratch")).stderr(stderr.try_clone().expect("scratch"));
     let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
-    let ended = eventually(|| child.try_wait().expect("a child can be asked").is_some());
+    let ended = eventually_within(deadline, || child.try_wait().expect("a child can be asked").is_some());
     if !ended {
         child.kill().expect("a child can be killed");
     }
