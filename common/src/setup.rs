@@ -7,7 +7,7 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::ids::{AttemptId, TaskId};
+use crate::ids::{AttemptId, JobId, TaskId};
 use crate::job::{JobError, Result};
 
 /// Where the files that were shipped with a job lie on this machine, by the names they were given.
@@ -15,6 +15,7 @@ pub type ShippedPaths = BTreeMap<String, PathBuf>;
 
 /// The task that an attempt works on, as [`MapReduce::setup`](crate::job::MapReduce::setup) sees it.
 pub struct TaskContext<'a> {
+    job: Option<JobId>,
     attempt: AttemptId,
     reducers: u32,
     files: &'a ShippedPaths,
@@ -25,7 +26,19 @@ pub struct TaskContext<'a> {
 impl<'a> TaskContext<'a> {
     /// For engines: the context of an attempt, whose own folder would be `folder`.
     pub fn new(attempt: AttemptId, reducers: u32, files: &'a ShippedPaths, folder: PathBuf) -> Self {
-        Self { attempt, reducers, files, folder, made: OnceCell::new() }
+        Self { job: None, attempt, reducers, files, folder, made: OnceCell::new() }
+    }
+
+    /// For engines: the same, of a job that has an id.
+    #[must_use]
+    pub fn of_job(mut self, job: JobId) -> Self {
+        self.job = Some(job);
+        self
+    }
+
+    /// The job's id; `None` where nothing is run for good, as in tests and for a sample of the input.
+    pub fn job(&self) -> Option<JobId> {
+        self.job
     }
 
     /// The task: its stage and its number there.

@@ -177,6 +177,7 @@ impl<'a> AttemptContext<'a> {
             self.files,
             self.scratch.join(format!("{attempt}.own")),
         )
+        .of_job(self.id.job)
     }
 }
 
