@@ -158,7 +158,7 @@ impl Attempt {
             block.skip_to_end();
             self.feed(1, to)?;
             self.write(rest, to)?;
-            return if rest.ends_with(b"\n") { Ok(()) } else { self.write(b"\n", to) };
+            return if rest.is_empty() || rest.ends_with(b"\n") { Ok(()) } else { self.write(b"\n", to) };
         }
         while let Some(record) = block.next_raw() {
             self.input.extend_from_slice(record);
