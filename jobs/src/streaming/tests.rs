@@ -22,10 +22,7 @@ fn commands_map_and_reduce() {
     let out = output(parsed::<Streaming>(words), &LineRule::Any, TEXT).parts.concat();
     let out = String::from_utf8(out).expect("UTF-8");
     let counts: Vec<Vec<&str>> = out.lines().map(|line| line.split_whitespace().collect()).collect();
-    assert_eq!(
-        counts,
-        [vec!["1", "a"], vec!["2", "cat"], vec!["1", "dog"], vec!["1", "last"], vec!["2", "the"]]
-    );
+    assert_eq!(counts, [vec!["1", "a"], vec!["2", "cat"], vec!["1", "dog"], vec!["1", "last"], vec!["2", "the"]]);
     check::<Streaming>(&["--mapper", "cat"], TEXT, b"\t\na cat\t\nlast\t\nthe cat\t\nthe dog\t\n");
     check::<Streaming>(&[], TEXT, b"\t\na cat\t\nlast\t\nthe cat\t\nthe dog\t\n");
     check::<Streaming>(&["--mapper", "cat", "--reducer", "NONE"], &[("a", b"b\t1\r\na\n")], b"b\t1\na\t\n");
