@@ -23,6 +23,10 @@ use super::typed_bytes;
 /// the cache.
 const FEED_BYTES: usize = 128 << 10;
 
+/// Bytes of a block that are written to a mapper before the record in hand is another one. More save
+/// calls of the system; but a slow mapper must be through with so many before a record takes too long.
+const PIECE_BYTES: usize = 256 << 10;
+
 /// Where the records of a command go.
 pub(super) trait Receiver {
     /// Takes one record.
@@ -155,9 +159,14 @@ impl Attempt {
             LineRule::Delimiter(_) => false,
         };
         if ends_alike {
-            block.skip_to_end();
             self.feed(1, to)?;
-            self.write(rest, to)?;
+            let mut place = 0;
+            for piece in rest.chunks(PIECE_BYTES) {
+                block.point_at(place);
+                self.write(piece, to)?;
+                place += piece.len();
+            }
+            block.skip_to_end();
             return if rest.is_empty() || rest.ends_with(b"\n") { Ok(()) } else { self.write(b"\n", to) };
         }
         while let Some(record) = block.next_raw() {
