@@ -52,6 +52,11 @@ const KEYS: &[Key] = &[
         about: "memory that one executor process of a worker may have, such as 4GiB",
         check: parses::<ByteSize>,
     },
+    Key {
+        name: "file-cache",
+        about: "what binaries and files of jobs may take on a worker's disk, such as 4GiB",
+        check: parses::<ByteSize>,
+    },
     Key { name: "dir", about: "scratch folder of run, worker and cluster", check: any },
     Key { name: "fsync", about: "true: parts are forced to disk before they count", check: parses::<bool> },
     Key { name: "listen", about: "address that master, worker and cluster listen on", check: any },

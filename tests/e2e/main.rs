@@ -3,6 +3,7 @@
 //! | module | shows |
 //! |---|---|
 //! | `answers` | the expected answers, and equal parts however a job is run |
+//! | `book` | what a reader of `docs/` types first |
 //! | `chaos` | ten seconds of faults |
 //! | `failover` | workers that are killed, stopped and resumed |
 //! | `job_crates` | jobs of other binaries than the cluster's, and the files they come with |
@@ -14,6 +15,7 @@
 //! | `streaming` | commands as mapper and reducer, here and on a cluster |
 
 mod answers;
+mod book;
 mod chaos;
 mod failover;
 mod job_crates;

@@ -28,10 +28,10 @@ fn program(words: &[&str]) -> Command {
 }
 
 /// A cluster as the document starts it, on a free port; ends with the value.
-struct Serving(Child);
+pub(crate) struct Serving(Child);
 
 impl Serving {
-    fn start(words: &[&str]) -> (Self, String) {
+    pub(crate) fn start(words: &[&str]) -> (Self, String) {
         let mut child = program(words)
             .env("GRISTMILL_LISTEN", "127.0.0.1:0")
             .stdout(Stdio::piped())
