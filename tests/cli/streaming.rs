@@ -1,6 +1,9 @@
 //! `streaming`: Hadoop Streaming's command line over commands that every system has.
 
-use std::process::Command;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
+
+use gristmill_tests::cluster::eventually;
 
 use crate::harness::{Called, Sandbox};
 
@@ -204,4 +207,29 @@ fn what_means_nothing_here_is_said_once() {
     let help = sandbox.call("streaming -help").expect_code(0).stdout;
     assert!(help.contains("-numReduceTasks N") && help.contains("Example:\n"), "{help}");
     sandbox.call("streaming").expect_code(2);
+}
+
+#[test]
+fn a_command_that_does_nothing_ends_with_its_job() {
+    let sandbox = sandbox();
+    let before = sandbox.tree();
+    let mut command = sandbox.command("streaming -input in -output out -mapper");
+    command.args(["sh -c 'echo started >&2; exec sleep 1000'", "-reducer", "NONE"]);
+    let mut child = command.stderr(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the binary starts");
+    let mut stderr = BufReader::new(child.stderr.take().expect("stderr is piped"));
+    let mut line = String::new();
+    while line != "started\n" {
+        line.clear();
+        assert_ne!(stderr.read_line(&mut line).expect("readable"), 0, "it ended too early");
+    }
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill starts").success());
+    let mut status = None;
+    let ended = eventually(|| {
+        status = child.try_wait().expect("a child can be asked");
+        status.is_some()
+    });
+    assert_eq!((ended, status.and_then(|status| status.code())), (true, Some(130)));
+    assert_eq!(sandbox.tree(), before);
+    assert_eq!(sandbox.scratch(), [""; 0]);
 }

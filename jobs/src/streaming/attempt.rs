@@ -14,7 +14,7 @@ use memchr::memchr;
 use super::held::HeldRecords;
 use super::listener::Listener;
 use super::place::Place;
-use super::process::Process;
+use super::process::{Process, Terms};
 use super::records::{Format, Shape};
 use super::settings::Settings;
 use super::typed_bytes;
@@ -53,7 +53,9 @@ impl Starter {
         let mut command = self.place.command(words);
         command.envs(variables.iter().map(|(name, value)| (name, value)));
         let listener = Listener::new(reporter, self.place.task.clone());
-        Process::start(&mut command, format!("the {role} {:?}", words.join(" ")), lenient, max_record, listener)
+        let name = format!("the {role} {:?}", words.join(" "));
+        let cancelled = Arc::clone(&self.place.cancelled);
+        Process::start(&mut command, Terms { name, lenient, max_record, cancelled }, listener)
     }
 }
 

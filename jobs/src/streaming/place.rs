@@ -5,6 +5,8 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use gristmill_common::ids::Stage;
 use gristmill_common::job::{JobError, Result};
@@ -19,6 +21,8 @@ pub(super) struct Place {
     variables: Vec<(String, String)>,
     /// The task, for messages.
     pub(super) task: String,
+    /// Set when the attempt is to stop.
+    pub(super) cancelled: Arc<AtomicBool>,
 }
 
 impl Place {
@@ -48,7 +52,8 @@ impl Place {
         let mut variables = of_task(task);
         variables.push(("TMPDIR".to_owned(), temporary.to_string_lossy().into_owned()));
         variables.extend(settings.variables.iter().cloned());
-        Ok(Self { folder, variables, task: task.task().to_string() })
+        let (name, cancelled) = (task.task().to_string(), Arc::clone(task.cancelled()));
+        Ok(Self { folder, variables, task: name, cancelled })
     }
 
     /// A command that runs here.

@@ -4,6 +4,8 @@
 
 use std::io::{ErrorKind, Read, Write as _};
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use gristmill_common::job::{JobError, Result};
@@ -22,10 +24,13 @@ const OUTPUT_BYTES: usize = 256 << 10;
 /// Bytes of stderr read at once.
 const STDERR_BYTES: usize = 16 << 10;
 
-/// How long stderr is listened to between two looks at whether a command has ended that closed its
-/// stdout. Shorter costs turns of the processor, longer delays the end of commands whose children
-/// keep stderr open.
-const LISTEN: Duration = Duration::from_millis(10);
+/// How long a command is waited for between two looks at whether the attempt is to stop.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// The shortest and the longest time between two looks at whether a command has ended that closed its
+/// stdout: nearly all have by then, and a few go on for long.
+const LEAST_PAUSE: Duration = Duration::from_micros(50);
+const MOST_PAUSE: Duration = Duration::from_millis(20);
 
 /// Reads of stderr after the end of a command, whose children may go on writing for ever.
 const LAST_READS: usize = 64;
@@ -38,15 +43,23 @@ const BUSY_TRIES: usize = 1000;
 /// many bytes it took.
 pub(super) type Take<'a> = dyn FnMut(&[u8], bool) -> Result<usize> + 'a;
 
+/// What a command is allowed.
+#[derive(Debug, Clone)]
+pub(super) struct Terms {
+    /// What it is in the job, and the command as it was given.
+    pub(super) name: String,
+    /// Whether it may end with another code than 0.
+    pub(super) lenient: bool,
+    /// The most bytes of one record.
+    pub(super) max_record: usize,
+    /// Set when the attempt is to stop.
+    pub(super) cancelled: Arc<AtomicBool>,
+}
+
 /// A command that runs.
 #[derive(Debug)]
 pub(super) struct Process {
-    /// What it is in the job, and the command as it was given.
-    name: String,
-    /// Whether it may end with another code than 0.
-    lenient: bool,
-    /// The most bytes of one record.
-    max_record: usize,
+    terms: Terms,
     child: Child,
     stdin: Option<ChildStdin>,
     stdout: Option<ChildStdout>,
@@ -58,18 +71,12 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// Starts a command; `name` says what it is and how it was given.
+    /// Starts a command.
     ///
     /// # Errors
     ///
     /// If it cannot be started.
-    pub(super) fn start(
-        command: &mut Command,
-        name: String,
-        lenient: bool,
-        max_record: usize,
-        listener: Listener,
-    ) -> Result<Self> {
+    pub(super) fn start(command: &mut Command, terms: Terms, listener: Listener) -> Result<Self> {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut spawned = command.spawn();
         for _ in 0..BUSY_TRIES {
@@ -85,22 +92,14 @@ impl Process {
                 ErrorKind::PermissionDenied => " (is it executable?)",
                 _ => "",
             };
-            JobError::new(format!("cannot start {name}: {error}{hint}"))
+            JobError::new(format!("cannot start {}: {error}{hint}", terms.name))
         })?;
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        let process = Self {
-            name,
-            lenient,
-            max_record,
-            child,
-            stdin,
-            stdout,
-            stderr,
-            output: vec![0; OUTPUT_BYTES],
-            held: 0,
-            listener,
-        };
-        process.set_up_pipes().map_err(|error| JobError::new(format!("cannot talk to {}: {error}", process.name)))?;
+        let output = vec![0; OUTPUT_BYTES];
+        let process = Self { terms, child, stdin, stdout, stderr, output, held: 0, listener };
+        process
+            .set_up_pipes()
+            .map_err(|error| JobError::new(format!("cannot talk to {}: {error}", process.terms.name)))?;
         Ok(process)
     }
 
@@ -137,7 +136,7 @@ impl Process {
                 return Ok(());
             }
             if !moved {
-                self.wait(None)?;
+                self.wait(PATIENCE)?;
             }
         }
     }
@@ -151,12 +150,12 @@ impl Process {
         self.stdin = None;
         while self.stdout.is_some() {
             if !(self.read_output(take)? | self.read_stderr()?) && self.stdout.is_some() {
-                self.wait(None)?;
+                self.wait(PATIENCE)?;
             }
         }
         let rest = self.held;
         if take(&self.output[..rest], true)? < rest {
-            return Err(JobError::new(format!("the output of {} ends in the middle of a record", self.name)));
+            return Err(JobError::new(format!("the output of {} ends in the middle of a record", self.terms.name)));
         }
         self.held = 0;
         let status = self.ended()?;
@@ -164,21 +163,20 @@ impl Process {
         if self.may_end_with(status) {
             return Ok(());
         }
-        Err(JobError::new(format!("{} {}{}", self.name, shown(status), self.listener.last_words())))
+        Err(JobError::new(format!("{} {}{}", self.terms.name, shown(status), self.listener.last_words())))
     }
 
     /// Waits for the end of a command that has closed its stdout.
     fn ended(&mut self) -> Result<ExitStatus> {
         let failed = |name: &str, error: std::io::Error| JobError::new(format!("cannot wait for {name}: {error}"));
+        let mut pause = LEAST_PAUSE;
         let status = loop {
             while self.read_stderr()? {}
-            if self.stderr.is_none() {
-                break self.child.wait().map_err(|error| failed(&self.name, error))?;
-            }
-            if let Some(status) = self.child.try_wait().map_err(|error| failed(&self.name, error))? {
+            if let Some(status) = self.child.try_wait().map_err(|error| failed(&self.terms.name, error))? {
                 break status;
             }
-            self.wait(Some(LISTEN))?;
+            self.wait(pause)?;
+            pause = (2 * pause).min(MOST_PAUSE);
         };
         for _ in 0..LAST_READS {
             if !self.read_stderr()? {
@@ -189,7 +187,7 @@ impl Process {
     }
 
     fn may_end_with(&self, status: ExitStatus) -> bool {
-        status.success() || self.lenient
+        status.success() || self.terms.lenient
     }
 
     /// Writes what the pipe takes; tells whether that was anything.
@@ -203,7 +201,7 @@ impl Process {
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) if error.kind() == ErrorKind::BrokenPipe => self.stdin = None,
-            Err(error) => return Err(JobError::new(format!("cannot write to {}: {error}", self.name))),
+            Err(error) => return Err(JobError::new(format!("cannot write to {}: {error}", self.terms.name))),
         }
         Ok(true)
     }
@@ -215,14 +213,14 @@ impl Process {
             Ok(None) => return Ok(false),
             Ok(Some(0)) => self.stdout = None,
             Ok(Some(bytes)) => self.held += bytes,
-            Err(error) => return Err(JobError::new(format!("cannot read the output of {}: {error}", self.name))),
+            Err(error) => return Err(JobError::new(format!("cannot read the output of {}: {error}", self.terms.name))),
         }
         let taken = take(&self.output[..self.held], false)?;
         self.output.copy_within(taken..self.held, 0);
         self.held -= taken;
         if self.held == self.output.len() {
-            if self.held > self.max_record {
-                let text = format!("{} wrote a record of more than {} bytes", self.name, self.max_record);
+            if self.held > self.terms.max_record {
+                let text = format!("{} wrote a record of more than {} bytes", self.terms.name, self.terms.max_record);
                 return Err(JobError::new(text + "; --memory sets how long one may be"));
             }
             self.output.resize(2 * self.held, 0);
@@ -238,21 +236,24 @@ impl Process {
             Ok(None) => return Ok(false),
             Ok(Some(0)) => self.stderr = None,
             Ok(Some(bytes)) => self.listener.hear(&heard[..bytes])?,
-            Err(error) => return Err(JobError::new(format!("cannot read the stderr of {}: {error}", self.name))),
+            Err(error) => return Err(JobError::new(format!("cannot read the stderr of {}: {error}", self.terms.name))),
         }
         Ok(true)
     }
 
-    /// Waits until any pipe has something to do.
-    fn wait(&self, at_most: Option<Duration>) -> Result<()> {
+    /// Waits until any pipe has something to do, or for so long.
+    fn wait(&self, at_most: Duration) -> Result<()> {
+        if self.terms.cancelled.load(Ordering::Relaxed) {
+            return Err(JobError::interrupted());
+        }
         let stdin = self.stdin.as_ref().map(|pipe| PollFd::new(pipe, PollFlags::OUT));
         let stdout = self.stdout.as_ref().map(|pipe| PollFd::new(pipe, PollFlags::IN));
         let stderr = self.stderr.as_ref().map(|pipe| PollFd::new(pipe, PollFlags::IN));
         let mut pipes: Vec<PollFd<'_>> = [stdin, stdout, stderr].into_iter().flatten().collect();
-        let at_most = at_most.and_then(|time| Timespec::try_from(time).ok());
-        match poll(&mut pipes, at_most.as_ref()) {
+        let at_most = Timespec { tv_sec: 0, tv_nsec: at_most.subsec_nanos().into() };
+        match poll(&mut pipes, Some(&at_most)) {
             Ok(_) | Err(Errno::INTR) => Ok(()),
-            Err(error) => Err(JobError::new(format!("cannot wait for {}: {error}", self.name))),
+            Err(error) => Err(JobError::new(format!("cannot wait for {}: {error}", self.terms.name))),
         }
     }
 }
