@@ -163,7 +163,7 @@ mod tests {
             reverse in any::<bool>(),
         ) {
             let order = order(if reverse { "-k1,1nr -k2,2r" } else { "-k1,1n -k2,2" });
-            let mut encoded: Vec<(Vec<u8>, (i32, Option<&str>))> = pairs
+            let mut encoded: Vec<(Vec<u8>, _)> = pairs
                 .iter()
                 .map(|(number, text)| {
                     let mut bytes = vec![];

@@ -39,12 +39,15 @@ pub(super) fn string(text: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// A value, and what follows it.
+pub(super) type Split<'a> = (&'a [u8], &'a [u8]);
+
 /// The first value, and what follows it; `None` if it is not all there yet.
 ///
 /// # Errors
 ///
 /// If the bytes are no typed bytes.
-pub(super) fn split(bytes: &[u8]) -> Result<Option<(&[u8], &[u8])>, String> {
+pub(super) fn split(bytes: &[u8]) -> Result<Option<Split<'_>>, String> {
     Ok(length(bytes, MAX_DEPTH)?.and_then(|length| bytes.split_at_checked(length)))
 }
 
