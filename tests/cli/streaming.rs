@@ -210,6 +210,19 @@ fn what_means_nothing_here_is_said_once() {
 }
 
 #[test]
+fn one_mapper_reads_a_stretch_of_a_file_however_many_blocks_it_has() {
+    let sandbox = Sandbox::new();
+    sandbox.call("generate text -o in --bytes 20MiB --files 2").expect_code(0);
+    let args = ["-mapper", "sh -c 'wc -l'", "-reducer", "NONE", "--split-size", "8MiB", "--json"];
+    let called = streaming(&sandbox, "out", &args).expect_code(0);
+    let counts: Vec<u64> = sandbox.parts("out").lines().map(|line| line.trim().parse().expect("a number")).collect();
+    let job = called.json();
+    let tasks = job["stats"]["map"]["tasks"].as_u64().expect("a number") as usize;
+    assert!(tasks > 2 && counts.len() == tasks, "{counts:?} of {tasks} tasks");
+    assert_eq!(Some(counts.iter().sum()), job["stats"]["map"]["input_records"].as_u64());
+}
+
+#[test]
 fn a_command_that_does_nothing_ends_with_its_job() {
     let sandbox = sandbox();
     let before = sandbox.tree();

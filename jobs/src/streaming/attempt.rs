@@ -76,7 +76,11 @@ impl Attempt {
     pub(super) fn new(settings: Arc<Settings>, place: Place) -> Self {
         let starter = Arc::new(Starter { settings, place });
         let combines = starter.settings.combiner.is_some();
-        let combiner = combines.then(|| Combiner { starter: Arc::clone(&starter), held: HeldRecords::default() });
+        let combiner = combines.then(|| Combiner {
+            starter: Arc::clone(&starter),
+            held: HeldRecords::default(),
+            sorted: Vec::new(),
+        });
         Self { starter, process: None, combiner, input: Vec::new(), reading: None }
     }
 
@@ -104,10 +108,9 @@ impl Attempt {
             let mut offset = from.offset;
             while let Some(record) = block.next_raw() {
                 let shape = &input.shape;
-                match &input.divided_by {
-                    Some(by) => {
-                        let separator = by.clone();
-                        let (key, value) = Shape { format: Format::Text, separator, key_fields: 1 }.divide(record);
+                match &input.lines {
+                    Some(lines) => {
+                        let (key, value) = lines.divide(record);
                         write_input(shape, key, value, &mut self.input);
                     }
                     None if shape.format == Format::TypedBytes => {
@@ -292,9 +295,23 @@ struct Combiner {
     starter: Arc<Starter>,
     /// Their keys as they are sorted.
     held: HeldRecords,
+    /// Room for such a key.
+    sorted: Vec<u8>,
 }
 
 impl Combiner {
+    /// Takes one record, whose key is sorted by `sorted`; one that is too large is handed on.
+    fn take(&mut self, sorted: &[u8], key: &[u8], value: &[u8], to: &mut impl Receiver) -> Result<()> {
+        if !HeldRecords::could_hold(sorted.len(), value.len()) {
+            return to.record(key, value);
+        }
+        if self.held.is_full(sorted.len(), value.len()) {
+            self.run(to)?;
+        }
+        self.held.push(sorted, value);
+        Ok(())
+    }
+
     /// Combines what is held.
     fn run(&mut self, to: &mut impl Receiver) -> Result<()> {
         let settings = &self.starter.settings;
@@ -325,22 +342,15 @@ impl<R: Receiver> Receiver for Combining<'_, R> {
     #[inline]
     fn record(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
         let Some(combiner) = &mut self.combiner else { return self.to.record(key, value) };
-        let mut sorted = Vec::new();
-        let sorted_by = match &combiner.starter.settings.order {
-            None => key,
-            Some(order) => {
-                order.encode(key, &mut sorted);
-                &sorted
-            }
-        };
-        if !HeldRecords::could_hold(sorted_by.len(), value.len()) {
-            return self.to.record(key, value);
+        let mut sorted = std::mem::take(&mut combiner.sorted);
+        sorted.clear();
+        match &combiner.starter.settings.order {
+            None => sorted.extend_from_slice(key),
+            Some(order) => order.encode(key, &mut sorted),
         }
-        if combiner.held.is_full(sorted_by.len(), value.len()) {
-            combiner.run(self.to)?;
-        }
-        combiner.held.push(sorted_by, value);
-        Ok(())
+        let result = combiner.take(&sorted, key, value, self.to);
+        combiner.sorted = sorted;
+        result
     }
 
     fn count(&mut self, name: &str, by: u64) {

@@ -52,8 +52,8 @@ pub(super) struct MapInput {
     pub(super) shape: Shape,
     /// Whether it is given keys besides values.
     pub(super) keys: bool,
-    /// What parts key and value of a line of input; if nothing does, the key is where the line begins.
-    pub(super) divided_by: Option<Vec<u8>>,
+    /// How a line of input has a key and a value; if it has not, the key is where the line begins.
+    pub(super) lines: Option<Shape>,
 }
 
 /// The most bytes of a record if the job does not know the memory that it has.
@@ -108,12 +108,15 @@ impl Settings {
     pub(super) fn of(options: &Streaming) -> Result<Self, OptionError> {
         let properties = Properties::of(options)?;
         let input_format = options.inputformat.as_deref().map_or("TextInputFormat", simple_name);
-        let divided_by = match input_format {
+        let lines = match input_format {
             "TextInputFormat" => None,
-            "KeyValueTextInputFormat" => Some(properties.separator(&[
-                "mapreduce.input.keyvaluelinerecordreader.key.value.separator",
-                "key.value.separator.in.input.line",
-            ])?),
+            "KeyValueTextInputFormat" => {
+                let separator = properties.separator(&[
+                    "mapreduce.input.keyvaluelinerecordreader.key.value.separator",
+                    "key.value.separator.in.input.line",
+                ])?;
+                Some(Shape { format: Format::Text, separator, key_fields: 1 })
+            }
             _ => return Err(unknown("inputformat", input_format, "TextInputFormat, KeyValueTextInputFormat")),
         };
         if let Some(format) = options.outputformat.as_deref().map(simple_name)
@@ -123,7 +126,7 @@ impl Settings {
         }
         let map_input = properties.shape(options, "map", "input")?;
         let keys = if map_input.format.is_text() {
-            properties.flag(&["stream.map.input.ignoreKey"])?.map_or(divided_by.is_some(), |ignored| !ignored)
+            properties.flag(&["stream.map.input.ignoreKey"])?.map_or(lines.is_some(), |ignored| !ignored)
         } else {
             true
         };
@@ -140,7 +143,7 @@ impl Settings {
             combiner: if map_only { None } else { command(options.combiner.as_deref(), &["IdentityReducer", "NONE"])? },
             reducer: if map_only { None } else { command(options.reducer.as_deref(), &["IdentityReducer", "NONE"])? },
             map_only,
-            map_input: MapInput { shape: map_input, keys, divided_by },
+            map_input: MapInput { shape: map_input, keys, lines },
             map_output,
             reduce_input,
             reduce_output: properties.shape(options, "reduce", "output")?,
