@@ -8,7 +8,7 @@ use clap::ArgMatches;
 use gristmill_common::job::{MapOnly, MapReduce};
 use gristmill_common::program::{InputSample, JobVisitor as _, OptionError, Program};
 use gristmill_common::spec::JobSpec;
-use gristmill_jobs::{Distinct, Grep, GroupBy, InvertedIndex, Join, SortLines, TeraSort, Top, WordCount};
+use gristmill_jobs::{Distinct, Grep, GroupBy, InvertedIndex, Join, SortLines, Streaming, TeraSort, Top, WordCount};
 use gristmill_worker::engine::{AnyJob, IntoAnyJob, JobSource};
 use serde_json::{Map, Value};
 
@@ -56,6 +56,7 @@ pub fn ready_made_jobs() -> Vec<JobEntry> {
         job_with_options::<GroupBy>("group-by")
             .example("-i 'logs/*.csv' -o hosts --by host,status --agg 'count,sum:bytes'"),
         job_with_options::<Join>("join").example("-i orders.csv -o joined --right users.csv --on user=id"),
+        job_with_options::<Streaming>("streaming").example("-i 'books/*.txt' -o sorted --mapper cat --reducer uniq"),
         job_with_options::<Top>("top").example("-i hosts -o busiest --columns host,status,n,bytes --by bytes -k 10"),
     ]
 }

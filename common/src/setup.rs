@@ -6,8 +6,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
-use crate::ids::{AttemptId, TaskId};
+use crate::ids::{AttemptId, JobId, TaskId};
 use crate::job::{JobError, Result};
 
 /// Where the files that were shipped with a job lie on this machine, by the names they were given.
@@ -15,6 +17,8 @@ pub type ShippedPaths = BTreeMap<String, PathBuf>;
 
 /// The task that an attempt works on, as [`MapReduce::setup`](crate::job::MapReduce::setup) sees it.
 pub struct TaskContext<'a> {
+    job: Option<JobId>,
+    cancelled: Arc<AtomicBool>,
     attempt: AttemptId,
     reducers: u32,
     files: &'a ShippedPaths,
@@ -25,7 +29,26 @@ pub struct TaskContext<'a> {
 impl<'a> TaskContext<'a> {
     /// For engines: the context of an attempt, whose own folder would be `folder`.
     pub fn new(attempt: AttemptId, reducers: u32, files: &'a ShippedPaths, folder: PathBuf) -> Self {
-        Self { attempt, reducers, files, folder, made: OnceCell::new() }
+        Self { job: None, cancelled: Arc::default(), attempt, reducers, files, folder, made: OnceCell::new() }
+    }
+
+    /// For engines: the same, of a job that has an id, and an attempt that `cancelled` ends.
+    #[must_use]
+    pub fn of_job(mut self, job: JobId, cancelled: Arc<AtomicBool>) -> Self {
+        self.job = Some(job);
+        self.cancelled = cancelled;
+        self
+    }
+
+    /// The job's id; `None` where nothing is run for good, as in tests and for a sample of the input.
+    pub fn job(&self) -> Option<JobId> {
+        self.job
+    }
+
+    /// Set when the attempt is to stop. The engine looks at it between records; a job that waits for
+    /// something else (a process, a server) has to look by itself, and may then return any error.
+    pub fn cancelled(&self) -> &Arc<AtomicBool> {
+        &self.cancelled
     }
 
     /// The task: its stage and its number there.
@@ -105,6 +128,7 @@ mod tests {
         assert!(!dir.path().join("own").exists(), "it is not made unless asked for");
         fs::write(task.folder().expect("made").join("notes"), "x").expect("writable");
         assert_eq!(task.file("stop.txt").expect("shipped"), Path::new("/there"));
+        assert_eq!(task.job(), None);
         let error = task.file("go.txt").expect_err("not shipped").to_string();
         assert_eq!(error, "no file named \"go.txt\" was shipped with the job (--file); there are: stop.txt");
         drop(task);

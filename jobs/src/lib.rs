@@ -13,6 +13,7 @@
 //! | `tera-sort` | [`TeraSort`] | records of 100 bytes by their first 10, in order over all parts |
 //! | `sort-lines` | [`SortLines`] | the lines, in order over all parts |
 //! | `copy` | [`Copy`](struct@Copy) | the lines |
+//! | `streaming` | [`Streaming`] | what commands write |
 
 mod copy;
 mod distinct;
@@ -23,6 +24,7 @@ mod inverted_index;
 mod join;
 mod scan;
 mod sort_lines;
+mod streaming;
 mod table;
 mod tera_sort;
 mod top;
@@ -38,6 +40,7 @@ pub use group_by::GroupBy;
 pub use inverted_index::InvertedIndex;
 pub use join::Join;
 pub use sort_lines::SortLines;
+pub use streaming::Streaming;
 pub use tera_sort::TeraSort;
 pub use top::Top;
 pub use word_count::WordCount;

@@ -3,6 +3,7 @@
 //! | files | verbs |
 //! |---|---|
 //! | `run.rs`, `submit.rs`, `explain.rs` | a job: here, on a cluster, or only its plan |
+//! | `streaming/` | Hadoop Streaming's command line, put into that of the first row |
 //! | `status.rs`, `watch.rs`, `cancel.rs`, `jobs.rs`, `workers.rs` | questions and orders to a master |
 //! | `master.rs`, `worker.rs`, `cluster.rs` | the processes of a cluster |
 //! | `new.rs` | a job crate to start from |
@@ -40,6 +41,7 @@ mod settings;
 mod shipped;
 mod span;
 mod status;
+mod streaming;
 mod submit;
 mod validate;
 mod verify;
@@ -92,6 +94,7 @@ const VERBS: &[Verb] = &[
     Verb { name: "run", command: run::command, execute: run::execute },
     Verb { name: "submit", command: submit::command, execute: submit::execute },
     Verb { name: "explain", command: explain::command, execute: explain::execute },
+    Verb { name: streaming::STREAMING, command: streaming::command, execute: streaming::execute },
     Verb { name: "new", command: new::command, execute: new::execute },
     Verb { name: "status", command: status::command, execute: status::execute },
     Verb { name: "watch", command: watch::command, execute: watch::execute },
@@ -128,7 +131,7 @@ pub fn main(jobs: impl IntoIterator<Item = JobEntry>) -> ExitCode {
     let told = |flag: &str| args.iter().any(|arg| arg == flag);
     // Errors of parsing obey these flags too, and parsing cannot tell them once it has failed.
     let console = Console { json: told("--json"), quiet: told("--quiet") || told("-q") };
-    let exit = match start(clock, jobs, console, &args) {
+    let exit = match start(clock, jobs, console, args) {
         Ok(exit) => exit,
         Err(error) => {
             render::error::show(console, &error);
@@ -138,9 +141,12 @@ pub fn main(jobs: impl IntoIterator<Item = JobEntry>) -> ExitCode {
     exit.into()
 }
 
-fn start(clock: Clock, jobs: JobTable, console: Console, args: &[OsString]) -> Result<Exit, CliError> {
+fn start(clock: Clock, jobs: JobTable, console: Console, args: Vec<OsString>) -> Result<Exit, CliError> {
     let program = args.first().map(Path::new).and_then(Path::file_name);
     let program = program.map_or_else(|| "gristmill".to_owned(), |name| name.to_string_lossy().into_owned());
+    let current_dir =
+        std::env::current_dir().map_err(|error| CliError::usage("cannot tell the current folder").because(&error))?;
+    let args = streaming::translated(args, &jobs, &current_dir, console)?;
     let matches = match command(&jobs, &program).try_get_matches_from(args) {
         Ok(matches) => matches,
         Err(error) if !error.use_stderr() => {
@@ -155,8 +161,6 @@ fn start(clock: Clock, jobs: JobTable, console: Console, args: &[OsString]) -> R
         Err(error) => return Err(usage_error(&error)),
     };
     let console = Console { json: matches.get_flag("json"), quiet: matches.get_flag("quiet") };
-    let current_dir =
-        std::env::current_dir().map_err(|error| CliError::usage("cannot tell the current folder").because(&error))?;
     let variables =
         std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     let config = matches.get_one::<PathBuf>("config").map(PathBuf::as_path);

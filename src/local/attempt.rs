@@ -1,6 +1,7 @@
 //! One attempt of an embedded run: finds its segments, runs the engine on the calling thread.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use gristmill_common::failure::{Failure, FailureCode};
@@ -43,7 +44,7 @@ impl Embedded<'_> {
         id: JobAttempt,
         work: &AttemptWork,
         position: &RecordPosition,
-        cancelled: &AtomicBool,
+        cancelled: &Arc<AtomicBool>,
     ) -> Result<AttemptReport, Failure> {
         let context = AttemptContext {
             id,

@@ -44,6 +44,7 @@ fn help_shows_verbs_jobs_flags_and_examples() {
         "\n  group-by ",
         "\n  join ",
         "\n  top ",
+        "\n  streaming ",
     ];
     check("run --help", &jobs);
     check("submit --help", &jobs);

@@ -6,6 +6,7 @@ mod generate;
 mod harness;
 mod help;
 mod run;
+mod streaming;
 mod tables;
 mod tera;
 mod verify;

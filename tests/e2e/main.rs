@@ -12,6 +12,7 @@
 //! | `user_code` | user code that fails in any way, or prints, on a cluster |
 //! | `readme` | every command that the documents tell readers to type |
 //! | `side_by_side` | our commands of the comparison with other engines |
+//! | `streaming` | commands as mapper and reducer, here and on a cluster |
 
 mod answers;
 mod book;
@@ -21,6 +22,7 @@ mod job_crates;
 mod lab;
 mod readme;
 mod side_by_side;
+mod streaming;
 mod tables;
 mod user_code;
 

@@ -160,7 +160,7 @@ pub struct AttemptContext<'a> {
     /// How map outputs are stored.
     pub compression: Compression,
     /// Set when the attempt is to stop; looked at about once a block.
-    pub cancelled: &'a AtomicBool,
+    pub cancelled: &'a Arc<AtomicBool>,
     /// Where the files that were shipped with the job lie.
     pub files: &'a ShippedPaths,
     /// Follows the record in hand, and whose turn it is: user code's or the engine's.
@@ -177,6 +177,7 @@ impl<'a> AttemptContext<'a> {
             self.files,
             self.scratch.join(format!("{attempt}.own")),
         )
+        .of_job(self.id.job, Arc::clone(self.cancelled))
     }
 }
 

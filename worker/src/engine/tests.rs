@@ -4,7 +4,6 @@
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use gristmill_common::failure::{Disposition, Failure, FailureCode, InputPosition};
 use gristmill_common::ids::{AttemptId, JobAttempt, JobId, TaskId};
@@ -101,7 +100,7 @@ impl Bench {
             staging: &self.path("staging"),
             pack: &self.pack,
             compression: self.compression,
-            cancelled: &AtomicBool::new(false),
+            cancelled: &Arc::default(),
             files: &self.files,
             position: &RecordPosition::new(),
         };

@@ -2,6 +2,7 @@
 //! end.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use gristmill_common::failure::{Failure, FailureCode, InputPosition};
 use gristmill_common::job::{MapOnly, MapReduce, PartOrder, Result as JobResult};
@@ -111,6 +112,10 @@ fn guarded(
         })
     });
     context.position.leave();
+    if result.is_err() && context.cancelled.load(Ordering::Relaxed) {
+        // Whatever user code made of it.
+        return Err(failures::cancelled());
+    }
     result.map(|report| AttemptReport {
         stats: AttemptStats { wall_micros: clock.now().as_micros(), ..report.stats },
         ..report

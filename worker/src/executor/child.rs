@@ -257,7 +257,7 @@ impl Executor {
         Ok(Self { job, open, board, pack, compression, files })
     }
 
-    fn run(&self, run: &Run, cancelled: &AtomicBool, replies: &SyncSender<FromExecutor>) {
+    fn run(&self, run: &Run, cancelled: &Arc<AtomicBool>, replies: &SyncSender<FromExecutor>) {
         let task = match &run.work {
             Work::Map { split, partitions, skip } => EngineTask::Map { split, partitions: *partitions, skip },
             Work::Reduce { segments } => EngineTask::Reduce { segments },

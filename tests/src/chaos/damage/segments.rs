@@ -3,7 +3,6 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use gristmill_common::ids::{AttemptId, JobAttempt, JobId, TaskId};
 use gristmill_common::naming::Uri;
@@ -118,7 +117,7 @@ impl Segments {
             staging: &self.scratch,
             pack: &self.pack,
             compression: self.compression,
-            cancelled: &AtomicBool::new(false),
+            cancelled: &Arc::default(),
             files: &ShippedPaths::new(),
             position: &RecordPosition::new(),
         };

@@ -7,7 +7,6 @@ use std::hint::black_box;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use gristmill_common::combine::Sum;
 use gristmill_common::ids::{AttemptId, JobAttempt, JobId, TaskId};
@@ -96,7 +95,7 @@ pub fn count<'a>(keys: impl Iterator<Item = &'a [u8]>) {
         staging: nowhere,
         pack: &MapOutputPack::new(nowhere),
         compression: Compression::None,
-        cancelled: &AtomicBool::new(false),
+        cancelled: &Arc::default(),
         files: &ShippedPaths::new(),
         position: &RecordPosition::new(),
     };
