@@ -11,8 +11,11 @@ use super::{difference, shown};
 /// Values of a key that are folded in several ways; more tell hardly more.
 const MOST_VALUES: usize = 64;
 
+/// A job and what it emits.
+type Combining = (Box<dyn Subject>, KeyGroups);
+
 /// The job and what it emits, if it combines and says that any grouping gives the same bits.
-fn combining(bench: &Bench<'_>, sample: &Sample) -> Result<Option<(Box<dyn Subject>, KeyGroups)>, Trouble> {
+fn combining(bench: &Bench<'_>, sample: &Sample) -> Result<Option<Combining>, Trouble> {
     let job = bench.job();
     let traits = job.traits();
     if !traits.combines || !traits.exact {

@@ -31,7 +31,7 @@ fn check_sound<P: Program>(flags: &[&str], sample: impl Into<Sample>) {
 
 /// A table of names, numbers and a class each.
 fn table() -> String {
-    let row = |n: u32| format!("n{},{}.{},{}\n", n % 7, n * n % 50, n % 10, if n % 3 == 0 { "a" } else { "" });
+    let row = |n: u32| format!("n{},{}.{},{}\n", n % 7, n * n % 50, n % 10, if n.is_multiple_of(3) { "a" } else { "" });
     "name,number,class\n".to_owned() + &(0..40).map(row).collect::<String>()
 }
 
