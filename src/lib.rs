@@ -71,3 +71,13 @@ pub mod prelude {
 
     pub use crate::entry::{JobEntry, job, job_with_options, map_only_job};
 }
+
+/// The code in the documents is compiled and run like that of these pages.
+#[cfg(doctest)]
+mod documents {
+    #[doc = include_str!("../docs/testing.md")]
+    struct Testing;
+
+    #[doc = include_str!("../docs/writing-jobs.md")]
+    struct WritingJobs;
+}

@@ -152,6 +152,69 @@ impl<I: Input> Input for Located<I> {
     }
 }
 
+/// Records of two types: those of the job's own input, and those of a side input that its options name
+/// ([`Program::side_inputs`](crate::program::Program::side_inputs)). As an input type it says what each
+/// is, as a record which one is in hand.
+///
+/// For more side inputs, `OneOf<A, OneOf<B, C>>`: the inner one's own are the records of role 1, its
+/// side those of role 2. All have one framing: lines, or records of one length.
+///
+/// # Examples
+///
+/// ```
+/// use gristmill_common::prelude::*;
+///
+/// struct Names;
+///
+/// impl MapReduce for Names {
+///     type Input = OneOf<Utf8Lines, Lines>;
+/// #   type Key = u64;
+/// #   type Value = str;
+/// #   type Combine = NoCombine;
+/// #   type Output = Text<u64>;
+///     // ...
+///     fn map(&self, line: OneOf<&str, &[u8]>, out: &mut impl Emit<u64, str>) -> Result<()> {
+///         match line {
+///             OneOf::Main(order) => out.emit(order.len() as u64, order),
+///             OneOf::Side(customer) => out.emit(customer.len() as u64, "a customer"),
+///         }
+///     }
+/// #   fn reduce(&self, _: u64, _: Values<str>, _: &mut impl Sink<u64>) -> Result<()> {
+/// #       Ok(())
+/// #   }
+/// }
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OneOf<A, B> {
+    /// Of the job's own input.
+    Main(A),
+    /// Of the side input.
+    Side(B),
+}
+
+impl<A: Input, B: Input> Input for OneOf<A, B> {
+    type Record<'a> = OneOf<A::Record<'a>, B::Record<'a>>;
+
+    #[inline]
+    fn decode<'a>(bytes: &'a [u8], from: Provenance<'a>) -> Result<Self::Record<'a>, RecordError> {
+        match from.role.checked_sub(1) {
+            None => A::decode(bytes, from).map(OneOf::Main),
+            Some(role) => B::decode(bytes, Provenance { role, ..from }).map(OneOf::Side),
+        }
+    }
+
+    #[inline]
+    fn framing(rule: &LineRule) -> Framing<'_> {
+        match (A::framing(rule), B::framing(rule)) {
+            (Framing::Text(rule), Framing::Text(_)) => Framing::Text(rule),
+            (Framing::Length(a), Framing::Length(b)) if a == b => Framing::Length(a),
+            (a, b) => {
+                panic!("the records of {} are framed in two ways: {a:?} and {b:?}", std::any::type_name::<Self>())
+            }
+        }
+    }
+}
+
 /// Consecutive whole records of one object, read as one buffer.
 ///
 /// The position of the record in hand is kept in a shared cell, so that whoever watches the attempt
@@ -301,6 +364,19 @@ mod tests {
         let mut block = new();
         block.skip_to_end();
         assert_eq!(block.records_read(), 3);
+    }
+
+    #[test]
+    fn records_of_two_types_are_told_by_their_role() {
+        type Three = OneOf<Lines, OneOf<Utf8Lines, Located<Lines>>>;
+        let from = |role| Provenance { object: "a", offset: 7, role };
+        assert_eq!(Three::decode(b"\xff", from(0)), Ok(OneOf::Main(b"\xff".as_slice())));
+        assert!(Three::decode(b"\xff", from(1)).is_err());
+        assert_eq!(Three::decode(b"x", from(1)), Ok(OneOf::Side(OneOf::Main("x"))));
+        let third = Three::decode(b"x", from(2));
+        assert_eq!(third, Ok(OneOf::Side(OneOf::Side((from(0), b"x".as_slice())))));
+        assert_eq!(Three::framing(&LineRule::Any), Framing::Text(&LineRule::Any));
+        assert_eq!(OneOf::<FixedLength<3>, FixedLength<3>>::framing(&LineRule::Lf), Framing::Length(3));
     }
 
     #[test]

@@ -42,7 +42,7 @@ pub mod wire;
 pub mod prelude {
     pub use crate::combine::{Combine, First, FoldError, Max, Min, NoCombine, Sum};
     pub use crate::datum::{Datum, Maybe, Pair, Triple, Value};
-    pub use crate::input::{Block, FixedLength, Input, Lines, Located, Provenance, RecordError, Utf8Lines};
+    pub use crate::input::{Block, FixedLength, Input, Lines, Located, OneOf, Provenance, RecordError, Utf8Lines};
     pub use crate::job::{
         Emit, Grouping, JobError, KeptValues, MapOnly, MapReduce, PartOrder, Result, Sink, Values, words,
     };

@@ -1,14 +1,15 @@
 //! A sequential, in-memory MapReduce: the oracle against which every test compares the engine. It
-//! uses the job API and the record rule, and none of the engine.
+//! uses the job API and the record rule, and none of the engine. Whole jobs, or a task at a time.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::counters::Counters;
 use crate::datum::{Datum, Value};
 use crate::ids::{AttemptId, TaskId};
-use crate::input::{Block, Input as _, Provenance};
+use crate::input::{Block, Input, Provenance};
 use crate::job::{
     Emit, JobError, MapOnly, MapReduce, PartOrder, Result, Sink, ValueSource, Values, ValuesFailure, grouped_key,
 };
@@ -29,20 +30,55 @@ pub struct ReferenceInput<'a> {
     pub partitions: u32,
 }
 
-/// What to run, with objects of side inputs: they come before the others, as in a plan.
+/// What to run, with objects of side inputs, which come before the others, as in a plan, and with files.
 #[derive(Debug, Clone, Copy)]
 pub struct SidedInput<'a> {
     /// The job's input.
     pub input: ReferenceInput<'a>,
     /// Role, name and content of each object of a side input, in order.
     pub side: &'a [(u32, &'a str, &'a [u8])],
+    /// Where the files lie that the job asks for by name.
+    pub files: &'a ShippedPaths,
 }
 
 impl<'a> SidedInput<'a> {
-    fn objects(&self) -> impl Iterator<Item = (u32, &'a str, &'a [u8])> {
-        self.side.iter().copied().chain(self.input.objects.iter().map(|&(name, bytes)| (0, name, bytes)))
+    fn stretches(&self) -> Vec<Stretch<'a>> {
+        let own = self.input.objects.iter().map(|&(name, bytes)| (0, name, bytes));
+        self.side.iter().copied().chain(own).map(|(role, object, bytes)| Stretch::whole(role, object, bytes)).collect()
     }
 }
+
+/// Consecutive whole records of one object, which `map` is handed as one block.
+#[derive(Debug, Clone)]
+pub struct Stretch<'a> {
+    /// Which input the object belongs to.
+    pub role: u32,
+    /// The object's name.
+    pub object: &'a str,
+    /// All of the object.
+    pub bytes: &'a [u8],
+    /// The records; 0 is where the object begins, before anything that is no record.
+    pub range: Range<usize>,
+}
+
+impl<'a> Stretch<'a> {
+    /// All records of an object.
+    pub fn whole(role: u32, object: &'a str, bytes: &'a [u8]) -> Self {
+        Self { role, object, bytes, range: 0..bytes.len() }
+    }
+
+    /// The records as a block, whose position `position` follows.
+    fn block<I: Input>(&self, rule: &'a LineRule, position: &'a AtomicU64) -> Block<'a, I> {
+        let begins = self.range.start == 0;
+        let start = if begins { I::framing(rule).preamble(self.bytes) } else { self.range.start };
+        let from = Provenance { object: self.object, offset: start as u64, role: self.role };
+        let block = Block::new(&self.bytes[start..self.range.end], rule, from, position);
+        if begins { block.beginning_object() } else { block }
+    }
+}
+
+/// Encoded keys in order, and the encoded values of each in canonical order.
+pub type KeyGroups = BTreeMap<Vec<u8>, Vec<Vec<u8>>>;
 
 /// Runs the visited job over the inputs.
 impl JobVisitor for SidedInput<'_> {
@@ -53,7 +89,7 @@ impl JobVisitor for SidedInput<'_> {
     }
 
     fn map_only<J: MapOnly>(self, job: J) -> Result<ReferenceOutput> {
-        run_map_only(&job, &self.input)
+        run_sided_map_only(&job, &self)
     }
 }
 
@@ -85,71 +121,133 @@ impl JobVisitor for ReferenceInput<'_> {
 ///
 /// The first error of user code.
 pub fn run_map_reduce<J: MapReduce>(job: &J, input: &ReferenceInput<'_>) -> Result<ReferenceOutput> {
-    run_sided(job, &SidedInput { input: *input, side: &[] })
+    run_sided(job, &SidedInput { input: *input, side: &[], files: &ShippedPaths::new() })
 }
 
-fn run_sided<J: MapReduce>(job: &J, sided: &SidedInput<'_>) -> Result<ReferenceOutput> {
+/// Runs a job without a reduce; all output is in one part.
+///
+/// # Errors
+///
+/// The first error of user code.
+pub fn run_map_only<J: MapOnly>(job: &J, input: &ReferenceInput<'_>) -> Result<ReferenceOutput> {
+    run_sided_map_only(job, &SidedInput { input: *input, side: &[], files: &ShippedPaths::new() })
+}
+
+/// Runs a job with a reduce over side inputs too.
+///
+/// # Errors
+///
+/// The first error of user code.
+pub fn run_sided<J: MapReduce>(job: &J, sided: &SidedInput<'_>) -> Result<ReferenceOutput> {
     let input = &sided.input;
-    let files = ShippedPaths::new();
-    let mut groups =
-        Groups::<J> { values: BTreeMap::new(), counters: Counters::default(), job: std::marker::PhantomData };
-    {
-        let task = task_context(TaskId::map(0), input.partitions, &files);
-        let own = job.setup(&task)?;
-        let job = own.as_ref().unwrap_or(job);
-        for (role, object, bytes) in sided.objects() {
-            let position = AtomicU64::new(0);
-            let start = J::Input::framing(input.rule).preamble(bytes);
-            let from = Provenance { object, offset: start as u64, role };
-            let mut block = Block::new(&bytes[start..], input.rule, from, &position).beginning_object();
-            job.map_block(&mut block, &mut groups)?;
-        }
-        job.finish_map(&mut groups)?;
-    }
-    let mut output = ReferenceOutput { parts: vec![vec![]; input.partitions as usize], counters: groups.counters };
-    let mut partitions: Vec<Vec<KeyValues<'_>>> = vec![vec![]; input.partitions as usize];
-    for (key, values) in &groups.values {
+    let mut groups = Groups { values: BTreeMap::new(), counters: Counters::default() };
+    let task = task_context(TaskId::map(0), input.partitions, sided.files);
+    map_task(job, &task, input.rule, &sided.stretches(), &mut groups)?;
+    let mut output = ReferenceOutput { parts: vec![], counters: groups.counters };
+    let mut partitions = vec![KeyGroups::new(); input.partitions as usize];
+    for (key, values) in groups.values {
         let partition = match J::ORDER {
-            PartOrder::ByHash => job.partition(grouped_key::<J>(key)?, input.partitions),
+            PartOrder::ByHash => job.partition(grouped_key::<J>(&key)?, input.partitions),
             // Where parts end depends on how the engine samples, so all of it is one.
             PartOrder::Total => 0,
         };
-        partitions[partition as usize].push((key, values));
+        partitions[partition as usize].insert(key, values);
     }
-    for (index, pairs) in (0_u32..).zip(&partitions) {
-        let task = task_context(TaskId::reduce(index), input.partitions, &files);
-        let own = job.setup(&task)?;
-        let part = &mut output.parts[index as usize];
-        reduce_part(own.as_ref().unwrap_or(job), pairs, part, &mut output.counters)?;
+    for (index, groups) in (0_u32..).zip(&partitions) {
+        let task = task_context(TaskId::reduce(index), input.partitions, sided.files);
+        output.parts.push(reduce_task(job, &task, groups, &mut output.counters)?);
     }
     Ok(output)
 }
 
-/// An encoded key and its encoded values.
-type KeyValues<'a> = (&'a [u8], &'a [Vec<u8>]);
+/// Runs a job without a reduce, with files; side inputs are read by jobs with a reduce alone.
+///
+/// # Errors
+///
+/// The first error of user code.
+pub fn run_sided_map_only<J: MapOnly>(job: &J, sided: &SidedInput<'_>) -> Result<ReferenceOutput> {
+    let input = &sided.input;
+    let task = task_context(TaskId::map(0), 0, sided.files);
+    let mut output = ReferenceOutput { parts: vec![vec![]], counters: Counters::default() };
+    let stretches: Vec<Stretch<'_>> =
+        input.objects.iter().map(|&(name, bytes)| Stretch::whole(0, name, bytes)).collect();
+    job.begin_part(&mut output.parts[0]);
+    let (part, counters) = (&mut output.parts[0], &mut output.counters);
+    map_only_task(job, &task, input.rule, &stretches, part, counters)?;
+    Ok(output)
+}
 
-/// Reduces the sorted keys of one partition with their values.
-fn reduce_part<J: MapReduce>(
+/// Runs one attempt of a map task over these records.
+///
+/// # Errors
+///
+/// The first error of user code.
+pub fn map_task<J: MapReduce>(
     job: &J,
-    pairs: &[KeyValues<'_>],
+    task: &TaskContext<'_>,
+    rule: &LineRule,
+    stretches: &[Stretch<'_>],
+    out: &mut impl Emit<J::Key, J::Value>,
+) -> Result<()> {
+    let own = job.setup(task)?;
+    let job = own.as_ref().unwrap_or(job);
+    for stretch in stretches {
+        job.map_block(&mut stretch.block(rule, &AtomicU64::new(0)), out)?;
+    }
+    job.finish_map(out)
+}
+
+/// Runs one attempt of a task of a job without a reduce, and appends what it writes to `part`, without
+/// what a part begins with.
+///
+/// # Errors
+///
+/// The first error of user code.
+pub fn map_only_task<J: MapOnly>(
+    job: &J,
+    task: &TaskContext<'_>,
+    rule: &LineRule,
+    stretches: &[Stretch<'_>],
     part: &mut Vec<u8>,
     counters: &mut Counters,
 ) -> Result<()> {
-    job.begin_part(part);
-    let arena = KeyArena::new();
+    let own = job.setup(task)?;
+    let job = own.as_ref().unwrap_or(job);
     let mut sink = PartSink::<J::Output> { part, counters, output: std::marker::PhantomData };
-    let mut rest = pairs;
-    while let Some(&(key, _)) = rest.first() {
-        let grouped = grouped_key::<J>(key)?.grouped();
-        let mut size = 0;
-        for (other, _) in rest {
-            if grouped_key::<J>(other)?.grouped() != grouped {
+    for stretch in stretches {
+        job.map_block(&mut stretch.block(rule, &AtomicU64::new(0)), &mut sink)?;
+    }
+    job.finish_map(&mut sink)
+}
+
+/// Runs one attempt of a reduce task over the keys of its partition; gives the part.
+///
+/// # Errors
+///
+/// The first error of user code.
+pub fn reduce_task<J: MapReduce>(
+    job: &J,
+    task: &TaskContext<'_>,
+    groups: &KeyGroups,
+    counters: &mut Counters,
+) -> Result<Vec<u8>> {
+    let own = job.setup(task)?;
+    let job = own.as_ref().unwrap_or(job);
+    let mut part = Vec::new();
+    job.begin_part(&mut part);
+    let arena = KeyArena::new();
+    let mut sink = PartSink::<J::Output> { part: &mut part, counters, output: std::marker::PhantomData };
+    let mut rest = groups.iter().peekable();
+    while let Some((key, values)) = rest.next() {
+        let grouped = grouped_key::<J>(key)?;
+        let mut values: Vec<&[u8]> = values.iter().map(Vec::as_slice).collect();
+        while let Some((other, more)) = rest.peek() {
+            if grouped_key::<J>(other)?.grouped() != grouped.grouped() {
                 break;
             }
-            size += 1;
+            values.extend(more.iter().map(Vec::as_slice));
+            rest.next();
         }
-        let values: Vec<&[u8]> = rest[..size].iter().flat_map(|(_, values)| values.iter().map(Vec::as_slice)).collect();
-        rest = &rest[size..];
         let mut source = Listed { values: values.iter(), current: &[], failure: RefCell::new(None) };
         let decoded = <J::Key as Key>::decode(key, &arena)?;
         job.reduce(decoded, Values::new(&mut source), &mut sink)?;
@@ -157,7 +255,8 @@ fn reduce_part<J: MapReduce>(
             return Err(failure.into());
         }
     }
-    job.finish_reduce(&mut sink)
+    job.finish_reduce(&mut sink)?;
+    Ok(part)
 }
 
 /// The context of a first attempt, which has no folder but in the system's own for such.
@@ -169,47 +268,16 @@ fn task_context(task: TaskId, reducers: u32, files: &ShippedPaths) -> TaskContex
     TaskContext::new(attempt, reducers, files, folder)
 }
 
-/// Runs a map-only job; all output is in one part.
-///
-/// # Errors
-///
-/// The first error of user code.
-pub fn run_map_only<J: MapOnly>(job: &J, input: &ReferenceInput<'_>) -> Result<ReferenceOutput> {
-    let files = ShippedPaths::new();
-    let task = task_context(TaskId::map(0), 0, &files);
-    let own = job.setup(&task)?;
-    let job = own.as_ref().unwrap_or(job);
-    let mut output = ReferenceOutput { parts: vec![vec![]], counters: Counters::default() };
-    job.begin_part(&mut output.parts[0]);
-    for (object, bytes) in input.objects {
-        let position = AtomicU64::new(0);
-        let start = J::Input::framing(input.rule).preamble(bytes);
-        let from = Provenance { object, offset: start as u64, role: 0 };
-        let mut block = Block::new(&bytes[start..], input.rule, from, &position).beginning_object();
-        job.map_block(&mut block, &mut output.sink::<J::Output>())?;
-    }
-    job.finish_map(&mut output.sink::<J::Output>())?;
-    Ok(output)
-}
-
-impl ReferenceOutput {
-    /// Takes records into the only part.
-    fn sink<O: Output>(&mut self) -> PartSink<'_, O> {
-        PartSink { part: &mut self.parts[0], counters: &mut self.counters, output: std::marker::PhantomData }
-    }
-}
-
-struct Groups<J> {
-    values: BTreeMap<Vec<u8>, Vec<Vec<u8>>>,
+struct Groups {
+    values: KeyGroups,
     counters: Counters,
-    job: std::marker::PhantomData<J>,
 }
 
-impl<J: MapReduce> Emit<J::Key, J::Value> for Groups<J> {
-    fn emit(&mut self, key: <J::Key as Datum>::Ref<'_>, value: <J::Value as Datum>::Ref<'_>) -> Result<()> {
+impl<K: Key + ?Sized, V: Value + ?Sized> Emit<K, V> for Groups {
+    fn emit(&mut self, key: K::Ref<'_>, value: V::Ref<'_>) -> Result<()> {
         let (mut key_bytes, mut value_bytes) = (vec![], vec![]);
-        <J::Key as Key>::encode(&key, &mut key_bytes);
-        <J::Value as Value>::encode(&value, &mut value_bytes)?;
+        K::encode(&key, &mut key_bytes);
+        V::encode(&value, &mut value_bytes)?;
         self.values.entry(key_bytes).or_default().push(value_bytes);
         Ok(())
     }

@@ -4,6 +4,7 @@ use clap::Command;
 use gristmill_common::naming::Uri;
 use gristmill_common::prelude::*;
 use gristmill_common::reference::{ReferenceInput, ReferenceOutput, SidedInput};
+use gristmill_common::setup::ShippedPaths;
 use gristmill_common::spec::{JobShape, JobSpec};
 use gristmill_common::text::LineRule;
 
@@ -59,7 +60,8 @@ pub(crate) fn table_output<P: Program>(
         program.look(&spec, &samples).map_err(|error| error.message)?;
     }
     let input = ReferenceInput { objects, rule: &LineRule::Lf, partitions: 1 };
-    let output = program.visit(SidedInput { input, side }).map_err(|error| error.message)?;
+    let output =
+        program.visit(SidedInput { input, side, files: &ShippedPaths::new() }).map_err(|error| error.message)?;
     Ok(output.map_err(|error| error.to_string())?.parts.concat())
 }
 

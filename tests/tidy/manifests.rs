@@ -39,7 +39,8 @@ const MAY_USE: [(&str, &[&str]); 8] = [
 ];
 
 /// What only tests may use besides.
-const TESTS_MAY_USE: [(&str, &str); 4] = [
+const TESTS_MAY_USE: [(&str, &str); 5] = [
+    ("answers", "gristmill-tests"),
     ("gristmill", "gristmill-tests"),
     ("gristmill-common", "gristmill-derive"),
     ("gristmill-derive", "gristmill-common"),

@@ -232,8 +232,11 @@ impl<'a> Cluster<'a> {
                 self.now = now;
                 self.handle(incident)?;
             }
-            if end == bound && self.all_over() {
-                end = self.now.max(faults_until) + SETTLING;
+            // A job that is over runs again if the master dies before that is durable.
+            match self.all_over() {
+                true if end == bound => end = self.now.max(faults_until) + SETTLING,
+                true => {}
+                false => end = bound,
             }
         }
         self.check_end()

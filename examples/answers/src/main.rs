@@ -1,0 +1,88 @@
+//! Jobs of many shapes over real data, a file each, to be read and copied. The tests beside them run
+//! most of them in one process and on a cluster, and compare with answers that other programs gave.
+//!
+//! | job | shape |
+//! |---|---|
+//! | `mit-wc`, `mit-indexer` | counting; which files a word is in; an output format of one's own |
+//! | `bigrams` | a secondary sort whose groups are read twice |
+//! | `word-stats` | totals over everything: state of an attempt, written at its end |
+//! | `sessions` | a secondary sort by time |
+//! | `weather-airports` | rows of two types joined in the reduce |
+//! | `reviews` | counts and distinct values in one go: keys of an enum |
+//! | `tpch-q1`, `tpch-q6` | exact decimals, summed before the shuffle |
+//! | `tpch-q3` | a join of three tables, one of them shipped with the job, and the best of the result |
+//! | `tpch-q12`, `tpch-q13` | joins and groups of what was joined |
+//! | `graph-nodes`, `graph-spread`, `graph-triangles` | distances, components and triangles by chains of runs |
+//! | `positions` | an inverted index with positions, in the order of a secondary sort |
+//! | `near-duplicates` | documents that are nearly the same (MinHash) |
+//! | `k-means` | a round of an iteration whose state is a file shipped with the job |
+
+mod bigrams;
+mod columns;
+mod graph;
+mod k_means;
+mod mit;
+mod near_duplicates;
+mod positions;
+mod reviews;
+mod sessions;
+mod totals;
+mod tpch;
+mod weather;
+mod word_stats;
+
+use gristmill::prelude::*;
+
+fn main() -> ExitCode {
+    gristmill::main([
+        job("mit-wc", mit::WordCount),
+        job("mit-indexer", mit::Indexer),
+        job("bigrams", bigrams::Bigrams),
+        job("k-means", k_means::KMeans::default()),
+        job("near-duplicates", near_duplicates::NearDuplicates),
+        job("positions", positions::Positions),
+        job("sessions", sessions::Sessions),
+        job("tpch-q1", tpch::q1::PricingSummary),
+        job("tpch-q6", tpch::q6::RevenueChange),
+        job_with_options::<word_stats::WordStats>("word-stats"),
+        job_with_options::<weather::WeatherAirports>("weather-airports"),
+        job_with_options::<reviews::Reviews>("reviews"),
+        job_with_options::<graph::Nodes>("graph-nodes"),
+        job_with_options::<graph::Spread>("graph-spread"),
+        job_with_options::<graph::Triangles>("graph-triangles"),
+        job_with_options::<tpch::q3::ShippingPriority>("tpch-q3"),
+        job_with_options::<tpch::q12::ShippingModes>("tpch-q12"),
+        job_with_options::<tpch::q13::OrdersPerCustomer>("tpch-q13"),
+    ])
+}
+
+#[cfg(test)]
+mod tests {
+    use gristmill::testing::{Laws, Sample};
+
+    use super::*;
+
+    const TEXT: &str = "To be, or not to be:\nthat is the question.\n\nTo be\n";
+
+    #[test]
+    fn jobs_without_options_keep_the_laws() {
+        let item = |order: u32, flag: char| {
+            format!("{order}|1|1|1|17|100{order}.35|0.06|0.02|{flag}|O|1994-03-13|1994-02-12|1994-03-22|NONE|MAIL|x|\n")
+        };
+        let items: String = (1..9).map(|order| item(order, if order % 3 == 0 { 'A' } else { 'N' })).collect();
+        gristmill::check_job!(mit::WordCount, TEXT, any_order);
+        gristmill::check_job!(mit::Indexer, [("in/a.txt", TEXT), ("in/b.txt", "be\n")], any_order);
+        gristmill::check_job!(bigrams::Bigrams, TEXT);
+        gristmill::check_job!(tpch::q1::PricingSummary, &items, any_order);
+        gristmill::check_job!(tpch::q6::RevenueChange, &items, any_order);
+    }
+
+    #[test]
+    fn totals_need_one_reduce_task() {
+        let program = || word_stats::WordStats {};
+        let laws = Laws::of_program(program(), TEXT).expect("options that can be");
+        laws.check(TEXT).expect("it keeps the laws");
+        let broken = laws.with_reducers(2).check(Sample::from(TEXT)).expect_err("it refuses two");
+        assert!(broken.to_string().contains("one reduce task, not 2"), "{broken}");
+    }
+}

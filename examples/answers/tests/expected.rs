@@ -1,0 +1,207 @@
+//! Each job in one process and on a cluster of the project's own binary, whose workers have never seen
+//! this crate: the same parts, and the answer that another program gave.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use gristmill_tests::cluster::{Cluster, run_to_end};
+use gristmill_tests::data::{expected, parts, sorted_digest, trial_data};
+
+/// This crate.
+const ANSWERS: &str = env!("CARGO_BIN_EXE_answers");
+
+/// A job and what it must give.
+struct Row {
+    job: &'static str,
+    input: PathBuf,
+    options: Vec<String>,
+    check: fn(&Path, &Path),
+}
+
+/// The trial data, and the tables of it that are compressed, as they are without.
+struct Data {
+    folder: PathBuf,
+    plain: tempfile::TempDir,
+}
+
+impl Data {
+    fn find() -> Option<Self> {
+        let data = Self { folder: trial_data()?, plain: tempfile::tempdir().expect("a temporary folder") };
+        data.unpack("gzip", "tpch/lineitem.tbl.gz", "lineitem.tbl")?;
+        data.unpack("bzip2", "csv/anonreviews.csv.bz2", "reviews.csv")?;
+        Some(data)
+    }
+
+    fn unpack(&self, program: &str, packed: &str, name: &str) -> Option<()> {
+        let to = File::create(self.plain.path().join(name)).expect("a scratch file");
+        let unpacked = Command::new(program).arg("-dc").arg(self.folder.join(packed)).stdout(to).status();
+        if !unpacked.is_ok_and(|status| status.success()) {
+            eprintln!("skipped: {program} does not unpack {packed}");
+            return None;
+        }
+        Some(())
+    }
+
+    fn rows(&self) -> Vec<Row> {
+        let of = |path: &str| self.folder.join(path);
+        let (items, reviews) = (self.plain.path().join("lineitem.tbl"), self.plain.path().join("reviews.csv"));
+        let flag = |flag: &str, path: &str| vec![flag.to_owned(), arg(&of(path)).to_owned()];
+        let orders = || flag("--orders", "tpch/orders.tbl");
+        let customers = format!("customers={}", of("tpch/customer.tbl").display());
+        let shipped = [orders(), vec!["--file".to_owned(), customers]].concat();
+        let several = || ["--reducers", "3", "--split-size", "400KiB"].map(str::to_owned).to_vec();
+        let row = |job, input, options, check| Row { job, input, options, check };
+        vec![
+            row("mit-wc", of("text"), several(), |data, output| equal(data, "mit-wc.txt", output)),
+            row("mit-indexer", of("text"), several(), |data, output| equal(data, "mit-indexer.txt", output)),
+            row("bigrams", of("text"), several(), |data, output| equal(data, "bigrams.tsv", output)),
+            row("word-stats", of("text"), vec![], |data, output| equal(data, "wordstats.tsv", output)),
+            row("sessions", of("logs"), several(), count_sessions),
+            row("weather-airports", of("csv/weather.csv"), flag("--airports", "csv/airports.csv"), |data, output| {
+                equal(data, "weather-join-airport.tsv", output);
+            }),
+            row("reviews", reviews, vec![], |data, output| equal(data, "reviews-rating.tsv", output)),
+            row("tpch-q1", items.clone(), several(), |data, output| equal(data, "tpch-q1.tsv", output)),
+            row("tpch-q3", items.clone(), shipped, |data, output| {
+                let answer = fs::read(data.join("expected/tpch-q3.top")).expect("the data has its answers");
+                assert_eq!(text(output), String::from_utf8(answer).expect("text"), "in ranking order");
+            }),
+            row("tpch-q6", items.clone(), several(), |data, output| equal(data, "tpch-q6.tsv", output)),
+            row("tpch-q12", items, orders(), |data, output| equal(data, "tpch-q12.tsv", output)),
+            row("tpch-q13", of("tpch/customer.tbl"), orders(), |data, output| equal(data, "tpch-q13.tsv", output)),
+        ]
+    }
+}
+
+/// All lines of the output, sorted together, are the answer.
+fn equal(data: &Path, answer: &str, output: &Path) {
+    assert_eq!(sorted_digest(output, <[u8]>::to_vec), expected(data, answer), "{answer}");
+}
+
+/// The answer tells how many addresses and sessions there are.
+fn count_sessions(data: &Path, output: &Path) {
+    let text = text(output);
+    let mut addresses: Vec<&str> = text.lines().filter_map(|line| line.split('\t').next()).collect();
+    let sessions = addresses.len();
+    addresses.sort_unstable();
+    addresses.dedup();
+    let answer = fs::read_to_string(data.join("expected/log-sessions.tsv")).expect("the data has its answers");
+    let counted = format!("distinct_ip\t{}\nsessions_gap_gt_1800s\t{sessions}\n", addresses.len());
+    assert_eq!(counted, answer);
+}
+
+/// The parts one after the other.
+fn text(output: &Path) -> String {
+    String::from_utf8(parts(output).into_values().flatten().collect()).expect("text")
+}
+
+/// A path as an argument.
+fn arg(path: &Path) -> &str {
+    path.to_str().expect("test paths are UTF-8")
+}
+
+/// Runs jobs of this crate, here or on a cluster.
+struct Runner<'a> {
+    cluster: Option<&'a Cluster>,
+}
+
+impl Runner<'_> {
+    /// Runs a job, which must succeed; gives what it counted under `counter`.
+    fn run(&self, job: &str, input: &Path, output: &Path, options: &[&str], counter: &str) -> u64 {
+        let mut command = Command::new(ANSWERS);
+        command.env_remove("GRISTMILL_TEST_DATA").env_remove("GRISTMILL_TEST_ROUNDS");
+        let verb = if self.cluster.is_some() { "submit" } else { "run" };
+        command.args([verb, job, "--json", "-i", arg(input), "-o", arg(output)]).args(options);
+        if let Some(cluster) = self.cluster {
+            command.args(["--master", cluster.url()]);
+        }
+        let ended = run_to_end(command);
+        let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+        let logs = self.cluster.map(Cluster::logs).unwrap_or_default();
+        assert!(ended.status.success(), "{verb} {job}: {said}\n{logs}");
+        let status: serde_json::Value = serde_json::from_slice(&ended.stdout).expect("a status in JSON");
+        status["counters"][counter].as_u64().unwrap_or(0)
+    }
+
+    /// Spreads labels until none changes; gives the labels of all nodes that have one.
+    fn labels(&self, dir: &Path, nodes: &Path, step: &str) -> Vec<u64> {
+        let mut from = nodes.to_owned();
+        for round in 0.. {
+            let to = dir.join(format!("spread-{step}-{round}"));
+            let changed = self.run("graph-spread", &from, &to, &["--step", step, "--reducers", "2"], "changed");
+            if changed == 0 {
+                return text(&to).lines().filter_map(|line| line.split('\t').nth(1)?.parse().ok()).collect();
+            }
+            from = to;
+        }
+        unreachable!("there are more numbers than rounds")
+    }
+}
+
+/// How often each number occurs.
+fn histogram(numbers: &[u64]) -> BTreeMap<u64, u64> {
+    let mut counts = BTreeMap::new();
+    for number in numbers {
+        *counts.entry(*number).or_default() += 1;
+    }
+    counts
+}
+
+fn check_graph(data: &Path, runner: &Runner<'_>) {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let path = |name: &str| dir.path().join(name);
+    let edges = data.join("graph");
+    let answer = |name: &str| fs::read_to_string(data.join("expected").join(name)).expect("the data has its answers");
+
+    runner.run("graph-nodes", &edges, &path("directed"), &["--source", "0", "--reducers", "2"], "");
+    let distances = histogram(&runner.labels(dir.path(), &path("directed"), "1"));
+    let lines: String = distances.iter().map(|(distance, nodes)| format!("{distance}\t{nodes}\n")).collect();
+    assert_eq!(lines, answer("graph-bfs0.tsv"));
+
+    runner.run("graph-nodes", &edges, &path("undirected"), &["--undirected", "--reducers", "2"], "");
+    let components = histogram(&runner.labels(dir.path(), &path("undirected"), "0"));
+    let largest = components.values().max().copied().unwrap_or(0);
+    runner.run("graph-triangles", &path("undirected"), &path("triangles"), &[], "");
+    let facts = answer("graph-facts.tsv");
+    let nodes: u64 = components.values().sum();
+    for (name, count) in [("components", components.len() as u64), ("largest_component", largest), ("nodes", nodes)] {
+        let fact = facts.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('\t'));
+        assert_eq!(fact, Some(count.to_string().as_str()), "{name}");
+    }
+    let triangles = text(&path("triangles"));
+    assert!(facts.contains(&triangles) && triangles.starts_with("triangles\t"), "{triangles}");
+}
+
+#[test]
+fn chains_of_runs_give_the_expected_answers_about_a_graph() {
+    let Some(data) = trial_data() else { return };
+    check_graph(&data, &Runner { cluster: None });
+    check_graph(&data, &Runner { cluster: Some(&Cluster::start(gristmill(), 2)) });
+}
+
+/// The project's own program.
+fn gristmill() -> PathBuf {
+    let gristmill = Path::new(ANSWERS).with_file_name("gristmill");
+    assert!(gristmill.is_file(), "build {} first (cargo build; cargo test --workspace does)", gristmill.display());
+    gristmill
+}
+
+#[test]
+fn every_job_gives_the_expected_answer_here_and_on_a_cluster() {
+    let Some(data) = Data::find() else { return };
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let cluster = Cluster::start(gristmill(), 3);
+    for row in data.rows() {
+        let outputs = [None, Some(&cluster)].map(|cluster| {
+            let output = dir.path().join(format!("{}-{}", row.job, if cluster.is_some() { "there" } else { "here" }));
+            let options: Vec<&str> = row.options.iter().map(String::as_str).collect();
+            Runner { cluster }.run(row.job, &row.input, &output, &options, "");
+            (row.check)(&data.folder, &output);
+            output
+        });
+        let [here, there] = outputs.map(|output| parts(&output));
+        assert_eq!(here, there, "{} here and on the cluster", row.job);
+    }
+}
