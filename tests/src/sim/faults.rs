@@ -39,12 +39,11 @@ impl Cluster<'_> {
         }
     }
 
-    /// Ends what still goes on.
+    /// Ends what still goes on. A worker that stands still wakes when it was to: what waits for it keeps its order.
     pub(super) fn heal(&mut self) {
         self.cut_pair = None;
         for worker in 0..self.workers.len() {
             let at = &mut self.workers[worker];
-            at.paused_until = at.paused_until.min(self.now);
             at.cut_off_until = at.cut_off_until.min(self.now);
             self.calendar.enter(self.now, Incident::Start(worker));
         }
