@@ -9,7 +9,7 @@
 //! cargo chaos --sharing TASKS             a short job beside a long one, and weights
 //! cargo chaos --damage TIMES [--seed S]   random damage to files of every kind, read in this process
 //! cargo chaos --operations [--every N]    each file operation of two jobs fails once, or every Nth does;
-//!     [--of jobs|master|worker]           or of a cluster's master or worker while it runs a job
+//!     [--of jobs|master|successor|worker] or of a master or a worker while a cluster of them runs a job
 //! cargo chaos --pace [--repeat N] [--megabytes N] [-- SUBMIT FLAGS…]
 //! ```
 //!
@@ -29,7 +29,7 @@ use serde_json::{Value, json};
 
 const USAGE: &str = "usage: cargo chaos [--seconds N | --lab RUNS | --fickle RUNS | --sharing TASKS | --damage TIMES | --operations \
                      | --detection | --pace] [--seed S] [--workers N] [--mix KIND,…] [--megabytes N] [--every N] \
-                     [--of jobs|master|worker] [--repeat N] [--binary FILE] [--logs DIR] [-- SUBMIT FLAGS…]";
+                     [--of jobs|master|successor|worker] [--repeat N] [--binary FILE] [--logs DIR] [-- SUBMIT FLAGS…]";
 
 /// What is done.
 #[derive(Clone, Copy)]
@@ -142,7 +142,8 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Args, String> {
             "--damage" => args.mode = Mode::Damage(value.parse().map_err(wrong)?),
             "--of" => {
                 let of = OperationsOf::ALL.into_iter().find(|of| of.name() == value);
-                args.mode = Mode::Operations(of.ok_or_else(|| format!("{value} is not jobs, master or worker"))?);
+                args.mode =
+                    Mode::Operations(of.ok_or_else(|| format!("{value} is not jobs, master, successor or worker"))?);
             }
             "--every" => args.every = value.parse::<NonZeroU64>().map_err(wrong)?.get(),
             "--repeat" => args.repeat = value.parse().map_err(wrong)?,

@@ -12,7 +12,7 @@ use crate::chaos::processes::of_cluster;
 use crate::cluster::eventually_within;
 use crate::data::parts;
 
-/// How long `submit` may take; undisturbed it takes less than a second.
+/// How long the job may take; undisturbed it takes less than a second.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How long what is left of a job may stay while master and worker live, and executors after them.
@@ -27,9 +27,10 @@ const KEPT: [(Role, &[&str]); 2] = [
     (Role::Worker, &["lock", "worker-key", "scratch", "logs", "files"]),
 ];
 
-/// Fails operations of one of the two, each once.
-pub(super) fn all(role: Role, options: &OperationsOptions, verdict: &mut OperationsVerdict) {
-    let bench = Bench::new(&options.binary, role);
+/// Fails operations of one of the two, each once. If it `takes_over`, it is a master that finds a job
+/// which an earlier one accepted.
+pub(super) fn all(role: Role, takes_over: bool, options: &OperationsOptions, verdict: &mut OperationsVerdict) {
+    let bench = Bench::new(&options.binary, role, takes_over);
     let undisturbed = bench.run(Fault::NEVER);
     assert!(
         undisturbed.wrong.is_empty(),
@@ -49,7 +50,7 @@ pub(super) fn all(role: Role, options: &OperationsOptions, verdict: &mut Operati
             (true, true) => verdict.succeeded += 1,
             (true, false) => verdict.refused += 1,
             (false, _) => {
-                let (Fault { nth, effect }, subject) = (fault, role.name().to_owned());
+                let (Fault { nth, effect }, subject) = (fault, options.of.name().to_owned());
                 verdict.bad.push(BadRun { subject, effect, nth, struck, wrong, printed });
             }
         }
@@ -59,8 +60,17 @@ pub(super) fn all(role: Role, options: &OperationsOptions, verdict: &mut Operati
 /// Where the runs take place, and of whom the operations are that go wrong.
 struct Bench {
     role: Role,
+    takes_over: bool,
     site: Site,
     reference: BTreeMap<String, Vec<u8>>,
+}
+
+/// Whoever wants the job done.
+enum User {
+    /// And waits for it.
+    Submits,
+    /// One that was submitted before.
+    Watches(String),
 }
 
 /// What came of a run.
@@ -77,9 +87,9 @@ struct Ran {
 
 impl Bench {
     /// Makes the input, and the output that it must have.
-    fn new(binary: &Path, role: Role) -> Self {
+    fn new(binary: &Path, role: Role, takes_over: bool) -> Self {
         let site = Site::new(binary);
-        let mut bench = Self { role, site, reference: BTreeMap::new() };
+        let mut bench = Self { role, takes_over, site, reference: BTreeMap::new() };
         let input = bench.input().display().to_string();
         bench.succeed(&["generate", "text", "-o", &input, "--bytes", "300KB", "--files", "2"]);
         let job = bench.job();
@@ -88,9 +98,11 @@ impl Bench {
         bench
     }
 
-    fn succeed(&self, args: &[&str]) {
+    /// Runs a command that must succeed; gives what it printed.
+    fn succeed(&self, args: &[&str]) -> String {
         let output = self.site.command(args).output().expect("the program starts");
         assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("it prints text")
     }
 
     fn input(&self) -> PathBuf {
@@ -123,8 +135,9 @@ impl Bench {
     /// One run in which the fault strikes.
     fn run(&self, fault: Fault) -> Ran {
         self.clear();
+        let user = if self.takes_over { User::Watches(self.accepted()) } else { User::Submits };
         let mut pair = Pair::start(&self.site, self.role, fault);
-        let exit = self.submit(&mut pair);
+        let exit = self.follow(&user, &mut pair);
         let mut wrong = Vec::new();
         eventually_within(SWEEP_PATIENCE, || {
             pair.tend();
@@ -150,32 +163,45 @@ impl Bench {
         Ran { operations: traced.operations, struck, wrong, printed, succeeded: exit == Some(0), restarted }
     }
 
-    /// Submits the job, again as long as it finds no master; gives the exit code, `None` if it takes too
-    /// long.
-    fn submit(&self, pair: &mut Pair<'_>) -> Option<i32> {
-        let mut submit = self.start_submit(&pair.url());
+    /// Has a job accepted by a master that dies before there is a worker; gives its id.
+    fn accepted(&self) -> String {
+        let pair = Pair::without_worker(&self.site);
+        let (job, url) = (self.job(), pair.url());
+        let words = job.iter().map(String::as_str).chain(["--detach", "--master", &url]);
+        self.succeed(&["submit"].into_iter().chain(words).collect::<Vec<_>>()).trim().to_owned()
+    }
+
+    /// Lets the user follow the job, and try again as long as there is no master; gives the exit code,
+    /// `None` if it takes too long.
+    fn follow(&self, user: &User, pair: &mut Pair<'_>) -> Option<i32> {
+        let mut command = self.start(user, &pair.url());
         let mut exit = None;
         eventually_within(PATIENCE, || {
             pair.tend();
-            exit = submit.try_wait().expect("a child can be asked").and_then(|status| status.code());
-            if exit == Some(UNREACHABLE) && !self.printed("submit").contains("j-") {
-                // Nothing was submitted: the first connection is tried once.
-                submit = self.start_submit(&pair.url());
+            exit = command.try_wait().expect("a child can be asked").and_then(|status| status.code());
+            // The first connection is tried once. What was submitted has an id, and is not submitted anew.
+            let may_retry = matches!(user, User::Watches(_)) || !self.printed("user").contains("j-");
+            if exit == Some(UNREACHABLE) && may_retry {
+                command = self.start(user, &pair.url());
                 exit = None;
             }
             exit.is_some()
         });
         if exit.is_none() {
-            submit.kill().expect("a child can be killed");
-            submit.wait().expect("a child can be waited for");
+            command.kill().expect("a child can be killed");
+            command.wait().expect("a child can be waited for");
         }
         exit
     }
 
-    fn start_submit(&self, url: &str) -> Child {
-        let printed = fs::File::create(self.site.log("submit")).expect("a scratch file");
-        let mut command = self.site.command(&["submit"]);
-        command.args(self.job()).args(["--master", url]);
+    fn start(&self, user: &User, url: &str) -> Child {
+        let printed = fs::File::create(self.site.log("user")).expect("a scratch file");
+        let words = match user {
+            User::Submits => [&["submit".to_owned()], &self.job()[..]].concat(),
+            User::Watches(job) => vec!["watch".to_owned(), job.clone()],
+        };
+        let words = words.iter().map(String::as_str).chain(["--master", url]);
+        let mut command = self.site.command(&words.collect::<Vec<_>>());
         command.stdout(printed.try_clone().expect("scratch")).stderr(printed).spawn().expect("the program starts")
     }
 
@@ -190,9 +216,9 @@ impl Bench {
             Some(0) if parts(&output) != self.reference => vec!["the output is wrong".to_owned()],
             Some(0) if !output.join("_SUCCESS").is_file() => vec!["there is no _SUCCESS".to_owned()],
             Some(0) => vec![],
-            None => vec!["submit did not end in time".to_owned()],
+            None => vec!["the job did not end in time".to_owned()],
             Some(_) => {
-                wrong_error(struck, &self.printed("submit")).into_iter().map(|what| format!("submit: {what}")).collect()
+                wrong_error(struck, &self.printed("user")).into_iter().map(|what| format!("user: {what}")).collect()
             }
         }
     }
@@ -226,7 +252,7 @@ impl Bench {
 }
 
 /// What the processes of a run print to.
-const LOGS: [&str; 5] = ["submit", "master-traced", "master", "worker-traced", "worker"];
+const LOGS: [&str; 5] = ["user", "master-traced", "master", "worker-traced", "worker"];
 
 /// What is not as it must be when a process has ended; `struck` if it was its operation.
 fn wrong_end(end: &End, struck: Option<&Struck>) -> Vec<String> {

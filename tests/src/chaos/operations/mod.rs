@@ -116,19 +116,22 @@ pub enum OperationsOf {
     Jobs,
     /// The master's of a cluster of one worker.
     Master,
+    /// The master's that finds a job which an earlier one accepted.
+    Successor,
     /// The worker's of such a cluster, and its executors'.
     Worker,
 }
 
 impl OperationsOf {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Jobs, Self::Master, Self::Worker];
+    pub const ALL: [Self; 4] = [Self::Jobs, Self::Master, Self::Successor, Self::Worker];
 
     /// The name in `--of` and in verdicts.
     pub fn name(self) -> &'static str {
         match self {
             Self::Jobs => "jobs",
             Self::Master => "master",
+            Self::Successor => "successor",
             Self::Worker => "worker",
         }
     }
@@ -171,8 +174,13 @@ fn wrong_error(struck: Option<&Struck>, printed: &str) -> Vec<String> {
     if errors != 1 {
         wrong.push(format!("it prints {errors} errors"));
     }
-    let mut objects = struck.into_iter().flat_map(|struck| &struck.objects);
-    if !objects.any(|object| printed.contains(&object.display().to_string())) {
+    // A file that is to replace another, `epoch.next` or `journal.next`, goes by the name that it will have.
+    let is_named = |object: &PathBuf| {
+        let is_draft = object.extension().is_some_and(|extension| extension == "next");
+        let named = if is_draft { object.with_extension("") } else { object.clone() };
+        printed.contains(&named.display().to_string())
+    };
+    if !struck.into_iter().flat_map(|struck| &struck.objects).any(is_named) {
         wrong.push("its error does not name the file".to_owned());
     }
     wrong
@@ -188,8 +196,9 @@ pub fn operations(options: &OperationsOptions) -> OperationsVerdict {
     let mut verdict = OperationsVerdict::default();
     match options.of {
         OperationsOf::Jobs => embedded::all(options, &mut verdict),
-        OperationsOf::Master => member::all(pair::Role::Master, options, &mut verdict),
-        OperationsOf::Worker => member::all(pair::Role::Worker, options, &mut verdict),
+        OperationsOf::Master => member::all(pair::Role::Master, false, options, &mut verdict),
+        OperationsOf::Successor => member::all(pair::Role::Master, true, options, &mut verdict),
+        OperationsOf::Worker => member::all(pair::Role::Worker, false, options, &mut verdict),
     }
     verdict
 }

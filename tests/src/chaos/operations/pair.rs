@@ -101,7 +101,7 @@ pub(super) struct End {
     pub(super) printed: String,
 }
 
-/// The two processes. Dropping it kills what is not traced.
+/// The two processes. Dropping it kills them.
 #[derive(Debug)]
 pub(super) struct Pair<'a> {
     site: &'a Site,
@@ -129,15 +129,24 @@ impl<'a> Pair<'a> {
     /// Starts a master, waits until it or its successor serves, and starts a worker. The fault strikes
     /// the one with this role. If no master serves in time, nobody will reach one.
     pub(super) fn start(site: &'a Site, role: Role, fault: Fault) -> Self {
+        let mut pair = Self::with_master(site, (role == Role::Master).then_some(fault));
+        pair.add(Role::Worker, (role == Role::Worker).then_some(fault));
+        pair
+    }
+
+    /// Starts a master alone.
+    pub(super) fn without_worker(site: &'a Site) -> Self {
+        Self::with_master(site, None)
+    }
+
+    fn with_master(site: &'a Site, fault: Option<Fault>) -> Self {
         let mut pair = Self { site, master: free_address(), members: Vec::new(), ends: Vec::new() };
-        pair.add(Role::Master, (role == Role::Master).then_some(fault));
+        pair.add(Role::Master, fault);
         eventually_within(PATIENCE, || {
             pair.tend();
-            let is_served =
-                |member: &Member| fs::read_to_string(&member.log).is_ok_and(|text| text.contains("http://"));
-            pair.members.iter().any(is_served)
+            let serves = |member: &Member| fs::read_to_string(&member.log).is_ok_and(|text| text.contains("http://"));
+            pair.members.iter().any(serves)
         });
-        pair.add(Role::Worker, (role == Role::Worker).then_some(fault));
         pair
     }
 
@@ -198,7 +207,10 @@ impl<'a> Pair<'a> {
 
 impl Drop for Pair<'_> {
     fn drop(&mut self) {
-        self.members.iter_mut().for_each(Member::kill);
+        for mut member in self.members.drain(..) {
+            member.kill();
+            member.end(false);
+        }
     }
 }
 
