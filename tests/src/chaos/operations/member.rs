@@ -114,7 +114,7 @@ impl Bench {
         self.site.root().join("new/out")
     }
 
-    /// Two map tasks and two reduce tasks, whose output is forced to disk.
+    /// One map task of both files and two reduce tasks, whose output is forced to disk.
     fn job(&self) -> Vec<String> {
         let [input, output] = [self.input(), self.output()].map(|path| path.display().to_string());
         ["word-count", "-i", &input, "-o", &output, "--reducers", "2", "--fsync"].map(str::to_owned).to_vec()
