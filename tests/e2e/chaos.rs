@@ -66,7 +66,7 @@ fn a_file_operation_that_fails_costs_at_most_the_job_and_leaves_nothing() {
 #[test]
 fn a_file_operation_of_a_master_or_a_worker_that_fails_costs_at_most_the_job_and_leaves_nothing() {
     // From the middle of a stride, so that each has a few.
-    for (of, every) in [(OperationsOf::Master, 150), (OperationsOf::Successor, 200), (OperationsOf::Worker, 50)] {
+    for (of, every) in [(OperationsOf::Master, 150), (OperationsOf::Successor, 250), (OperationsOf::Worker, 50)] {
         let options = OperationsOptions { binary: GRISTMILL.into(), of, every, first: every / 2 };
         let verdict = operations(&options);
         assert!(verdict.is_clean(), "{verdict:#?}");
