@@ -8,7 +8,8 @@
 //! cargo chaos --fickle RUNS [--seed S]    a job that is not deterministic, a seed each
 //! cargo chaos --sharing TASKS             a short job beside a long one, and weights
 //! cargo chaos --damage TIMES [--seed S]   random damage to files of every kind, read in this process
-//! cargo chaos --operations [--every N]    each file operation of two jobs fails once, or every Nth does
+//! cargo chaos --operations [--every N]    each file operation of two jobs fails once, or every Nth does;
+//!     [--of jobs|master|successor|worker] or of a master or a worker while a cluster of them runs a job
 //! cargo chaos --pace [--repeat N] [--megabytes N] [-- SUBMIT FLAGS…]
 //! ```
 //!
@@ -20,15 +21,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use gristmill_tests::chaos::{
-    ChaosOptions, CrashRun, FaultKind, FickleRun, OperationsOptions, campaign, crash_run, damage, detection,
-    fickle_run, operations, pace, sharing,
+    ChaosOptions, CrashRun, FaultKind, FickleRun, OperationsOf, OperationsOptions, campaign, crash_run, damage,
+    detection, fickle_run, operations, pace, sharing,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
 
 const USAGE: &str = "usage: cargo chaos [--seconds N | --lab RUNS | --fickle RUNS | --sharing TASKS | --damage TIMES | --operations \
                      | --detection | --pace] [--seed S] [--workers N] [--mix KIND,…] [--megabytes N] [--every N] \
-                     [--repeat N] [--binary FILE] [--logs DIR] [-- SUBMIT FLAGS…]";
+                     [--of jobs|master|successor|worker] [--repeat N] [--binary FILE] [--logs DIR] [-- SUBMIT FLAGS…]";
 
 /// What is done.
 #[derive(Clone, Copy)]
@@ -46,7 +47,7 @@ enum Mode {
     /// So much damage to files.
     Damage(u64),
     /// File operations that fail.
-    Operations,
+    Operations(OperationsOf),
     /// How long a job takes under each disturbance.
     Pace,
 }
@@ -87,8 +88,8 @@ fn main() -> ExitCode {
             (plain(&verdict), verdict.is_clean())
         }
         Mode::Pace => paces(&args),
-        Mode::Operations => {
-            let options = OperationsOptions { binary: args.options.binary, every: args.every, first: 1 };
+        Mode::Operations(of) => {
+            let options = OperationsOptions { binary: args.options.binary, of, every: args.every, first: 1 };
             let verdict = operations(&options);
             (plain(&verdict), verdict.is_clean())
         }
@@ -120,7 +121,7 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Args, String> {
                 continue;
             }
             "--operations" => {
-                args.mode = Mode::Operations;
+                args.mode = Mode::Operations(OperationsOf::Jobs);
                 continue;
             }
             "--" => {
@@ -139,6 +140,11 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Args, String> {
             "--fickle" => args.mode = Mode::Fickle(value.parse().map_err(wrong)?),
             "--sharing" => args.mode = Mode::Sharing(value.parse().map_err(wrong)?),
             "--damage" => args.mode = Mode::Damage(value.parse().map_err(wrong)?),
+            "--of" => {
+                let of = OperationsOf::ALL.into_iter().find(|of| of.name() == value);
+                args.mode =
+                    Mode::Operations(of.ok_or_else(|| format!("{value} is not jobs, master, successor or worker"))?);
+            }
             "--every" => args.every = value.parse::<NonZeroU64>().map_err(wrong)?.get(),
             "--repeat" => args.repeat = value.parse().map_err(wrong)?,
             "--lab" => args.mode = Mode::Lab(value.parse().map_err(wrong)?),

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use gristmill_tests::chaos::{
-    ChaosOptions, FaultKind, OperationsOptions, campaign, damage, detection, fickle_run, operations, sharing,
+    ChaosOptions, FaultKind, OperationsOf, OperationsOptions, campaign, damage, detection, fickle_run, operations,
+    sharing,
 };
 
 use crate::{GRISTMILL, example};
@@ -56,7 +57,18 @@ fn damaged_files_are_refused_by_name_or_read_as_they_were() {
 #[test]
 fn a_file_operation_that_fails_costs_at_most_the_job_and_leaves_nothing() {
     // A stride that divides neither job's operations, from its middle: of both, and of each effect.
-    let verdict = operations(&OperationsOptions { binary: GRISTMILL.into(), every: 37, first: 19 });
+    let verdict =
+        operations(&OperationsOptions { binary: GRISTMILL.into(), of: OperationsOf::Jobs, every: 37, first: 19 });
     assert!(verdict.is_clean(), "{verdict:#?}");
     assert!(verdict.skipped.is_some() || verdict.succeeded.min(verdict.refused) > 5, "{verdict:#?}");
+}
+
+#[test]
+fn a_file_operation_of_a_master_or_a_worker_that_fails_costs_at_most_the_job_and_leaves_nothing() {
+    // From the middle of a stride, so that each has a few.
+    for (of, every) in [(OperationsOf::Master, 150), (OperationsOf::Successor, 250), (OperationsOf::Worker, 50)] {
+        let options = OperationsOptions { binary: GRISTMILL.into(), of, every, first: every / 2 };
+        let verdict = operations(&options);
+        assert!(verdict.is_clean(), "{verdict:#?}");
+    }
 }

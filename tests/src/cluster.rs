@@ -379,7 +379,7 @@ fn start_master(binary: &Path, dir: &Path, listen: &str) -> (Child, String) {
 }
 
 /// Asks a process to end in order.
-fn ask_to_end(pid: u32) {
+pub(crate) fn ask_to_end(pid: u32) {
     if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
         // One that is gone already is what is wanted.
         let _ = kill_process(pid, Signal::TERM);
@@ -387,7 +387,7 @@ fn ask_to_end(pid: u32) {
 }
 
 /// The program, with its temporary files in the cluster's folder, where they can be found.
-fn command(binary: &Path, dir: &Path) -> Command {
+pub(crate) fn command(binary: &Path, dir: &Path) -> Command {
     let mut command = Command::new(binary);
     command.env("TMPDIR", dir);
     // The others are for tests; to the program they would be unknown settings.

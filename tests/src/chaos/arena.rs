@@ -229,7 +229,7 @@ fn add_worker(cluster: &mut Cluster, master: SocketAddr) -> Links {
 
 /// An address of loopback on which nothing listens. Another process might take it before it is used,
 /// and the worker would say so.
-fn free_address() -> SocketAddr {
+pub(super) fn free_address() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
     listener.local_addr().expect("a listener has an address")
 }

@@ -12,7 +12,7 @@
 //! | `fickle` | a job whose attempts differ, and map outputs that are lost |
 //! | `leftovers` | what is left when everything has ended |
 //! | `lab` | the crash application of a distributed systems course, many times |
-//! | `operations` | every file operation of a job, failed once |
+//! | `operations` | every file operation of a job, a master or a worker, failed once |
 //! | `pace` | how long a job takes disturbed and undisturbed |
 //! | `processes` | process trees and signals |
 //! | `proxy` | a network link that misbehaves |
@@ -41,7 +41,9 @@ pub use self::damage::{DamageCount, DamageVerdict, damage};
 pub use self::detection::{Detection, Silence, detection};
 pub use self::fickle::{FickleRun, fickle_run};
 pub use self::lab::{CrashRun, crash_run};
-pub use self::operations::{BadRun, FaultEffect, OperationsOptions, OperationsVerdict, Struck, operations};
+pub use self::operations::{
+    BadRun, FaultEffect, OperationsOf, OperationsOptions, OperationsVerdict, Struck, operations,
+};
 pub use self::options::{ChaosOptions, FaultKind};
 pub use self::pace::{Disturbance, Pace, pace};
 pub use self::sharing::{Sharing, sharing};

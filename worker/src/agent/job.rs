@@ -21,6 +21,8 @@ use crate::executor::message::Work;
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) spec: JobSpec,
+    /// Its binary, as the master names it.
+    pub(super) binary_sha256: String,
     /// Where attempts stage parts.
     pub(super) staging: PathBuf,
     /// Why no attempt of it can run on this worker.
@@ -90,9 +92,10 @@ pub(super) enum Attempt {
 }
 
 impl Job {
-    pub(super) fn new(spec: JobSpec, staging: PathBuf, refusal: Option<Failure>) -> Self {
+    pub(super) fn new(spec: JobSpec, binary_sha256: String, staging: PathBuf, refusal: Option<Failure>) -> Self {
         Self {
             spec,
+            binary_sha256,
             staging,
             refusal,
             supplies: None,

@@ -338,6 +338,24 @@ async fn a_worker_whose_disk_is_full_hands_attempts_back() {
 }
 
 #[tokio::test]
+async fn a_folder_that_could_not_be_made_is_asked_for_again() {
+    let mut stage = Stage::set(|_| {}).await;
+    let (mut session, _) = stage.register(1).await;
+    let folder = stage.scratch().join(JOB.to_string());
+    fs::write(&folder, "").expect("scratch");
+    stage.open(&session, &fake_spec("fake")).await;
+    session.start("m-0.0").await;
+    let failure = session.failed("m-0.0").await;
+    assert_eq!(failure.code, FailureCode::WriteFailed);
+    assert!(failure.message.starts_with("cannot use scratch folder ") && failure.message.contains(&JOB.to_string()));
+    fs::remove_file(&folder).expect("scratch");
+    session.start("m-0.1").await;
+    session.started("m-0.1").await;
+    session.finished("m-0.1").await;
+    stage.stop(session).await;
+}
+
+#[tokio::test]
 async fn a_job_that_cannot_be_built_fails_for_good() {
     let mut stage = Stage::set(|_| {}).await;
     let (mut session, _) = stage.register(1).await;

@@ -7,17 +7,11 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::tracer::{Program, Traced, trace};
-use super::{BadRun, Fault, FaultEffect, OperationsOptions, OperationsVerdict, Struck};
+use super::{BadRun, Fault, OperationsOptions, OperationsVerdict, PANICKED, Struck, wrong_error};
 use crate::data::parts;
 
 /// How long one run may take; undisturbed it takes a fraction of a second.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Exit code of a program that panicked.
-const PANICKED: i32 = 101;
-
-/// A number that no run reaches.
-const NEVER: u64 = u64::MAX;
 
 /// A job, and its arguments besides input and output.
 struct Job {
@@ -42,20 +36,16 @@ const JOBS: [Job; 2] = [
 ];
 
 /// Fails operations of each job, each once.
-pub(super) fn all(options: &OperationsOptions) -> OperationsVerdict {
-    let mut verdict = OperationsVerdict::default();
+pub(super) fn all(options: &OperationsOptions, verdict: &mut OperationsVerdict) {
     for job in &JOBS {
         let bench = Bench::new(&options.binary, job);
-        for effect in FaultEffect::ALL {
-            let (undisturbed, printed) = bench.run(Fault { nth: NEVER, effect });
-            let wrong = bench.wrong(&undisturbed, &printed);
-            assert!(wrong.is_empty(), "{}, undisturbed: {wrong:?}\n{printed}", job.name);
-            for nth in (options.first..=undisturbed.operations).step_by(options.every as usize) {
-                bench.fail(Fault { nth, effect }, &mut verdict);
-            }
+        let (undisturbed, printed) = bench.run(Fault::NEVER);
+        let wrong = bench.wrong(&undisturbed, &printed);
+        assert!(wrong.is_empty(), "{}, undisturbed: {wrong:?}\n{printed}", job.name);
+        for fault in options.faults(&undisturbed.operations) {
+            bench.fail(fault, verdict);
         }
     }
-    verdict
 }
 
 /// Where the runs of a job take place.
@@ -145,14 +135,8 @@ impl<'a> Bench<'a> {
         match (wrong.is_empty(), traced.exit) {
             (false, _) => {
                 let Fault { nth, effect } = fault;
-                verdict.bad.push(BadRun {
-                    subject: self.job.name.to_owned(),
-                    effect,
-                    nth,
-                    struck: traced.struck,
-                    wrong,
-                    printed,
-                });
+                let (subject, struck) = (self.job.name.to_owned(), traced.struck);
+                verdict.bad.push(BadRun { subject, effect, nth, struck, wrong, printed });
                 self.tidy_up();
             }
             (true, Some(0)) => verdict.succeeded += 1,
@@ -180,15 +164,7 @@ impl<'a> Bench<'a> {
 
     /// What is not as it must be when the program said that it cannot.
     fn wrong_refusal(&self, struck: Option<&Struck>, printed: &str) -> Vec<String> {
-        let mut wrong = Vec::new();
-        let errors = printed.lines().filter(|line| line.starts_with("error")).count();
-        if errors != 1 {
-            wrong.push(format!("it prints {errors} errors"));
-        }
-        let mut objects = struck.into_iter().flat_map(|struck| &struck.objects);
-        if !objects.any(|object| printed.contains(&object.display().to_string())) {
-            wrong.push("its error does not name the file".to_owned());
-        }
+        let mut wrong = wrong_error(struck, printed);
         let kept =
             if self.replaces() { self.output().join("old").is_file() } else { !self.root().join("new").exists() };
         if !kept {

@@ -46,8 +46,8 @@ pub(super) struct Program<'a> {
 /// How a traced process ended.
 #[derive(Debug)]
 pub(super) struct Traced {
-    /// Operations that the fault could have struck.
-    pub(super) operations: u64,
+    /// Operations up to the one that it struck, or all, that each effect can strike.
+    pub(super) operations: BTreeMap<FaultEffect, u64>,
     /// What it struck, if there were as many.
     pub(super) struck: Option<Struck>,
     /// The exit code; `None` if a signal ended it, as it does when it takes too long.
@@ -78,7 +78,8 @@ pub(super) fn trace(program: &Program<'_>, fault: Fault, started: impl FnOnce(u3
             let _ = killpg(pid, Signal::SIGKILL);
         }
     });
-    let mut tracer = Tracer { root: program.root, fault, operations: 0, struck: None, pending: BTreeMap::new() };
+    let mut tracer =
+        Tracer { root: program.root, fault, operations: BTreeMap::new(), struck: None, pending: BTreeMap::new() };
     let exit = tracer.run(pid);
     drop(ended.0);
     watchdog.join().expect("the watchdog does not panic");
@@ -122,7 +123,7 @@ enum Repair {
 struct Tracer<'a> {
     root: &'a Path,
     fault: Fault,
-    operations: u64,
+    operations: BTreeMap<FaultEffect, u64>,
     struck: Option<Struck>,
     /// By thread.
     pending: BTreeMap<Pid, Repair>,
@@ -153,7 +154,9 @@ impl Tracer<'_> {
                 WaitStatus::PtraceEvent(pid, ..) => (pid, None),
                 WaitStatus::Stopped(pid, signal) => (pid, Some(signal)),
             };
-            gone_is_fine(ptrace::syscall(pid, signal))?;
+            // What comes after the fault is not looked at, and need not be slow.
+            let is_over = self.struck.is_some() && self.pending.is_empty();
+            gone_is_fine(if is_over { ptrace::cont(pid, signal) } else { ptrace::syscall(pid, signal) })?;
         }
     }
 
@@ -181,9 +184,13 @@ impl Tracer<'_> {
         if objects.is_empty() {
             return Ok(());
         }
-        let Some(repair) = self.repair(call, &registers) else { return Ok(()) };
-        self.operations += 1;
-        if self.operations != self.fault.nth {
+        for effect in FaultEffect::ALL {
+            if repair(effect, call, &registers).is_some() {
+                *self.operations.entry(effect).or_default() += 1;
+            }
+        }
+        let Some(repair) = repair(self.fault.effect, call, &registers) else { return Ok(()) };
+        if self.operations[&self.fault.effect] != self.fault.nth {
             return Ok(());
         }
         match repair {
@@ -193,19 +200,6 @@ impl Tracer<'_> {
         self.pending.insert(thread, repair);
         self.struck = Some(Struck { call: call.name, objects });
         ptrace::setregs(thread, registers)
-    }
-
-    /// What the fault would do to this call; `None` if it cannot strike it.
-    fn repair(&self, call: &FileCall, registers: &user_regs_struct) -> Option<Repair> {
-        match self.fault.effect {
-            FaultEffect::Io => Some(Repair::Return(Errno::EIO)),
-            FaultEffect::Full => {
-                call.takes_space(registers.rsi, registers.rdx, registers.r10).then_some(Repair::Return(Errno::ENOSPC))
-            }
-            FaultEffect::Short => {
-                (call.is_transfer && registers.rdx > 1).then_some(Repair::ThirdArgument(registers.rdx))
-            }
-        }
     }
 
     /// The files below the root that the call is about.
@@ -229,6 +223,17 @@ impl Tracer<'_> {
             }
         };
         call.subjects.iter().filter_map(path).filter(|path| path.starts_with(self.root)).collect()
+    }
+}
+
+/// What the effect does to this call; `None` if it cannot strike it.
+fn repair(effect: FaultEffect, call: &FileCall, registers: &user_regs_struct) -> Option<Repair> {
+    match effect {
+        FaultEffect::Io => Some(Repair::Return(Errno::EIO)),
+        FaultEffect::Full => {
+            call.takes_space(registers.rsi, registers.rdx, registers.r10).then_some(Repair::Return(Errno::ENOSPC))
+        }
+        FaultEffect::Short => (call.is_transfer && registers.rdx > 1).then_some(Repair::ThirdArgument(registers.rdx)),
     }
 }
 

@@ -57,15 +57,20 @@ impl Desk {
         }
     }
 
-    /// Why no attempt of the job can run here. A folder for which there was no room is asked for again.
+    /// Why no attempt of the job can run here. What a disk refused is asked for again: it may have room by
+    /// now, or answer.
     fn refused(&mut self, job: JobId) -> Option<Failure> {
         let known = self.jobs.get(&job)?.refusal.clone()?;
-        if known.code != FailureCode::ScratchFull {
+        if !matches!(known.code, FailureCode::ScratchFull | FailureCode::WriteFailed) {
             return Some(known);
         }
         let now = self.open_folder(job);
-        self.jobs.get_mut(&job)?.refusal.clone_from(&now);
-        now
+        let is_open = now.is_none();
+        self.jobs.get_mut(&job)?.refusal = now;
+        if is_open {
+            self.supply(job);
+        }
+        self.jobs.get(&job)?.refusal.clone()
     }
 
     /// Why nothing may begin now that needs room in scratch.

@@ -167,7 +167,7 @@ impl Desk {
     fn carry_out(&mut self, order: Order) {
         match order {
             Order::OpenJob { job, spec, binary_sha256, staging } => {
-                self.open_job(job, *spec, &binary_sha256, staging.into());
+                self.open_job(job, *spec, binary_sha256, staging.into());
             }
             Order::Start { id, input } => self.start(id, input),
             Order::Cancel(id) | Order::Discard(id) => self.throw_away(id),
@@ -175,7 +175,7 @@ impl Desk {
         }
     }
 
-    fn open_job(&mut self, job: JobId, spec: JobSpec, binary_sha256: &str, staging: PathBuf) {
+    fn open_job(&mut self, job: JobId, spec: JobSpec, binary_sha256: String, staging: PathBuf) {
         if self.jobs.contains_key(&job) {
             return;
         }
@@ -185,10 +185,9 @@ impl Desk {
             None => tracing::info!(%job, name = spec.job, "job opened"),
         }
         let refused = refusal.is_some();
-        let files = spec.files.clone();
-        self.jobs.insert(job, Job::new(spec, staging, refusal));
+        self.jobs.insert(job, Job::new(spec, binary_sha256, staging, refusal));
         if !refused {
-            self.supply(job, binary_sha256, files);
+            self.supply(job);
         }
     }
 
@@ -207,10 +206,13 @@ impl Desk {
 
     /// Makes the job's folder in scratch; why not, if that fails.
     fn open_folder(&self, job: JobId) -> Option<Failure> {
-        let opened = self.launcher.scratch.open_job(job).and_then(|_| scratch::prune_logs(&self.launcher.logs));
-        opened.err().map(|error| {
-            let dir = self.launcher.scratch.root().display();
-            Failure::in_scratch(format!("cannot use scratch folder {dir}: {error}"), &error)
+        if let Err(error) = scratch::prune_logs(&self.launcher.logs) {
+            // They go when the next job is opened.
+            tracing::warn!(logs = %self.launcher.logs.display(), %error, "old logs cannot be removed");
+        }
+        self.launcher.scratch.open_job(job).err().map(|error| {
+            let dir = self.launcher.scratch.job_dir(job);
+            Failure::in_scratch(format!("cannot use scratch folder {}: {error}", dir.display()), &error)
         })
     }
 

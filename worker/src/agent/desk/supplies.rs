@@ -1,9 +1,8 @@
-//! What the desk's jobs need before they can run: asked for when a job is opened, and waited for by its
-//! attempts.
+//! What the desk's jobs need before they can run: asked for when a job's folder is there, and waited for
+//! by its attempts.
 
 use gristmill_common::failure::{Failure, FailureCode};
 use gristmill_common::ids::{ContentId, JobAttempt, JobId};
-use gristmill_common::spec::ShippedFile;
 use tokio_util::sync::CancellationToken;
 
 use super::{Desk, DeskEvent};
@@ -11,10 +10,10 @@ use crate::agent::job::Attempt;
 use crate::agent::supply::{Needs, Supplies};
 
 impl Desk {
-    /// Gets what the job, which was just opened, runs with.
-    pub(super) fn supply(&mut self, id: JobId, binary_sha256: &str, files: Vec<ShippedFile>) {
+    /// Gets what the job, whose folder was just made, runs with.
+    pub(super) fn supply(&mut self, id: JobId) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        let binary = match binary_sha256.parse::<ContentId>() {
+        let binary = match job.binary_sha256.parse::<ContentId>() {
             Ok(binary) => Some(binary).filter(|binary| *binary != self.config.binary),
             Err(error) => {
                 let message = format!("the job's binary has no name: {error}");
@@ -22,7 +21,7 @@ impl Desk {
                 return;
             }
         };
-        let needs = Needs { binary, files, folder: self.launcher.scratch.job_dir(id) };
+        let needs = Needs { binary, files: job.spec.files.clone(), folder: self.launcher.scratch.job_dir(id) };
         if needs.is_nothing() {
             job.supplies = Some(Supplies::default());
             return;
