@@ -194,7 +194,7 @@ impl Recovered {
             Ok(claim) => self.table.insert(accepted, claim, files),
             Err(error) if error.is_out_of_reach() => return Err(error),
             Err(error) => {
-                let (state, failure) = if restored.decided && is_published(&accepted.spec.output, job) {
+                let (state, failure) = if restored.decided && is_published(&accepted.spec.output, job)? {
                     (JobState::Succeeded, None)
                 } else {
                     warn!(%job, reason = describe(&error), "output not taken up again");

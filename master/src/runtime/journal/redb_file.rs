@@ -52,7 +52,9 @@ impl RedbJournal {
     /// If the file is damaged, belongs to somebody else or cannot be read or written.
     pub fn open(file: &Path) -> Result<Self, JournalError> {
         let store = |error: redb::Error| store_error("open", file, error);
-        if !file.exists() {
+        // Not to know is not the same as not to be: an empty journal in the place of one that is there would
+        // forget every job.
+        if !file.try_exists().map_err(|error| store_error("open", file, error.into()))? {
             create(file).map_err(|error| store_error("create", file, error))?;
         }
         injected("open", file, "journal.open")?;

@@ -106,7 +106,7 @@ impl OutputClaim {
             self.check_place()?;
         }
         self.enter()?;
-        if self.check_place()? == Place::Folder && !publish::is_published_at(&self.output, self.job) {
+        if self.check_place()? == Place::Folder && !publish::is_published_at(&self.output, self.job)? {
             self.probe_exchange()?;
         }
         let staged = self.staged_parts_dir();
@@ -142,8 +142,7 @@ impl OutputClaim {
     /// Checks that what the job left, parts too if some were committed, is where it was left.
     fn look_for_staged(&self, parts: bool) -> Result<(), OutputError> {
         failpoint("claim.reclaim").map_err(|error| OutputError::io("claim", &self.output, error))?;
-        let published = publish::look_for_published(&self.output, self.job);
-        if published.map_err(|error| OutputError::io("read", &self.output.join(naming::SUCCESS_FILE), error))? {
+        if publish::is_published_at(&self.output, self.job)? {
             return Ok(());
         }
         let gone = |path: &Path| match fs::symlink_metadata(path) {
@@ -258,7 +257,7 @@ impl OutputClaim {
     /// What is in the output's place, if the job may put its output there.
     fn check_place(&self) -> Result<Place, OutputError> {
         let place = place(&self.output, &self.uri)?;
-        if place == Place::Folder && !self.overwrite && !publish::is_published_at(&self.output, self.job) {
+        if place == Place::Folder && !self.overwrite && !publish::is_published_at(&self.output, self.job)? {
             return Err(OutputError::Exists { output: self.uri.clone() });
         }
         Ok(place)
@@ -313,8 +312,12 @@ impl Drop for OutputClaim {
 }
 
 /// Whether what is in the output's place is the published result of this job.
-pub fn is_published(output: &Uri, job: JobId) -> bool {
-    output.local_path().is_some_and(|path| publish::is_published_at(&path, job))
+///
+/// # Errors
+///
+/// If it cannot be looked at.
+pub fn is_published(output: &Uri, job: JobId) -> Result<bool, OutputError> {
+    output.local_path().map_or(Ok(false), |path| publish::is_published_at(&path, job))
 }
 
 /// Folders above the output that do not exist, topmost first.
@@ -349,7 +352,7 @@ pub fn remove_leftovers(output: &Uri, job: JobId, created: &[PathBuf]) -> Result
 
 fn remove_staged(uri: &Uri, output: &Path, job: JobId) -> Result<(), OutputError> {
     let staging = naming::staging_dir(output);
-    if !staging.exists() {
+    if !staging.try_exists().map_err(|error| OutputError::io("look for", &staging, error))? {
         return Ok(());
     }
     let (lock, previous) = match ClaimFile::lock(&staging, uri) {

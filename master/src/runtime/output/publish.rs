@@ -37,7 +37,7 @@ impl OutputClaim {
         bad: &[BadRecords],
         manifest: &Manifest,
     ) -> Result<(), OutputError> {
-        if !is_published_at(&self.output, self.job) {
+        if !is_published_at(&self.output, self.job)? {
             self.build_result(parts, bad, manifest)?;
             self.put_in_place()?;
         }
@@ -150,16 +150,17 @@ impl OutputClaim {
 }
 
 /// Whether the folder is the published result of this job: job ids are never used again.
-pub(super) fn is_published_at(output: &Path, job: JobId) -> bool {
-    look_for_published(output, job).unwrap_or(false)
-}
-
-/// The same, where not to know is not the same as not to be.
 ///
 /// # Errors
 ///
-/// If the manifest cannot be read. One that may not be read is somebody else's.
-pub(super) fn look_for_published(output: &Path, job: JobId) -> io::Result<bool> {
+/// If the manifest cannot be read, which is told from its absence. One that may not be read is somebody
+/// else's.
+pub(super) fn is_published_at(output: &Path, job: JobId) -> Result<bool, OutputError> {
+    look_for_published(output, job).map_err(|error| OutputError::io("read", &output.join(SUCCESS_FILE), error))
+}
+
+/// [`is_published_at`] in the words of the system.
+fn look_for_published(output: &Path, job: JobId) -> io::Result<bool> {
     use io::ErrorKind::{NotADirectory, NotFound, PermissionDenied};
     #[derive(Deserialize)]
     struct Head {
