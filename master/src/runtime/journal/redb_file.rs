@@ -55,6 +55,7 @@ impl RedbJournal {
         // Not to know is not the same as not to be: an empty journal in the place of one that is there would
         // forget every job.
         if !file.try_exists().map_err(|error| store_error("open", file, error.into()))? {
+            Seen::remove(file).map_err(|error| store_error("remove", &Seen::path(file), error.into()))?;
             create(file).map_err(|error| store_error("create", file, error))?;
         }
         injected("open", file, "journal.open")?;
@@ -105,9 +106,7 @@ impl RedbJournal {
         injected("journal.commit")?;
         transaction.commit()?;
         self.commits += 1;
-        injected("journal.committed")?;
-        injected("journal.seen")?;
-        Ok(self.seen.note(self.commits)?)
+        injected("journal.committed")
     }
 }
 
@@ -135,7 +134,9 @@ impl Journal for RedbJournal {
     }
 
     fn commit(&mut self, changes: &[Change]) -> Result<(), JournalError> {
-        self.write(changes).map_err(|error| store_error("write", &self.file, error))
+        self.write(changes).map_err(|error| store_error("write", &self.file, error))?;
+        let noted = failpoint("journal.seen").and_then(|()| self.seen.note(self.commits));
+        noted.map_err(|error| store_error("write", &Seen::path(&self.file), error.into()))
     }
 }
 
@@ -149,7 +150,6 @@ fn create(file: &Path) -> Result<(), redb::Error> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
         _ => {}
     }
-    Seen::remove(file)?;
     injected("journal.create")?;
     let database = Builder::new().set_cache_size(CACHE_BYTES).create(&next)?;
     let transaction = database.begin_write()?;
