@@ -20,6 +20,7 @@ use gristmill_common::task::{
 };
 use gristmill_common::time::Clock;
 use gristmill_master::runtime::journal::{AcceptedJob, Change, Journal as _, JournalRecord, RedbJournal};
+use gristmill_master::runtime::output::OutputClaim;
 use gristmill_master::runtime::{ShippedFiles, StateDir, recover, start_driver};
 use gristmill_master::scheduler::{Record, SchedulerConfig};
 
@@ -92,6 +93,8 @@ fn records(dir: &Path) -> Vec<Change> {
     let splits = (0..TASKS).map(split).collect();
     let plan = JobPlan { splits, reducers: 4, objects: 1, input_bytes: object.size, warnings: Vec::new() };
     let spec = JobSpec::new("copy", JobShape::MapReduce, vec![object.uri.clone()], Uri::from_path(&dir.join("out")));
+    // What the master before this one had staged is where it left it.
+    OutputClaim::acquire(&spec, JOB).expect("a scratch folder").abandon();
     let accepted = JournalRecord::Accepted(Box::new(AcceptedJob {
         job: JOB,
         key: "key".to_owned(),
