@@ -55,7 +55,7 @@ pub enum FailureCode {
     NondeterministicMap,
     /// Scratch or output cannot be written, for other reasons than [`ScratchFull`](Self::ScratchFull).
     WriteFailed,
-    /// The job's binary is not what the job was submitted with.
+    /// The job's binary, or a file that travels with it, cannot be had or cannot run on this worker.
     WrongBinary,
     /// The worker was lost.
     WorkerLost,
