@@ -13,6 +13,11 @@ use crate::codec::{self, DecodeError, EncodeError};
 /// Unsized types and [`Pair`], [`Triple`], [`Maybe`] lend: `[u8]` is seen as `&[u8]` and
 /// `Pair<[u8], u64>` as `(&[u8], u64)`, so nothing is allocated per record. Every type that is
 /// `Serialize + DeserializeOwned` is seen as itself.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot travel in a job",
+    note = "derive `serde::Serialize` and `serde::Deserialize` on a type that owns all it holds, or take `str`, `[u8]`, \
+            `Pair`, `Triple` or `Maybe`, which lend"
+)]
 pub trait Datum: 'static {
     /// The form that `emit` takes and `reduce` is given.
     type Ref<'a>;

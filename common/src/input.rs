@@ -27,6 +27,10 @@ pub struct RecordError {
 }
 
 /// A type of records.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not say what the records of an input are",
+    note = "`Lines`, `Utf8Lines` and `FixedLength<N>` do, and types of your own that implement `Input`"
+)]
 pub trait Input: Send + Sync + 'static {
     /// What `map` is given, borrowed from the read buffer.
     type Record<'a>;

@@ -37,6 +37,18 @@ pub struct KeyError {
 ///
 /// Law: `encode(a)` sorts before `encode(b)` exactly if `a < b`; equal keys have equal bytes.
 /// `#[derive(Key)]` writes this for structs and enums.
+///
+/// A type without an order is no key:
+///
+/// ```compile_fail
+/// fn group_by<K: gristmill_common::key::Key>() {}
+/// group_by::<std::collections::HashMap<String, u64>>();
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no key: records cannot be ordered by it",
+    note = "integers, floats, `bool`, `char`, `str`, `[u8]`, `Pair`, `Triple` and `Maybe` of keys are keys",
+    note = "`#[derive(Key)]` makes one of a struct or an enum whose members are keys"
+)]
 pub trait Key: Datum {
     /// How many members a key has: those of a tuple or struct, one for anything else.
     const MEMBERS: usize = 1;

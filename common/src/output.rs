@@ -6,6 +6,10 @@ use std::marker::PhantomData;
 use crate::datum::{Datum, Maybe, Pair, Triple};
 
 /// A type of output records: what `reduce` (or a map-only `map`) puts, and how it is written.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not say how records are written",
+    note = "`Text<K, V>` writes lines, `Raw` bytes as they are"
+)]
 pub trait Output: Send + Sync + 'static {
     /// The first field.
     type Key: Datum + ?Sized;
@@ -88,6 +92,10 @@ impl RawField for str {
 
 /// A datum that can stand in a text line. Bytes and strings are written as they are: a TAB or line
 /// end inside them is the job's business.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot stand in a line of text",
+    note = "put a `String` of it, or implement `TextField` for it"
+)]
 pub trait TextField: Datum {
     /// Whether the field has no text at all, so that no TAB is written before it.
     const IS_UNIT: bool = false;

@@ -1,10 +1,12 @@
 //! The documents for readers who start: their commands are run in order, in an empty folder, as they are
 //! typed there. What `cargo` builds is built without optimisation, and kept for the next run.
 
+use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use gristmill_tests::cluster::run_to_end;
 use gristmill_tests::data::parts;
 use gristmill_tests::docs::sh_commands;
 use gristmill_tests::waiting::run_to_end_within;
@@ -31,7 +33,7 @@ impl Reader {
                 return;
             }
             ["gristmill", "cluster", ..] => {
-                self.cluster = Some(Serving::start(&words));
+                self.cluster = Some(Serving::start(root(), &words));
                 return;
             }
             ["gristmill", args @ ..] => (GRISTMILL, args.to_vec()),
@@ -63,4 +65,31 @@ fn a_new_crate_is_tested_run_and_submitted_to_a_cluster_that_has_never_seen_it()
     commands.iter().for_each(|command| reader.type_in(command));
     let here = parts(&reader.here.join("counts"));
     assert!(!here.is_empty() && here == parts(&reader.here.join("counted")), "both ways give the same parts");
+}
+
+#[test]
+fn a_cluster_is_started_process_by_process_and_used() {
+    let text = std::fs::read_to_string(root().join("docs/running-a-cluster.md")).expect("the document");
+    let folder = tempfile::tempdir().expect("an empty folder");
+    let here = folder.path();
+    symlink(root().join("examples"), here.join("examples")).expect("the texts of the repository");
+    let mut master = None;
+    let mut workers = vec![];
+    for line in sh_commands(&text) {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match (words.as_slice(), &master) {
+            (["gristmill", "master", ..], None) => master = Some(Serving::start(here, &words)),
+            (["gristmill", "worker", ..], Some((_, url))) => workers.push(Serving::worker(here, &words, url)),
+            (["export", "GRISTMILL_MASTER=http://127.0.0.1:7420"], Some(_)) => {}
+            (["gristmill", args @ ..], Some((_, url))) => {
+                let mut command = Command::new(GRISTMILL);
+                command.args(args).current_dir(here).env("GRISTMILL_MASTER", url).stdin(Stdio::null());
+                let output = run_to_end(command);
+                assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+            }
+            _ => panic!("nothing runs {line:?}"),
+        }
+    }
+    assert_eq!(workers.len(), 2);
+    assert!(!parts(&here.join("target/cluster/words")).is_empty());
 }

@@ -2,6 +2,7 @@
 //! of the tests' own.
 
 use std::io::{BufRead as _, BufReader};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use gristmill_tests::cluster::run_to_end;
@@ -27,12 +28,14 @@ fn program(words: &[&str]) -> Command {
     command
 }
 
-/// A cluster as the document starts it, on a free port; ends with the value.
+/// A process of a cluster as a document starts it, on a free port; ends with the value.
 pub(crate) struct Serving(Child);
 
 impl Serving {
-    pub(crate) fn start(words: &[&str]) -> (Self, String) {
+    /// Starts the master, or the whole cluster, in a folder; gives its URL too.
+    pub(crate) fn start(folder: &Path, words: &[&str]) -> (Self, String) {
         let mut child = program(words)
+            .current_dir(folder)
             .env("GRISTMILL_LISTEN", "127.0.0.1:0")
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -44,6 +47,13 @@ impl Serving {
         let line = line.expect("the cluster prints its URL");
         let url = line.split_whitespace().find(|word| word.starts_with("http://")).expect("a URL is a word");
         (serving, url.to_owned())
+    }
+
+    /// Starts a worker of the master at `url`, in a folder.
+    pub(crate) fn worker(folder: &Path, words: &[&str], url: &str) -> Self {
+        let mut command = program(words);
+        command.current_dir(folder).env("GRISTMILL_MASTER", url).stdout(Stdio::null()).stderr(Stdio::null());
+        Self(command.spawn().expect("the program starts"))
     }
 }
 
@@ -65,7 +75,7 @@ fn every_command_of_the_readme_runs() {
     for command in commands.iter().filter(|command| *command != THIS_RUN && !command.starts_with(EXAMPLE)) {
         let words: Vec<&str> = command.split_whitespace().collect();
         if words.starts_with(&["gristmill", "cluster"]) {
-            cluster = Some(Serving::start(&words));
+            cluster = Some(Serving::start(root(), &words));
             continue;
         }
         let mut program = program(&words);

@@ -42,6 +42,10 @@ pub enum Disturbance {
 
 impl Disturbance {
     const ALL: [Self; 4] = [Self::None, Self::WorkersDie, Self::WorkersAndMasterDie, Self::OneSlow];
+
+    fn kills_workers(self) -> bool {
+        matches!(self, Self::WorkersDie | Self::WorkersAndMasterDie)
+    }
 }
 
 /// The times of one job under one disturbance.
@@ -57,34 +61,60 @@ pub struct Pace {
     pub wrong: usize,
 }
 
-/// Times a job `repeat` times under each disturbance, with these flags of `submit`.
+impl Pace {
+    fn new(disturbance: Disturbance) -> Self {
+        Self { disturbance, seconds: vec![], ratio: 1.0, wrong: 0 }
+    }
+
+    fn mean(&self) -> f64 {
+        self.seconds.iter().sum::<f64>() / self.seconds.len() as f64
+    }
+}
+
+/// Of how many rounds one has the runs that vary little: undisturbed, and with a slow worker.
+const STEADY: u32 = 3;
+
+/// Times a job under each disturbance, with these flags of `submit`, each time on a new cluster: `repeat`
+/// rounds of one run with each, in turn, so that what else the machine does is spread over all of them.
 ///
 /// # Panics
 ///
 /// If a process cannot be started, or a cluster does not come up in time.
 pub fn pace(options: &ChaosOptions, repeat: u32, flags: &[String]) -> Vec<Pace> {
     let mut random = Random::new(options.seed);
-    let mut undisturbed = None;
-    let measure = |disturbance| {
-        let runs: Vec<(f64, bool)> = (0..repeat).map(|_| run(options, disturbance, flags, &mut random)).collect();
-        let seconds: Vec<f64> = runs.iter().map(|(seconds, _)| *seconds).collect();
-        let mean = seconds.iter().sum::<f64>() / seconds.len() as f64;
-        let ratio = mean / *undisturbed.get_or_insert(mean);
-        Pace { disturbance, seconds, ratio, wrong: runs.iter().filter(|(_, right)| !right).count() }
-    };
-    Disturbance::ALL.into_iter().map(measure).collect()
+    let home = Cluster::without_workers(&options.binary);
+    let data = JobData::prepare(&home, options.megabytes);
+    let mut paces: Vec<Pace> = Disturbance::ALL.into_iter().map(Pace::new).collect();
+    for round in 0..repeat {
+        for pace in &mut paces {
+            if round % STEADY == 0 || pace.disturbance.kills_workers() {
+                let (seconds, right) = run(options, &data, pace.disturbance, flags, &mut random);
+                pace.seconds.push(seconds);
+                pace.wrong += usize::from(!right);
+            }
+        }
+    }
+    let undisturbed = paces[0].mean();
+    for pace in &mut paces {
+        pace.ratio = pace.mean() / undisturbed;
+    }
+    paces
 }
 
 /// One job on a new cluster: its seconds, and whether its output is right.
-fn run(options: &ChaosOptions, disturbance: Disturbance, flags: &[String], random: &mut Random) -> (f64, bool) {
+fn run(
+    options: &ChaosOptions,
+    data: &JobData,
+    disturbance: Disturbance,
+    flags: &[String],
+    random: &mut Random,
+) -> (f64, bool) {
     let mut cluster = Cluster::start(&options.binary, options.workers);
-    let data = JobData::prepare(&cluster, options.megabytes);
     let clock = Clock::start();
     let job = data.submit(&cluster, "output", flags);
     let (mut worker_dies, mut master_dies) = (clock.now() + WORKER_EVERY, clock.now() + MASTER_EVERY);
-    let kills_workers = matches!(disturbance, Disturbance::WorkersDie | Disturbance::WorkersAndMasterDie);
     while !job.is_finished() {
-        if kills_workers && worker_dies <= clock.now() {
+        if disturbance.kills_workers() && worker_dies <= clock.now() {
             let worker = random.within(0, options.workers as u64) as usize;
             cluster.kill_worker(worker);
             cluster.start_worker(worker);
