@@ -1,16 +1,23 @@
-//! The jobs of a binary: their names, their options on the command line, and how each is built. It
-//! runs none of them.
+//! The jobs and pipelines of a binary: their names, their options on the command line, and how each is
+//! built. It runs none of them.
 
 use std::fmt;
 use std::sync::Arc;
 
 use clap::ArgMatches;
 use gristmill_common::job::{MapOnly, MapReduce};
+use gristmill_common::pipeline::Pipeline;
 use gristmill_common::program::{InputSample, JobVisitor as _, OptionError, Program};
 use gristmill_common::spec::JobSpec;
-use gristmill_jobs::{Distinct, Grep, GroupBy, InvertedIndex, Join, SortLines, Streaming, TeraSort, Top, WordCount};
+use gristmill_jobs::{
+    Distinct, Grep, GroupBy, InvertedIndex, Join, PageRank, SortLines, Streaming, TeraSort, Top, WordCount,
+};
 use gristmill_worker::engine::{AnyJob, IntoAnyJob, JobSource};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+
+use crate::pipeline::Planned;
 
 /// A job under the name by which the command line and job specs call it.
 #[derive(Clone)]
@@ -43,6 +50,12 @@ pub fn job_with_options<P: Program>(name: impl Into<String>) -> JobEntry {
     JobEntry::new(name, WithOptions::<P>(std::marker::PhantomData))
 }
 
+/// Several jobs that run one after the other, with options of their own: like a job to whoever calls it,
+/// with the flags of every job and `--restart`, which must not be among its own.
+pub fn pipeline<P: Pipeline>(name: impl Into<String>) -> JobEntry {
+    JobEntry::new(name, Staged::<P>(std::marker::PhantomData))
+}
+
 /// The jobs that the shipped binary brings along.
 pub fn ready_made_jobs() -> Vec<JobEntry> {
     vec![
@@ -57,6 +70,7 @@ pub fn ready_made_jobs() -> Vec<JobEntry> {
             .example("-i 'logs/*.csv' -o hosts --by host,status --agg 'count,sum:bytes'"),
         job_with_options::<Join>("join").example("-i orders.csv -o joined --right users.csv --on user=id"),
         job_with_options::<Streaming>("streaming").example("-i 'books/*.txt' -o sorted --mapper cat --reducer uniq"),
+        pipeline::<PageRank>("page-rank").example("-i links.tsv -o ranks --iterations 20"),
         job_with_options::<Top>("top").example("-i hosts -o busiest --columns host,status,n,bytes --by bytes -k 10"),
     ]
 }
@@ -126,6 +140,40 @@ impl JobEntry {
     pub(crate) fn build(&self, options: &Value) -> Result<Arc<dyn AnyJob>, OptionError> {
         self.program.build(options)
     }
+
+    /// Whether it is a pipeline, of which [`plan`](Self::plan) gives the stages.
+    pub(crate) fn is_pipeline(&self) -> bool {
+        self.program.is_pipeline()
+    }
+
+    /// The stages of a pipeline with these options.
+    ///
+    /// # Errors
+    ///
+    /// If the options or the plan cannot be, or it is a job.
+    pub(crate) fn plan(&self, options: &Value) -> Result<Planned, OptionError> {
+        self.program.plan(&self.name, options)
+    }
+
+    /// The job of a stage of this pipeline.
+    fn build_stage(&self, stage: &str, options: &Value) -> Result<Arc<dyn AnyJob>, OptionError> {
+        let options = StageOptions::deserialize(options)
+            .map_err(|error| OptionError::new(format!("these are no options of a stage: {error}")))?;
+        let planned = self.plan(&options.pipeline)?;
+        let stage = planned.outline.index_of(stage).ok_or_else(|| {
+            OptionError::new(format!("the pipeline {} of this binary has no stage {stage:?}", self.name))
+        })?;
+        planned.job(stage).build(&options.stage)
+    }
+}
+
+/// The options that the spec of a stage carries: whoever runs its tasks plans the pipeline to find it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StageOptions {
+    /// Those of the pipeline.
+    pub(crate) pipeline: Value,
+    /// Those of the stage.
+    pub(crate) stage: Value,
 }
 
 impl fmt::Debug for JobEntry {
@@ -190,10 +238,13 @@ impl JobTable {
 
 impl JobSource for JobTable {
     fn build(&self, spec: &JobSpec) -> Result<Arc<dyn AnyJob>, OptionError> {
-        let entry = self
-            .find(&spec.job)
-            .ok_or_else(|| OptionError::new(format!("this binary has no job named {:?}", spec.job)))?;
-        entry.build(&spec.options)
+        if let Some(entry) = self.find(&spec.job) {
+            return entry.build(&spec.options);
+        }
+        let stage = spec.job.split_once('/').and_then(|(pipeline, stage)| Some((self.find(pipeline)?, stage)));
+        let unknown = || OptionError::new(format!("this binary has no job named {:?}", spec.job));
+        let (pipeline, stage) = stage.ok_or_else(unknown)?;
+        pipeline.build_stage(stage, &spec.options)
     }
 }
 
@@ -203,6 +254,15 @@ trait AnyProgram: Send + Sync {
     fn wishes(&self, options: &Value) -> Result<Wishes, OptionError>;
     fn look(&self, options: &Value, spec: &JobSpec, inputs: &[InputSample]) -> Result<(Value, Vec<u32>), OptionError>;
     fn build(&self, options: &Value) -> Result<Arc<dyn AnyJob>, OptionError>;
+
+    fn is_pipeline(&self) -> bool {
+        false
+    }
+
+    fn plan(&self, name: &str, options: &Value) -> Result<Planned, OptionError> {
+        let _ = options;
+        Err(OptionError::new(format!("{name} is a job and has no stages")))
+    }
 }
 
 struct Fixed(Arc<dyn AnyJob>);
@@ -267,7 +327,45 @@ impl<P: Program> AnyProgram for WithOptions<P> {
     }
 }
 
-fn program<P: Program>(options: &Value) -> Result<P, OptionError> {
+struct Staged<P>(std::marker::PhantomData<fn() -> P>);
+
+impl<P: Pipeline> AnyProgram for Staged<P> {
+    fn augment(&self, command: clap::Command) -> clap::Command {
+        P::augment_args(command)
+    }
+
+    fn options(&self, matches: &ArgMatches) -> Result<Value, ReadOptionsError> {
+        Ok(serde_json::to_value(P::from_arg_matches(matches)?)?)
+    }
+
+    fn wishes(&self, _options: &Value) -> Result<Wishes, OptionError> {
+        Ok(Wishes::default())
+    }
+
+    fn look(
+        &self,
+        options: &Value,
+        _spec: &JobSpec,
+        _inputs: &[InputSample],
+    ) -> Result<(Value, Vec<u32>), OptionError> {
+        Ok((options.clone(), Vec::new()))
+    }
+
+    fn build(&self, _options: &Value) -> Result<Arc<dyn AnyJob>, OptionError> {
+        Err(OptionError::new("it is a pipeline: its stages are run, not itself"))
+    }
+
+    fn is_pipeline(&self) -> bool {
+        true
+    }
+
+    fn plan(&self, name: &str, options: &Value) -> Result<Planned, OptionError> {
+        Planned::of(name, &program::<P>(options)?)
+    }
+}
+
+/// Options of a job or a pipeline, as a spec carries them.
+fn program<P: DeserializeOwned>(options: &Value) -> Result<P, OptionError> {
     P::deserialize(options)
         .map_err(|error| OptionError::new(format!("the options do not fit this build of the job: {error}")))
 }

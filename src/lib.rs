@@ -36,8 +36,9 @@
 //! | module | what |
 //! |---|---|
 //! | [`prelude`] | everything a job author names |
-//! | [`entry`] | the jobs of a binary: [`job`](entry::job), [`map_only_job`], [`job_with_options`] |
+//! | [`entry`] | the jobs of a binary: [`job`](entry::job), [`map_only_job`], [`job_with_options`], [`pipeline`](entry::pipeline) |
 //! | `local` | embedded runs: planner, scheduler and engine in one process |
+//! | `pipeline` | several jobs, one after the other: which is next, and what is done |
 //! | `cli` | the command line, one file a verb |
 //! | `render` | what people and programs see: progress, tables, JSON, errors |
 //! | [`testing`] | a job over records in memory, for its own tests |
@@ -46,6 +47,7 @@
 mod cli;
 pub mod entry;
 mod local;
+mod pipeline;
 mod render;
 mod tera;
 pub mod testing;
@@ -57,9 +59,9 @@ pub use cli::main;
 #[global_allocator]
 static ALLOCATOR: gristmill_sys::allocator::Allocator = gristmill_sys::allocator::Allocator;
 
-pub use entry::{JobEntry, job, job_with_options, map_only_job, ready_made_jobs};
+pub use entry::{JobEntry, job, job_with_options, map_only_job, pipeline, ready_made_jobs};
 pub use gristmill_common::{
-    codec, combine, counters, datum, failure, input, job, key, output, partition, program, reference, text,
+    codec, combine, counters, datum, failure, input, job, key, key_values, output, partition, program, reference, text,
 };
 
 /// Everything a job author names, in one `use`.
@@ -69,12 +71,15 @@ pub mod prelude {
     pub use gristmill_common::prelude::*;
     pub use gristmill_derive::Key;
 
-    pub use crate::entry::{JobEntry, job, job_with_options, map_only_job};
+    pub use crate::entry::{JobEntry, job, job_with_options, map_only_job, pipeline};
 }
 
 /// The code in the documents is compiled and run like that of these pages.
 #[cfg(doctest)]
 mod documents {
+    #[doc = include_str!("../docs/pipelines.md")]
+    struct Pipelines;
+
     #[doc = include_str!("../docs/testing.md")]
     struct Testing;
 

@@ -161,7 +161,8 @@ impl<I: Input> Input for Located<I> {
 /// is, as a record which one is in hand.
 ///
 /// For more side inputs, `OneOf<A, OneOf<B, C>>`: the inner one's own are the records of role 1, its
-/// side those of role 2. All have one framing: lines, or records of one length.
+/// side those of role 2. All have one framing: lines, records of one length, or
+/// [`KeyValues`](crate::key_values::KeyValues).
 ///
 /// # Examples
 ///
@@ -210,7 +211,7 @@ impl<A: Input, B: Input> Input for OneOf<A, B> {
     #[inline]
     fn framing(rule: &LineRule) -> Framing<'_> {
         match (A::framing(rule), B::framing(rule)) {
-            (Framing::Text(rule), Framing::Text(_)) => Framing::Text(rule),
+            (Framing::Text(a), Framing::Text(b)) if std::ptr::eq(a, b) || a == b => Framing::Text(a),
             (Framing::Length(a), Framing::Length(b)) if a == b => Framing::Length(a),
             (a, b) => {
                 panic!("the records of {} are framed in two ways: {a:?} and {b:?}", std::any::type_name::<Self>())

@@ -2,7 +2,7 @@
 //!
 //! | for | modules |
 //! |---|---|
-//! | job authors | [`job`], [`input`], [`output`], [`datum`], [`key`], [`combine`], [`partition`], [`setup`], [`program`] |
+//! | job authors | [`job`], [`input`], [`output`], [`datum`], [`key`], [`combine`], [`partition`], [`setup`], [`program`], [`pipeline`], [`key_values`] |
 //! | everyone | [`ids`], [`time`], [`size`], [`spec`], [`task`], [`failure`], [`counters`], [`naming`], [`text`], [`codec`], [`backoff`], [`removal`] |
 //! | tests | [`mod@reference`], the sequential oracle |
 //! | those who wait | `storage` (feature `storage`), `wire` (feature `wire`) |
@@ -19,10 +19,12 @@ pub mod ids;
 pub mod input;
 pub mod job;
 pub mod key;
+pub mod key_values;
 pub mod naming;
 pub mod output;
 pub mod partition;
 pub mod pinned;
+pub mod pipeline;
 pub mod program;
 pub mod reference;
 pub mod removal;
@@ -47,8 +49,10 @@ pub mod prelude {
         Emit, Grouping, JobError, KeptValues, MapOnly, MapReduce, PartOrder, Result, Sink, Values, words,
     };
     pub use crate::key::Key;
+    pub use crate::key_values::{KeyValue, KeyValues};
     pub use crate::output::{Output, Raw, Text, TextField};
     pub use crate::partition::EncodedKey;
+    pub use crate::pipeline::{Pipeline, Plan, Rounds, SoFar, Source, Stage};
     pub use crate::program::{InputSample, JobVisitor, OptionError, Program};
     pub use crate::setup::TaskContext;
 }

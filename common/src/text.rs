@@ -125,6 +125,16 @@ impl Delimiter {
         &self.0
     }
 
+    /// Where it first occurs.
+    #[inline]
+    fn find(&self, bytes: &[u8]) -> Option<usize> {
+        match self.0.as_slice() {
+            // Preparing the search for more bytes costs more than finding one.
+            &[byte] => memchr(byte, bytes),
+            more => memmem::find(bytes, more),
+        }
+    }
+
     /// Whether a proper prefix is also a suffix (`aa`, `abab`): then an occurrence in the middle of
     /// a file may not be a delimiter, and the file cannot be split.
     pub fn overlaps_itself(&self) -> bool {
@@ -235,7 +245,7 @@ impl LineRule {
                 }
                 None => RecordSpan { end: block.len(), next: block.len() },
             },
-            LineRule::Delimiter(delimiter) => match memmem::find(rest, &delimiter.0) {
+            LineRule::Delimiter(delimiter) => match delimiter.find(rest) {
                 Some(end) => RecordSpan { end: start + end, next: start + end + delimiter.0.len() },
                 None => RecordSpan { end: block.len(), next: block.len() },
             },

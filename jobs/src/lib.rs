@@ -14,6 +14,7 @@
 //! | `sort-lines` | [`SortLines`] | the lines, in order over all parts |
 //! | `copy` | [`Copy`](struct@Copy) | the lines |
 //! | `streaming` | [`Streaming`] | what commands write |
+//! | `page-rank` | [`PageRank`], a pipeline | `node TAB rank` |
 
 mod copy;
 mod distinct;
@@ -22,6 +23,7 @@ mod grep;
 mod group_by;
 mod inverted_index;
 mod join;
+mod page_rank;
 mod scan;
 mod sort_lines;
 mod streaming;
@@ -39,6 +41,7 @@ pub use grep::Grep;
 pub use group_by::GroupBy;
 pub use inverted_index::InvertedIndex;
 pub use join::Join;
+pub use page_rank::PageRank;
 pub use sort_lines::SortLines;
 pub use streaming::Streaming;
 pub use tera_sort::TeraSort;

@@ -15,6 +15,7 @@ use gristmill_common::storage::{InputError, expand_list_files, list_inputs, samp
 use gristmill_common::text::{Delimiter, LineRule};
 use gristmill_master::runtime::{SubmitError, list_and_plan};
 use gristmill_worker::engine::{AnyJob, range_partitioning};
+use serde_json::Value;
 
 use super::error::{CliError, Exit};
 use super::settings::Settings;
@@ -118,6 +119,49 @@ pub(crate) struct JobRequest {
     pub(crate) shipped: Shipped,
 }
 
+/// What the flags that every job has come to, before the job's own options are looked at.
+#[derive(Clone)]
+pub(crate) struct General {
+    /// A spec without options and shape.
+    pub(crate) spec: JobSpec,
+    /// The memory budget, if one was given.
+    pub(crate) memory: Option<ByteSize>,
+    /// The files that the job comes with.
+    pub(crate) shipped: Shipped,
+}
+
+impl General {
+    /// Reads the flags of a job verb for the job of this name.
+    ///
+    /// # Errors
+    ///
+    /// A usage error, or a rejection if an input or the output is not a location.
+    pub(crate) fn read(context: &Context, name: &str, matches: &ArgMatches) -> Result<Self, CliError> {
+        let args = JobArgs::from_arg_matches(matches).map_err(|error| usage_error(&error))?;
+        let memory = args.memory.or_else(|| context.settings.get("memory"));
+        let mut spec = args.spec(name, &context.settings, &context.current_dir)?;
+        if let Some(budget) = memory {
+            spec.attempt_bytes = spec::attempt_bytes_for(budget).map_err(|error| CliError::usage(error.to_string()))?;
+        }
+        spec.validate().map_err(|error| CliError::usage(error.to_string()))?;
+        let shipped = Shipped::read(&args.file, &context.current_dir)?;
+        spec.files.clone_from(&shipped.files);
+        Ok(Self { spec, memory, shipped })
+    }
+}
+
+/// The options of a job or pipeline that the command line gives, as a spec carries them.
+///
+/// # Errors
+///
+/// If they do not parse.
+pub(super) fn options(entry: &JobEntry, matches: &ArgMatches) -> Result<Value, CliError> {
+    entry.options(matches).map_err(|error| match error {
+        ReadOptionsError::Usage(error) => usage_error(&error),
+        ReadOptionsError::Serialize(_) => CliError::usage("the job's options cannot be sent").because(&error),
+    })
+}
+
 impl JobRequest {
     /// Reads the job named by the subcommand of a job verb, its flags and its options.
     ///
@@ -125,39 +169,41 @@ impl JobRequest {
     ///
     /// A usage error, or a rejection if an input or the output is not a location.
     pub(crate) fn read(context: &Context, entry: &JobEntry, matches: &ArgMatches) -> Result<Self, CliError> {
-        let args = JobArgs::from_arg_matches(matches).map_err(|error| usage_error(&error))?;
-        let options = entry.options(matches).map_err(|error| match error {
-            ReadOptionsError::Usage(error) => usage_error(&error),
-            ReadOptionsError::Serialize(_) => CliError::usage("the job's options cannot be sent").because(&error),
-        })?;
-        let bad_options = |error: OptionError| CliError::usage(error.message);
-        let wishes = entry.wishes(&options).map_err(bad_options)?;
-        if !wishes.looks {
+        let options = options(entry, matches)?;
+        if !entry.wishes(&options).map_err(bad_options)?.looks {
             // Nothing else can change the options: what is wrong with them comes first.
             entry.build(&options).map_err(bad_options)?;
         }
-        let memory = args.memory.or_else(|| context.settings.get("memory"));
-        let mut spec = args.spec(entry.name(), &context.settings, &context.current_dir)?;
-        if let Some(budget) = memory {
-            spec.attempt_bytes = spec::attempt_bytes_for(budget).map_err(|error| CliError::usage(error.to_string()))?;
+        let general = General::read(context, entry.name(), matches)?;
+        let reducers_asked = general.spec.reducers.is_some();
+        let request = Self::complete(entry, options, general, &context.current_dir)?;
+        if request.spec.shape == JobShape::MapOnly && reducers_asked {
+            return Err(CliError::usage(format!("{} has no reduce, so --reducers does not apply", entry.name()))
+                .hint("each map task writes a part; --split-size sets how many there are"));
         }
-        spec.validate().map_err(|error| CliError::usage(error.to_string()))?;
-        spec.side_inputs = side_inputs(&wishes.side_inputs, &context.current_dir)?;
-        let shipped = Shipped::read(&args.file, &context.current_dir)?;
-        spec.files.clone_from(&shipped.files);
+        Ok(request)
+    }
+
+    /// Shows the job its inputs, if it wants that, and builds it. A job without a reduce has no reduce
+    /// tasks, whatever was asked for.
+    ///
+    /// # Errors
+    ///
+    /// If the options cannot be, alone or with these inputs.
+    pub(crate) fn complete(entry: &JobEntry, options: Value, general: General, here: &Path) -> Result<Self, CliError> {
+        let General { mut spec, memory, shipped } = general;
+        let wishes = entry.wishes(&options).map_err(bad_options)?;
+        spec.side_inputs = side_inputs(&wishes.side_inputs, here)?;
         let samples = if wishes.looks { samples(&spec)? } else { Vec::new() };
         let (options, mapped) = entry.look(&options, &spec, &samples).map_err(bad_options)?;
         spec.side_inputs.iter_mut().for_each(|side| side.mapped = mapped.contains(&side.role));
         let job = entry.build(&options).map_err(bad_options)?;
         spec.options = options;
         spec.shape = job.shape();
-        if spec.shape == JobShape::MapOnly && spec.reducers.is_some() {
-            return Err(CliError::usage(format!("{} has no reduce, so --reducers does not apply", entry.name()))
-                .hint("each map task writes a part; --split-size sets how many there are"));
-        }
-        if spec.shape == JobShape::MapReduce {
-            spec.reducers = spec.reducers.or(wishes.reducers);
-        }
+        spec.reducers = match spec.shape {
+            JobShape::MapReduce => spec.reducers.or(wishes.reducers),
+            JobShape::MapOnly => None,
+        };
         spec.validate().map_err(|error| CliError::usage(error.to_string()))?;
         Ok(Self { spec, job, memory, shipped })
     }
@@ -208,6 +254,11 @@ impl JobArgs {
         };
         Ok(spec)
     }
+}
+
+/// Options that cannot be.
+pub(super) fn bad_options(error: OptionError) -> CliError {
+    CliError::usage(error.message)
 }
 
 /// The inputs that arguments name, list files read.

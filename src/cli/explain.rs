@@ -10,8 +10,10 @@ use serde_json::json;
 
 use super::args::{JobArgs, JobRequest};
 use super::error::{CliError, Exit};
+use super::pipeline::PipelineCall;
 use super::{Context, job_of, job_verb, rejection};
 use crate::entry::JobTable;
+use crate::render::stages;
 use crate::render::summary::plural;
 
 pub(super) fn command(jobs: &JobTable, program: &str) -> Command {
@@ -25,6 +27,9 @@ pub(super) fn command(jobs: &JobTable, program: &str) -> Command {
 
 pub(super) fn execute(context: &Context, matches: &ArgMatches) -> Result<Exit, CliError> {
     let (entry, matches) = job_of(context, matches);
+    if entry.is_pipeline() {
+        return explain_pipeline(context, &PipelineCall::read(context, entry, matches)?);
+    }
     let mut request = JobRequest::read(context, entry, matches)?;
     request.divide_keys()?;
     // Claiming the output is the only sure check; the claim is given up at once and leaves nothing.
@@ -35,6 +40,19 @@ pub(super) fn execute(context: &Context, matches: &ArgMatches) -> Result<Exit, C
         context.console.data(object(&spec, &plan));
     } else {
         context.console.data(text(&spec, &plan).trim_end());
+    }
+    Ok(Exit::Succeeded)
+}
+
+fn explain_pipeline(context: &Context, call: &PipelineCall<'_>) -> Result<Exit, CliError> {
+    call.check(context)?;
+    let stages = stages::plan(&call.planned.outline);
+    if context.console.json {
+        let (name, output) = (call.name, call.output().to_string());
+        context.console.data(json!({ "pipeline": name, "output": output, "output_check": "ok", "stages": stages }));
+    } else {
+        let stages: String = stages.iter().map(|stage| format!("  {stage}\n")).collect();
+        context.console.data(format_args!("{}\n{stages}  output   {}: can be written", call.name, call.output()));
     }
     Ok(Exit::Succeeded)
 }

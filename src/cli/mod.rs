@@ -13,6 +13,7 @@
 //! | file | shared by them |
 //! |---|---|
 //! | `args.rs` | flags of a job, and the spec they make |
+//! | `pipeline.rs` | pipelines: their stages, each a job, one after the other |
 //! | `settings.rs` | `gristmill.toml` and `GRISTMILL_*` |
 //! | `shipped.rs` | files that travel with a job |
 //! | `span.rs` | times as people type them |
@@ -34,6 +35,7 @@ mod interrupt;
 mod jobs;
 mod master;
 mod new;
+mod pipeline;
 mod processes;
 mod run;
 mod service;
@@ -214,7 +216,11 @@ fn version() -> String {
 fn job_verb(verb: Command, jobs: &JobTable, program: &str) -> Command {
     let name = verb.get_name().to_owned();
     let example = |entry: &JobEntry| format!("Example:\n  {program} {name} {}", entry.call());
-    let commands = jobs.entries().iter().map(|entry| entry.command().after_help(example(entry)));
+    let command = |entry: &JobEntry| match entry.is_pipeline() {
+        true => pipeline::augment(entry.command()),
+        false => entry.command(),
+    };
+    let commands = jobs.entries().iter().map(|entry| command(entry).after_help(example(entry)));
     verb.subcommand_required(true)
         .arg_required_else_help(true)
         .disable_help_subcommand(true)

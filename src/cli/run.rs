@@ -10,6 +10,7 @@ use gristmill_worker::engine::install_panic_hook;
 use super::args::{JobArgs, JobRequest};
 use super::error::{CliError, Exit};
 use super::interrupt::Interrupt;
+use super::pipeline::{self, PipelineCall};
 use super::{Context, job_of, job_verb, rejection, usage_error};
 use crate::entry::JobTable;
 use crate::local::{self, LocalOptions, RunError};
@@ -37,34 +38,58 @@ pub(super) fn command(jobs: &JobTable, program: &str) -> Command {
 }
 
 pub(super) fn execute(context: &Context, matches: &ArgMatches) -> Result<Exit, CliError> {
-    let submitted = context.clock.wall();
     let (entry, matches) = job_of(context, matches);
     let args = RunArgs::from_arg_matches(matches).map_err(|error| usage_error(&error))?;
-    let mut request = JobRequest::read(context, entry, matches)?;
-    let cannot_start = |error: &dyn std::error::Error| CliError::new(Exit::Failed, "cannot start").because(error);
-    let interrupt = Interrupt::install().map_err(|error| cannot_start(&error))?;
-    gristmill_sys::fatal::install().map_err(|error| cannot_start(&error))?;
-    install_panic_hook();
+    if entry.is_pipeline() {
+        let call = PipelineCall::read(context, entry, matches)?;
+        let here = Here::start(context, args)?;
+        return pipeline::drive(context, &call, &here.interrupt, &mut |request, _| here.run(request));
+    }
+    let request = JobRequest::read(context, entry, matches)?;
+    report(context, &Here::start(context, args)?.run(request)?)
+}
 
-    let id = fresh_job_id(&context.clock);
-    request.divide_keys()?;
-    let prepared = prepare(request.spec, id).map_err(|error| rejection(&error))?;
-    warn(context, &prepared);
-    let scratch = args.dir.or_else(|| context.settings.get("dir")).unwrap_or_else(std::env::temp_dir);
-    let threads = args.threads.or_else(|| context.settings.get("threads"));
-    let options = LocalOptions {
-        threads: threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)),
-        memory: request.memory,
-        scratch: &context.current_dir.join(scratch),
-        files: &request.shipped.paths,
-        clock: context.clock,
-        submitted,
-    };
-    let mut progress = Progress::new(context.console, context.clock);
-    let outcome =
-        local::run(&*request.job, prepared, &options, &|| interrupt.is_asked(), &mut |view| progress.update(view));
-    progress.finish();
-    report(context, &outcome.map_err(|error| cannot_run(&error))?)
+/// This process, ready to run jobs.
+struct Here<'a> {
+    context: &'a Context,
+    args: RunArgs,
+    interrupt: Interrupt,
+}
+
+impl<'a> Here<'a> {
+    /// Takes over the signals and panics of the process.
+    fn start(context: &'a Context, args: RunArgs) -> Result<Self, CliError> {
+        let cannot_start = |error: &dyn std::error::Error| CliError::new(Exit::Failed, "cannot start").because(error);
+        let interrupt = Interrupt::install().map_err(|error| cannot_start(&error))?;
+        gristmill_sys::fatal::install().map_err(|error| cannot_start(&error))?;
+        install_panic_hook();
+        Ok(Self { context, args, interrupt })
+    }
+
+    /// Runs a job to its end, whichever that is.
+    fn run(&self, mut request: JobRequest) -> Result<JobStatus, CliError> {
+        let Self { context, args, interrupt } = self;
+        let submitted = context.clock.wall();
+        let id = fresh_job_id(&context.clock);
+        request.divide_keys()?;
+        let prepared = prepare(request.spec, id).map_err(|error| rejection(&error))?;
+        warn(context, &prepared);
+        let scratch = args.dir.clone().or_else(|| context.settings.get("dir")).unwrap_or_else(std::env::temp_dir);
+        let threads = args.threads.or_else(|| context.settings.get("threads"));
+        let options = LocalOptions {
+            threads: threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)),
+            memory: request.memory,
+            scratch: &context.current_dir.join(scratch),
+            files: &request.shipped.paths,
+            clock: context.clock,
+            submitted,
+        };
+        let mut progress = Progress::new(context.console, context.clock);
+        let outcome =
+            local::run(&*request.job, prepared, &options, &|| interrupt.is_asked(), &mut |view| progress.update(view));
+        progress.finish();
+        outcome.map_err(|error| cannot_run(&error))
+    }
 }
 
 fn warn(context: &Context, prepared: &PreparedJob) {

@@ -33,7 +33,7 @@ use gristmill_worker::engine::shuffle::MapOutputPack;
 
 use attempt::Embedded;
 use driver::{Hooks, Slots};
-pub(crate) use scratch::{Scratch, ScratchError};
+pub(crate) use scratch::{Scratch, ScratchError, lock_file};
 
 /// What an embedded run may use.
 #[derive(Debug, Clone, Copy)]

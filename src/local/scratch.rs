@@ -70,7 +70,7 @@ impl Scratch {
                 return Err(ScratchError::NotOurs { path: user_dir });
             }
             sweep(&user_dir);
-            match lock(&lock_path) {
+            match lock_file(&lock_path) {
                 Ok(Some(lock)) => {
                     let path = user_dir.join(name);
                     let scratch = Self { user_dir, lock_path, path, _lock: lock };
@@ -101,8 +101,12 @@ impl Drop for Scratch {
     }
 }
 
-/// Creates the lock file and locks it; `None` if somebody else did or removed it meanwhile.
-fn lock(path: &Path) -> io::Result<Option<File>> {
+/// Creates a lock file and locks it; `None` if somebody else did or removed it meanwhile.
+///
+/// # Errors
+///
+/// If the file system refuses.
+pub(crate) fn lock_file(path: &Path) -> io::Result<Option<File>> {
     let file = File::options().create(true).truncate(false).write(true).open(path)?;
     if file.try_lock().is_err() {
         return Ok(None);
@@ -119,7 +123,7 @@ fn sweep(user_dir: &Path) {
         if lock_path.extension().is_none_or(|extension| extension != "lock") {
             continue;
         }
-        let Ok(Some(_held)) = lock(&lock_path) else { continue };
+        let Ok(Some(_held)) = lock_file(&lock_path) else { continue };
         let _later = remove_tree(&lock_path.with_extension("")).and_then(|()| remove_file(&lock_path));
     }
 }

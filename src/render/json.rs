@@ -18,14 +18,13 @@ use gristmill_common::ids::JobId;
 use gristmill_common::task::AttemptStats;
 use gristmill_common::time::WallTime;
 use gristmill_master::runtime::JobStatus;
-use gristmill_master::scheduler::{JobState, SessionState, StageView, WorkerView};
+use gristmill_master::scheduler::{JobState, JobView, SessionState, StageView, WorkerView};
 use serde_json::{Value, json};
 
 /// A job.
 pub(crate) fn job(status: &JobStatus, now: WallTime) -> Value {
     let view = &status.view;
-    let (stage, stats) =
-        if view.reduce.tasks > 0 { (&view.reduce, &view.reduce_stats) } else { (&view.map, &view.map_stats) };
+    let (stage, stats) = written(view);
     json!({
         "job": view.job.to_string(),
         "name": status.name,
@@ -86,6 +85,11 @@ pub(crate) fn session_state(state: SessionState) -> &'static str {
         SessionState::Lost => "lost",
         SessionState::Left => "left",
     }
+}
+
+/// The half of a job that writes its parts, and what its committed attempts did.
+pub(crate) fn written(view: &JobView) -> (&StageView, &AttemptStats) {
+    if view.reduce.tasks > 0 { (&view.reduce, &view.reduce_stats) } else { (&view.map, &view.map_stats) }
 }
 
 /// How long a job took, or has taken so far.

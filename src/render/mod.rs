@@ -6,6 +6,7 @@
 //! | [`error`] | errors with causes and hints |
 //! | [`json`] | the documented objects of `--json` |
 //! | [`progress`] | bars and lines of a running job |
+//! | [`stages`] | how a pipeline went, and what one would do |
 //! | [`summary`] | how a job ended, in a few lines |
 //! | [`table`] | columns of text |
 
@@ -13,6 +14,7 @@ pub(crate) mod console;
 pub(crate) mod error;
 pub(crate) mod json;
 pub(crate) mod progress;
+pub(crate) mod stages;
 pub(crate) mod summary;
 pub(crate) mod table;
 

@@ -24,8 +24,7 @@ pub(crate) fn show(console: Console, status: &JobStatus, now: WallTime, peak_rss
 
 fn lines(status: &JobStatus, now: WallTime, peak_rss: Option<ByteSize>) -> Vec<String> {
     let view = &status.view;
-    let (stage, stats) =
-        if view.reduce.tasks > 0 { (&view.reduce, &view.reduce_stats) } else { (&view.map, &view.map_stats) };
+    let (stage, stats) = json::written(view);
     let mut lines = vec![format!(
         "{} succeeded in {}: {} records, {} in {} at {}",
         status.name,
@@ -135,12 +134,13 @@ pub(crate) fn jobs_table(jobs: &[JobStatus], now: WallTime) -> Table<6> {
     table
 }
 
-fn seconds(millis: u64) -> String {
+/// `1.50 s`.
+pub(super) fn seconds(millis: u64) -> String {
     format!("{:.2} s", Duration::from_millis(millis).as_secs_f64())
 }
 
 /// Digits in groups of three: `12,345,678`.
-fn grouped(number: u64) -> String {
+pub(super) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() * 4 / 3);
     for (index, digit) in digits.chars().enumerate() {

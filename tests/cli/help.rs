@@ -45,6 +45,7 @@ fn help_shows_verbs_jobs_flags_and_examples() {
         "\n  join ",
         "\n  top ",
         "\n  streaming ",
+        "\n  page-rank ",
     ];
     check("run --help", &jobs);
     check("submit --help", &jobs);
@@ -70,6 +71,7 @@ fn help_shows_verbs_jobs_flags_and_examples() {
             "Example:\n  gristmill run word-count -i 'books/*.txt' -o counts",
         ],
     );
+    check("run page-rank --help", &["Options of page-rank:", "--iterations <N>", "--damping <D>", "--restart"]);
     check("run grep --help", &["Options of grep:", "--pattern <RE>", "--count"]);
     check("generate tera --help", &["--rows <N>", "--files <N>"]);
     check("worker --help", &["--memory <SIZE>", "--executor-memory <SIZE>"]);

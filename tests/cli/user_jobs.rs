@@ -6,6 +6,8 @@
 #[path = "harness.rs"]
 #[allow(dead_code, unreachable_pub, reason = "shared with the other test program, which uses the rest")]
 mod harness;
+#[path = "user_pipelines.rs"]
+mod user_pipelines;
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -15,11 +17,11 @@ use gristmill::prelude::*;
 use harness::{Called, Sandbox};
 
 /// The verbs with which the checks below call this program, and workers their executors.
-const VERBS: [&str; 6] = ["run", "submit", "cluster", "master", "worker", "__executor"];
+const VERBS: [&str; 7] = ["run", "submit", "explain", "cluster", "master", "worker", "__executor"];
 
 fn main() -> ExitCode {
     if std::env::args().nth(1).is_some_and(|verb| VERBS.contains(&verb.as_str())) {
-        return gristmill::main([
+        let own = [
             job("counts", Counts(|_| Ok(()))).about("Counts words"),
             job("errs", Counts(|_| Err(JobError::new("no trouble, please")))),
             job("panics", Counts(|_| panic!("trouble is too much"))),
@@ -27,9 +29,10 @@ fn main() -> ExitCode {
             job("overflows", Counts(|_| Ok(overflow(1)?))),
             job("shrinks", Counts(shrink)),
             map_only_job("upper", Upper),
-        ]);
+        ];
+        return gristmill::main(own.into_iter().chain(user_pipelines::jobs()));
     }
-    for (name, check) in CHECKS {
+    for (name, check) in CHECKS.into_iter().chain(user_pipelines::CHECKS) {
         check();
         writeln!(std::io::stdout(), "test {name} ... ok").expect("cargo test reads it");
     }

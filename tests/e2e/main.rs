@@ -10,6 +10,7 @@
 //! | `lab` | the tests of a distributed systems course |
 //! | `tables` | jobs over delimited text |
 //! | `user_code` | user code that fails in any way, or prints, on a cluster |
+//! | `pipelines` | page ranks as expected; drivers that are killed between and within stages |
 //! | `readme` | every command that the documents tell readers to type |
 //! | `side_by_side` | our commands of the comparison with other engines |
 //! | `streaming` | commands as mapper and reducer, here and on a cluster |
@@ -20,6 +21,7 @@ mod chaos;
 mod failover;
 mod job_crates;
 mod lab;
+mod pipelines;
 mod readme;
 mod side_by_side;
 mod streaming;

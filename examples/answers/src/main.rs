@@ -12,7 +12,8 @@
 //! | `tpch-q1`, `tpch-q6` | exact decimals, summed before the shuffle |
 //! | `tpch-q3` | a join of three tables, one of them shipped with the job, and the best of the result |
 //! | `tpch-q12`, `tpch-q13` | joins and groups of what was joined |
-//! | `graph-nodes`, `graph-spread`, `graph-triangles` | distances, components and triangles by chains of runs |
+//! | `graph-distances`, `graph-components` | pipelines with rounds until nothing changes |
+//! | `graph-triangles`, `visits` | pipelines of two stages: triangles of a graph, visitors and their sessions |
 //! | `positions` | an inverted index with positions, in the order of a secondary sort |
 //! | `near-duplicates` | documents that are nearly the same (MinHash) |
 //! | `k-means` | a round of an iteration whose state is a file shipped with the job |
@@ -28,6 +29,7 @@ mod reviews;
 mod sessions;
 mod totals;
 mod tpch;
+mod visits;
 mod weather;
 mod word_stats;
 
@@ -41,18 +43,19 @@ fn main() -> ExitCode {
         job("k-means", k_means::KMeans::default()),
         job("near-duplicates", near_duplicates::NearDuplicates),
         job("positions", positions::Positions),
-        job("sessions", sessions::Sessions),
         job("tpch-q1", tpch::q1::PricingSummary),
         job("tpch-q6", tpch::q6::RevenueChange),
         job_with_options::<word_stats::WordStats>("word-stats"),
         job_with_options::<weather::WeatherAirports>("weather-airports"),
         job_with_options::<reviews::Reviews>("reviews"),
-        job_with_options::<graph::Nodes>("graph-nodes"),
-        job_with_options::<graph::Spread>("graph-spread"),
-        job_with_options::<graph::Triangles>("graph-triangles"),
+        job_with_options::<sessions::Sessions>("sessions"),
         job_with_options::<tpch::q3::ShippingPriority>("tpch-q3"),
         job_with_options::<tpch::q12::ShippingModes>("tpch-q12"),
         job_with_options::<tpch::q13::OrdersPerCustomer>("tpch-q13"),
+        pipeline::<graph::Components>("graph-components"),
+        pipeline::<graph::Distances>("graph-distances"),
+        pipeline::<graph::Triangles>("graph-triangles"),
+        pipeline::<visits::Visits>("visits"),
     ])
 }
 

@@ -1,14 +1,24 @@
 //! Visits to a web server, from its log: requests of one address belong to one session until it is
 //! silent for half an hour.
 
+use clap::Args;
 use gristmill::prelude::*;
+use serde::{Deserialize, Serialize};
 
 /// Seconds of silence after which a new session begins.
 const GAP: i64 = 1800;
 
-/// Sessions as `address TAB first second TAB last second TAB requests`, in seconds since 1970. Requests
-/// are grouped by address and come in the order of their times, however many there are.
-pub(crate) struct Sessions;
+/// Writes lines ADDRESS TAB FIRST TAB LAST TAB REQUESTS, times in seconds since 1970
+///
+/// Requests are grouped by address and come in the order of their times, however many there are.
+#[derive(Debug, Clone, Args, Serialize, Deserialize)]
+pub(crate) struct Sessions {}
+
+impl Program for Sessions {
+    fn visit<V: JobVisitor>(self, visitor: V) -> Result<V::Output, OptionError> {
+        Ok(visitor.map_reduce(self))
+    }
+}
 
 impl MapReduce for Sessions {
     type Input = Lines;
@@ -96,7 +106,7 @@ mod tests {
         let line = |address: &str, time: &str| format!("{address} - - [17/May/2015:{time} +0000] \"GET /\" 200 1\n");
         let log = [("b", "10:00:00"), ("a", "10:30:00"), ("b", "10:30:00"), ("b", "09:00:00"), ("b", "11:00:01")];
         let log: String = log.iter().map(|(address, time)| line(address, time)).collect();
-        let outcome = gristmill::testing::run(&Sessions, log + "no request\n");
+        let outcome = gristmill::testing::run(&Sessions {}, log + "no request\n");
         let nine = 1_431_853_200;
         let expect = [
             format!("a\t{0}\t{0}\t1", nine + 5400),

@@ -59,6 +59,7 @@ impl Data {
             row("bigrams", of("text"), several(), |data, output| equal(data, "bigrams.tsv", output)),
             row("word-stats", of("text"), vec![], |data, output| equal(data, "wordstats.tsv", output)),
             row("sessions", of("logs"), several(), count_sessions),
+            row("visits", of("logs"), vec![], |data, output| equal(data, "log-sessions.tsv", output)),
             row("weather-airports", of("csv/weather.csv"), flag("--airports", "csv/airports.csv"), |data, output| {
                 equal(data, "weather-join-airport.tsv", output);
             }),
@@ -108,12 +109,12 @@ struct Runner<'a> {
 }
 
 impl Runner<'_> {
-    /// Runs a job, which must succeed; gives what it counted under `counter`.
-    fn run(&self, job: &str, input: &Path, output: &Path, options: &[&str], counter: &str) -> u64 {
+    /// Runs a job or a pipeline, which must succeed.
+    fn run(&self, job: &str, input: &Path, output: &Path, options: &[&str]) {
         let mut command = Command::new(ANSWERS);
         command.env_remove("GRISTMILL_TEST_DATA").env_remove("GRISTMILL_TEST_ROUNDS");
         let verb = if self.cluster.is_some() { "submit" } else { "run" };
-        command.args([verb, job, "--json", "-i", arg(input), "-o", arg(output)]).args(options);
+        command.args([verb, job, "-i", arg(input), "-o", arg(output)]).args(options);
         if let Some(cluster) = self.cluster {
             command.args(["--master", cluster.url()]);
         }
@@ -121,22 +122,13 @@ impl Runner<'_> {
         let said = String::from_utf8_lossy(&ended.stderr).into_owned();
         let logs = self.cluster.map(Cluster::logs).unwrap_or_default();
         assert!(ended.status.success(), "{verb} {job}: {said}\n{logs}");
-        let status: serde_json::Value = serde_json::from_slice(&ended.stdout).expect("a status in JSON");
-        status["counters"][counter].as_u64().unwrap_or(0)
     }
 
-    /// Spreads labels until none changes; gives the labels of all nodes that have one.
-    fn labels(&self, dir: &Path, nodes: &Path, step: &str) -> Vec<u64> {
-        let mut from = nodes.to_owned();
-        for round in 0.. {
-            let to = dir.join(format!("spread-{step}-{round}"));
-            let changed = self.run("graph-spread", &from, &to, &["--step", step, "--reducers", "2"], "changed");
-            if changed == 0 {
-                return text(&to).lines().filter_map(|line| line.split('\t').nth(1)?.parse().ok()).collect();
-            }
-            from = to;
-        }
-        unreachable!("there are more numbers than rounds")
+    /// Runs a pipeline over a graph; gives the labels of all nodes that have one.
+    fn labels(&self, pipeline: &str, edges: &Path, output: &Path, options: &[&str]) -> Vec<u64> {
+        self.run(pipeline, edges, output, &[options, &["--reducers", "2"]].concat());
+        let label = |line: &str| line.split('\t').nth(1)?.parse().ok();
+        text(output).lines().map(|line| label(line).unwrap_or_else(|| panic!("no label in {line:?}"))).collect()
     }
 }
 
@@ -155,15 +147,13 @@ fn check_graph(data: &Path, runner: &Runner<'_>) {
     let edges = data.join("graph");
     let answer = |name: &str| fs::read_to_string(data.join("expected").join(name)).expect("the data has its answers");
 
-    runner.run("graph-nodes", &edges, &path("directed"), &["--source", "0", "--reducers", "2"], "");
-    let distances = histogram(&runner.labels(dir.path(), &path("directed"), "1"));
+    let distances = histogram(&runner.labels("graph-distances", &edges, &path("distances"), &["--source", "0"]));
     let lines: String = distances.iter().map(|(distance, nodes)| format!("{distance}\t{nodes}\n")).collect();
     assert_eq!(lines, answer("graph-bfs0.tsv"));
 
-    runner.run("graph-nodes", &edges, &path("undirected"), &["--undirected", "--reducers", "2"], "");
-    let components = histogram(&runner.labels(dir.path(), &path("undirected"), "0"));
+    let components = histogram(&runner.labels("graph-components", &edges, &path("components"), &[]));
     let largest = components.values().max().copied().unwrap_or(0);
-    runner.run("graph-triangles", &path("undirected"), &path("triangles"), &[], "");
+    runner.run("graph-triangles", &edges, &path("triangles"), &[]);
     let facts = answer("graph-facts.tsv");
     let nodes: u64 = components.values().sum();
     for (name, count) in [("components", components.len() as u64), ("largest_component", largest), ("nodes", nodes)] {
@@ -175,7 +165,7 @@ fn check_graph(data: &Path, runner: &Runner<'_>) {
 }
 
 #[test]
-fn chains_of_runs_give_the_expected_answers_about_a_graph() {
+fn pipelines_give_the_expected_answers_about_a_graph() {
     let Some(data) = trial_data() else { return };
     check_graph(&data, &Runner { cluster: None });
     check_graph(&data, &Runner { cluster: Some(&Cluster::start(gristmill(), 2)) });
@@ -197,7 +187,7 @@ fn every_job_gives_the_expected_answer_here_and_on_a_cluster() {
         let outputs = [None, Some(&cluster)].map(|cluster| {
             let output = dir.path().join(format!("{}-{}", row.job, if cluster.is_some() { "there" } else { "here" }));
             let options: Vec<&str> = row.options.iter().map(String::as_str).collect();
-            Runner { cluster }.run(row.job, &row.input, &output, &options, "");
+            Runner { cluster }.run(row.job, &row.input, &output, &options);
             (row.check)(&data.folder, &output);
             output
         });
