@@ -185,7 +185,8 @@ mod tests {
         let output = "/out".parse().expect("a path");
         let wall = |unix_millis| WallTime { unix_millis };
         let (submitted, finished) = (wall(1000), Some(wall(2500)));
-        let status = JobStatus { view, name: "word-count".into(), output, submitted, finished, warnings: vec![] };
+        let (name, warnings, recipe) = ("word-count".to_owned(), vec![], None);
+        let status = JobStatus { view, name, output, submitted, finished, warnings, recipe };
         let expected = [
             "word-count succeeded in 1.50 s: 1,234 records, 2.00 KiB in 1 part at /out",
             "  map    2 tasks: 2.00 KiB and 10 records in, 0 B and 0 records out; 3 spills, 0 merge passes, 0 B spilled; \
