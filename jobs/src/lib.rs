@@ -40,7 +40,7 @@ pub use group_by::GroupBy;
 pub use inverted_index::InvertedIndex;
 pub use join::Join;
 pub use sort_lines::SortLines;
-pub use streaming::Streaming;
+pub use streaming::{Streaming, split_command};
 pub use tera_sort::TeraSort;
 pub use top::Top;
 pub use word_count::WordCount;

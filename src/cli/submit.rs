@@ -89,6 +89,6 @@ pub(super) fn execute(context: &Context, matches: &ArgMatches) -> Result<Exit, C
         if status.view.state == JobState::Cancelled && interrupt.is_asked() {
             return Err(CliError::interrupted(accepted.job));
         }
-        report(context, &status)
+        report(context, client.url(), &status)
     })
 }

@@ -11,6 +11,7 @@
 //! | `tables` | jobs over delimited text |
 //! | `user_code` | user code that fails in any way, or prints, on a cluster |
 //! | `readme` | every command that the documents tell readers to type |
+//! | `replay` | tasks of a cluster's jobs, run again here |
 //! | `side_by_side` | our commands of the comparison with other engines |
 //! | `streaming` | commands as mapper and reducer, here and on a cluster |
 
@@ -21,6 +22,7 @@ mod failover;
 mod job_crates;
 mod lab;
 mod readme;
+mod replay;
 mod side_by_side;
 mod streaming;
 mod tables;
