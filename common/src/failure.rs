@@ -6,7 +6,7 @@ use std::{fmt, io};
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::AttemptId;
+use crate::ids::{AttemptId, TaskId};
 
 /// What a failure means for the task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -148,6 +148,29 @@ pub struct Failure {
     /// The map attempts whose outputs are lost or cannot be had, for [`FailureCode::MapOutputLost`] and
     /// [`FailureCode::SourceUnreachable`].
     pub lost_outputs: Vec<AttemptId>,
+    /// The task because of which a job failed, where it is one; whoever ran an attempt leaves it empty.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "task_text")]
+    pub task: Option<TaskId>,
+}
+
+/// A task by its name, such as `m-3`.
+mod task_text {
+    use serde::de::Error as _;
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    use crate::ids::TaskId;
+
+    pub(super) fn serialize<S: Serializer>(task: &Option<TaskId>, serializer: S) -> Result<S::Ok, S::Error> {
+        match task {
+            Some(task) => serializer.collect_str(task),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<TaskId>, D::Error> {
+        let text = Option::<String>::deserialize(deserializer)?;
+        text.map(|text| text.parse().map_err(D::Error::custom)).transpose()
+    }
 }
 
 impl Failure {
@@ -159,6 +182,7 @@ impl Failure {
             message: message.into(),
             position: None,
             lost_outputs: Vec::new(),
+            task: None,
         }
     }
 
@@ -170,6 +194,13 @@ impl Failure {
             _ => FailureCode::WriteFailed,
         };
         Self::new(code, message)
+    }
+
+    /// The same as the reason why a job failed.
+    #[must_use]
+    pub fn of_task(mut self, task: TaskId) -> Self {
+        self.task = Some(task);
+        self
     }
 
     /// The same at a known record.
@@ -203,6 +234,16 @@ mod tests {
         let failure = Failure::new(FailureCode::UserError, "cannot parse \"x\"").at(position);
         assert_eq!(failure.to_string(), "cannot parse \"x\" (at logs/a.txt:1204)");
         assert_eq!(failure.disposition, Disposition::Retry);
+    }
+
+    #[test]
+    fn the_task_of_a_job_that_failed_is_named() {
+        let failure = Failure::new(FailureCode::UserError, "no").of_task(TaskId::map(3));
+        let json = serde_json::to_value(&failure).expect("plain");
+        assert_eq!(json["task"], "m-3");
+        assert_eq!(serde_json::from_value::<Failure>(json).expect("the same"), failure);
+        let json = serde_json::to_value(Failure::new(FailureCode::UserError, "no")).expect("plain");
+        assert!(json.get("task").is_none());
     }
 
     #[test]

@@ -43,7 +43,7 @@ pub use inverted_index::InvertedIndex;
 pub use join::Join;
 pub use page_rank::PageRank;
 pub use sort_lines::SortLines;
-pub use streaming::Streaming;
+pub use streaming::{Streaming, split_command};
 pub use tera_sort::TeraSort;
 pub use top::Top;
 pub use word_count::WordCount;

@@ -103,6 +103,7 @@ fn records(dir: &Path) -> Vec<Change> {
         plan: Arc::new(plan),
         submitted: Default::default(),
         epoch: MasterEpoch(1),
+        recipe: None,
     }));
     let committed = |index: u32| {
         let output = MapOutputSummary { partitions: 4, bytes: 1000, content_hash: u64::from(index) };

@@ -11,7 +11,7 @@ use gristmill_master::scheduler::JobState;
 
 use super::error::{CliError, Exit};
 use super::interrupt::Interrupt;
-use super::{Context, usage_error};
+use super::{Context, replay, usage_error};
 use crate::render::progress::Progress;
 use crate::render::{json, summary};
 
@@ -124,12 +124,12 @@ pub(super) async fn follow(
     }
 }
 
-/// Tells how a job that is over ended.
+/// Tells how a job of the master at `url` that is over ended.
 ///
 /// # Errors
 ///
 /// If it did not succeed.
-pub(super) fn report(context: &Context, status: &JobStatus) -> Result<Exit, CliError> {
+pub(super) fn report(context: &Context, url: &str, status: &JobStatus) -> Result<Exit, CliError> {
     let (now, view) = (context.clock.wall(), &status.view);
     match view.state {
         JobState::Succeeded => {
@@ -141,7 +141,8 @@ pub(super) fn report(context: &Context, status: &JobStatus) -> Result<Exit, CliE
         }
         JobState::Cancelled => Err(CliError::new(Exit::Failed, format!("job {} was cancelled", view.job))),
         JobState::Failed => {
-            Err(CliError::job_failed(view.job, view.failure.as_ref().expect("a failed job has a failure")))
+            let error = CliError::job_failed(view.job, view.failure.as_ref().expect("a failed job has a failure"));
+            Err(CliError { replay: replay::command_for(context, status, url), ..error })
         }
         JobState::Queued | JobState::Running | JobState::Committing => {
             unreachable!("a job in state {:?} is not over", view.state)

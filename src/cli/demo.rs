@@ -19,7 +19,7 @@ use gristmill_worker::engine::JobSource as _;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
-use super::client::{block_on, client_error, follow};
+use super::client::{DEFAULT_MASTER, block_on, client_error, follow};
 use super::cluster::{Place, memory_each, slots_each};
 use super::error::{CliError, Exit};
 use super::generate::write_text;
@@ -148,7 +148,7 @@ impl Demo<'_> {
                 Ok(status)
             }
             JobState::Cancelled if self.interrupt.is_asked() => Err(CliError::interrupted(accepted.job)),
-            _ => Err(super::client::report(self.context, &status).expect_err("it did not succeed")),
+            _ => Err(super::client::report(self.context, client.url(), &status).expect_err("it did not succeed")),
         }
     }
 
@@ -188,7 +188,7 @@ impl Demo<'_> {
         match status.view.state {
             JobState::Succeeded => Ok(status),
             JobState::Cancelled => Err(CliError::interrupted(status.view.job)),
-            _ => Err(super::client::report(self.context, &status).expect_err("it did not succeed")),
+            _ => Err(super::client::report(self.context, DEFAULT_MASTER, &status).expect_err("it did not succeed")),
         }
     }
 

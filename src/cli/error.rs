@@ -3,7 +3,7 @@
 
 use std::process::ExitCode;
 
-use gristmill_common::failure::Failure;
+use gristmill_common::failure::{Failure, FailureCode};
 use gristmill_common::ids::JobId;
 
 /// The documented exit codes.
@@ -59,8 +59,8 @@ impl From<Exit> for ExitCode {
 pub(crate) struct CliError {
     /// The exit code that follows from it.
     pub(crate) exit: Exit,
-    /// The kind, for programs: a failure's code, or a word for the exit code.
-    pub(crate) code: String,
+    /// What failed, if it is a job or a task.
+    pub(crate) failure: Option<FailureCode>,
     /// The job it is about, if there is one.
     pub(crate) job: Option<JobId>,
     /// What went wrong: a lower-case fragment that names the object.
@@ -69,12 +69,15 @@ pub(crate) struct CliError {
     pub(crate) causes: Vec<String>,
     /// What to try.
     pub(crate) hints: Vec<String>,
+    /// The command that runs the task which failed the job again, here.
+    pub(crate) replay: Option<String>,
 }
 
 impl CliError {
     /// An error that ends with `exit`.
     pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, code: exit.code().to_owned(), job: None, message: message.into(), causes: vec![], hints: vec![] }
+        let message = message.into();
+        Self { exit, failure: None, job: None, message, causes: vec![], hints: vec![], replay: None }
     }
 
     /// An error of an operation: its text, with its sources as causes.
@@ -94,7 +97,12 @@ impl CliError {
     /// A job that failed.
     pub(crate) fn job_failed(job: JobId, failure: &Failure) -> Self {
         let problem = Self::new(Exit::Failed, format!("the job failed: {failure}"));
-        Self { code: failure.code.to_string(), job: Some(job), ..problem }
+        Self { failure: Some(failure.code), job: Some(job), ..problem }
+    }
+
+    /// The kind, for programs: a failure's code, or a word for the exit code.
+    pub(crate) fn code(&self) -> String {
+        self.failure.map_or_else(|| self.exit.code().to_owned(), |code| code.to_string())
     }
 
     /// A job that the user interrupted.

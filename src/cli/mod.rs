@@ -5,6 +5,7 @@
 //! | `run.rs`, `submit.rs`, `explain.rs` | a job: here, on a cluster, or only its plan |
 //! | `streaming/` | Hadoop Streaming's command line, put into that of the first row |
 //! | `status.rs`, `watch.rs`, `cancel.rs`, `jobs.rs`, `workers.rs` | questions and orders to a master |
+//! | `replay.rs` | one task of a job, run again on this machine |
 //! | `master.rs`, `worker.rs`, `cluster.rs` | the processes of a cluster |
 //! | `new.rs` | a job crate to start from |
 //! | `verify.rs` | whether an output is still what its job wrote |
@@ -20,6 +21,7 @@
 //! | `error.rs` | exit codes and the error that verbs return |
 //! | `service.rs`, `processes.rs` | what the processes of a cluster share; starting and ending them |
 //! | `client.rs` | the master's URL, the connection, a job followed to its end |
+//! | `recorded.rs` | what a master has of a job, fetched to this machine |
 //! | `interrupt.rs` | Ctrl-C and SIGTERM |
 
 mod args;
@@ -37,6 +39,8 @@ mod master;
 mod new;
 mod pipeline;
 mod processes;
+mod recorded;
+mod replay;
 mod run;
 mod service;
 mod settings;
@@ -100,6 +104,7 @@ const VERBS: &[Verb] = &[
     Verb { name: "new", command: new::command, execute: new::execute },
     Verb { name: "status", command: status::command, execute: status::execute },
     Verb { name: "watch", command: watch::command, execute: watch::execute },
+    Verb { name: "replay", command: replay::command, execute: replay::execute },
     Verb { name: "cancel", command: cancel::command, execute: cancel::execute },
     Verb { name: "jobs", command: jobs::command, execute: jobs::execute },
     Verb { name: "workers", command: workers::command, execute: workers::execute },
@@ -128,7 +133,7 @@ pub fn main(jobs: impl IntoIterator<Item = JobEntry>) -> ExitCode {
     let jobs = JobTable::new(jobs);
     let args: Vec<OsString> = std::env::args_os().collect();
     if args.get(1).is_some_and(|verb| verb == EXECUTOR_VERB) {
-        return run_child(&jobs);
+        return run_child(&jobs, args.get(2).map(Path::new));
     }
     let told = |flag: &str| args.iter().any(|arg| arg == flag);
     // Errors of parsing obey these flags too, and parsing cannot tell them once it has failed.

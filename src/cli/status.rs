@@ -2,9 +2,9 @@
 
 use clap::{ArgMatches, Args as _, Command};
 
-use super::Context;
 use super::client::{ClientArgs, JobIdArgs, block_on, client_error, connect};
 use super::error::{CliError, Exit};
+use super::{Context, replay};
 use crate::entry::JobTable;
 use crate::render::{json, summary};
 
@@ -16,13 +16,19 @@ pub(super) fn command(_jobs: &JobTable, program: &str) -> Command {
 
 pub(super) fn execute(context: &Context, matches: &ArgMatches) -> Result<Exit, CliError> {
     let job = JobIdArgs::read(matches)?;
-    let client = connect(context, matches);
-    let status = block_on(async { client.await?.status(job).await.map_err(|error| client_error(&error)) })?;
+    let (status, replay) = block_on(async {
+        let client = connect(context, matches).await?;
+        let status = client.status(job).await.map_err(|error| client_error(&error))?;
+        let replay = replay::command_for(context, &status, client.url());
+        Ok((status, replay))
+    })?;
     let now = context.clock.wall();
     if context.console.json {
-        context.console.data(json::job(&status, now));
+        let mut object = json::job(&status, now);
+        object["replay"] = replay.into();
+        context.console.data(object);
     } else {
-        context.console.data(summary::status_table(&status, now));
+        context.console.data(summary::status_table(&status, now, replay));
     }
     Ok(Exit::Succeeded)
 }

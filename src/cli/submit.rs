@@ -96,7 +96,7 @@ pub(super) fn execute(context: &Context, matches: &ArgMatches) -> Result<Exit, C
         if status.view.state == JobState::Cancelled && there.interrupt.is_asked() {
             return Err(CliError::interrupted(accepted.job));
         }
-        report(context, &status)
+        report(context, client.url(), &status)
     })
 }
 

@@ -21,6 +21,6 @@ pub(super) fn execute(context: &Context, matches: &ArgMatches) -> Result<Exit, C
     block_on(async {
         let client = connect(context, matches).await?;
         let status = follow(context, &client, job, &interrupt, false).await?;
-        report(context, &status)
+        report(context, client.url(), &status)
     })
 }

@@ -150,6 +150,7 @@ pub(crate) fn run(
         submitted: options.submitted,
         finished: Some(options.clock.wall()),
         warnings,
+        recipe: None,
     })
 }
 

@@ -25,17 +25,21 @@ fn text(error: &CliError, coloured: bool) -> String {
     for hint in &error.hints {
         let _infallible = writeln!(text, "{cyan}hint:{reset} {hint}");
     }
+    if let Some(command) = &error.replay {
+        let _infallible = writeln!(text, "{cyan}hint:{reset} replay it here: {command}");
+    }
     text
 }
 
-/// `{"error": {"code", "job", "message", "causes", "hints", "exit_code"}}`.
+/// `{"error": {"code", "job", "message", "causes", "hints", "replay", "exit_code"}}`.
 fn object(error: &CliError) -> serde_json::Value {
     json!({ "error": {
-        "code": error.code,
+        "code": error.code(),
         "job": error.job.map(|job| job.to_string()),
         "message": error.message,
         "causes": error.causes,
         "hints": error.hints,
+        "replay": error.replay,
         "exit_code": error.exit.number(),
     } })
 }
@@ -51,6 +55,9 @@ mod tests {
             .because(&std::io::Error::other("not found"))
             .hint("check the spelling");
         assert_eq!(text(&error, false), "error: no such input: /data/x\n  not found\nhint: check the spelling\n");
+        let replayable = CliError { replay: Some("gristmill replay j-1 m-0".to_owned()), ..error.clone() };
+        let last = "hint: replay it here: gristmill replay j-1 m-0\n";
+        assert_eq!(text(&replayable, false), text(&error, false) + last);
         let object = object(&error);
         assert_eq!((&object["error"]["code"], &object["error"]["exit_code"]), (&json!("REJECTED"), &json!(3)));
     }

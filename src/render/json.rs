@@ -11,6 +11,7 @@
 //! | `submitted`, `wall_ms` | when, in UTC; how long it took, or has taken |
 //! | `nondeterministic` | map tasks whose attempts made different records |
 //! | `warnings`, `waiting`, `failure` | texts; what it waits for, if anything; why it failed |
+//! | `replay` | `status` only: the command that runs the task which failed the job again |
 //! | `peak_rss_bytes` | `run` only: the most memory the process had |
 
 use gristmill_common::counters::BAD_RECORDS;

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use gristmill_common::counters::BAD_RECORDS;
+use gristmill_common::ids::TaskId;
 use gristmill_common::naming::BAD_DIR;
 use gristmill_common::size::ByteSize;
-use gristmill_common::task::AttemptStats;
+use gristmill_common::task::{AttemptReport, AttemptStats};
 use gristmill_common::time::WallTime;
 use gristmill_master::runtime::JobStatus;
 use gristmill_master::scheduler::StageView;
@@ -87,8 +88,27 @@ pub(crate) fn plural(count: u64, what: &str) -> String {
     format!("{} {what}{ending}", grouped(count))
 }
 
+/// What one task did, for people.
+pub(crate) fn task_lines(task: TaskId, report: &AttemptReport) -> Vec<String> {
+    let stats = &report.stats;
+    let mut lines = vec![format!(
+        "{task} succeeded in {}: {} and {} in, {} and {} out",
+        seconds(stats.wall_micros / 1000),
+        ByteSize(stats.input_bytes),
+        plural(stats.input_records, "record"),
+        ByteSize(stats.output_bytes),
+        plural(stats.output_records, "record"),
+    )];
+    if let Some(bad) = &report.bad {
+        lines.push(format!("  {} skipped", plural(bad.records, "bad record")));
+    }
+    lines.extend(report.counters.iter().map(|(name, value)| format!("  counter {name}: {}", grouped(value))));
+    lines
+}
+
 /// One job, a line for each thing worth knowing.
-pub(crate) fn status_table(status: &JobStatus, now: WallTime) -> Table<2> {
+/// `replay` is the command that runs again what failed.
+pub(crate) fn status_table(status: &JobStatus, now: WallTime, replay: Option<String>) -> Table<2> {
     let view = &status.view;
     let mut table = Table::new(["JOB", ""]);
     let mut row = |name: &str, value: String| table.row([name.to_owned(), value]);
@@ -113,6 +133,9 @@ pub(crate) fn status_table(status: &JobStatus, now: WallTime) -> Table<2> {
     }
     if let Some(failure) = &view.failure {
         row("failure", format!("{} {failure}", failure.code));
+    }
+    if let Some(command) = replay {
+        row("replay it", command);
     }
     table
 }
@@ -185,7 +208,8 @@ mod tests {
         let output = "/out".parse().expect("a path");
         let wall = |unix_millis| WallTime { unix_millis };
         let (submitted, finished) = (wall(1000), Some(wall(2500)));
-        let status = JobStatus { view, name: "word-count".into(), output, submitted, finished, warnings: vec![] };
+        let (name, warnings, recipe) = ("word-count".to_owned(), vec![], None);
+        let status = JobStatus { view, name, output, submitted, finished, warnings, recipe };
         let expected = [
             "word-count succeeded in 1.50 s: 1,234 records, 2.00 KiB in 1 part at /out",
             "  map    2 tasks: 2.00 KiB and 10 records in, 0 B and 0 records out; 3 spills, 0 merge passes, 0 B spilled; \

@@ -27,6 +27,7 @@ fn help_shows_verbs_jobs_flags_and_examples() {
             "\n  validate ",
             "\n  verify ",
             "\n  status ",
+            "\n  replay ",
             "Example:\n  gristmill run word-count -i 'books/*.txt' -o counts",
             "Settings, from gristmill.toml",
             "Exit codes: 0 succeeded, 1 failed, 2 usage",

@@ -3,7 +3,7 @@
 
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use gristmill_tests::cluster::run_to_end;
@@ -26,15 +26,22 @@ struct Reader {
 impl Reader {
     /// Types a command; it must succeed.
     fn type_in(&mut self, line: &str) {
+        if let Some(output) = self.call(line) {
+            assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+        }
+    }
+
+    /// Types a command and waits for its end, unless it serves or ends at once.
+    fn call(&mut self, line: &str) -> Option<Output> {
         let words: Vec<&str> = line.split_whitespace().collect();
         let (program, args) = match words.as_slice() {
             ["cd", folder] => {
                 self.here.push(folder);
-                return;
+                return None;
             }
             ["gristmill", "cluster", ..] => {
                 self.cluster = Some(Serving::start(root(), &words));
-                return;
+                return None;
             }
             ["gristmill", args @ ..] => (GRISTMILL, args.to_vec()),
             // What is built here was fetched when this test was.
@@ -50,8 +57,7 @@ impl Reader {
         if let Some((_, url)) = &self.cluster {
             command.env("GRISTMILL_MASTER", url);
         }
-        let output = run_to_end_within(BUILD_PATIENCE, command);
-        assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+        Some(run_to_end_within(BUILD_PATIENCE, command))
     }
 }
 
@@ -92,4 +98,40 @@ fn a_cluster_is_started_process_by_process_and_used() {
     }
     assert_eq!(workers.len(), 2);
     assert!(!parts(&here.join("target/cluster/words")).is_empty());
+}
+
+#[test]
+fn a_failure_is_read_replayed_and_passed_over_as_the_document_says() {
+    let text = std::fs::read_to_string(root().join("docs/troubleshooting.md")).expect("the document");
+    let folder = tempfile::tempdir().expect("an empty folder");
+    let records = text.split("```text\n").nth(1).and_then(|rest| rest.split("```").next()).expect("the records");
+    std::fs::write(folder.path().join("events.jsonl"), records).expect("a scratch file");
+    let mut reader = Reader { here: folder.path().to_owned(), cluster: None };
+    let mut failures = Vec::new();
+    for command in sh_commands(&text) {
+        let job = if command.contains("JOB") { newest_job(&mut reader) } else { String::new() };
+        let line = command.replace("JOB", &job);
+        // What the document shows to fail, fails.
+        let fails = ["submit", "replay"].iter().any(|verb| line.contains(verb));
+        if fails && !line.contains("--max-bad-records") && !line.contains("--skip") {
+            let output = reader.call(&line).expect("it ends");
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert_eq!(output.status.code(), Some(1), "{line}: {said}");
+            assert!(said.contains("events.jsonl:34)"), "{line}: {said}");
+            failures.push(said);
+        } else {
+            reader.type_in(&line);
+        }
+    }
+    let [submitted, replayed] = &failures[..] else { panic!("{failures:?}") };
+    assert!(submitted.contains("hint: replay it here: gristmill replay j-"), "{submitted}");
+    assert!(replayed.contains("m-0 fails here as in the job: "), "{replayed}");
+}
+
+/// The id of the job that was submitted last.
+fn newest_job(reader: &mut Reader) -> String {
+    let output = reader.call("gristmill jobs --json").expect("it ends");
+    let jobs: serde_json::Value = serde_json::from_slice(&output.stdout).expect("jobs in JSON");
+    let newest = jobs["jobs"].as_array().and_then(|jobs| jobs.last()).expect("a job");
+    newest["job"].as_str().expect("an id").to_owned()
 }

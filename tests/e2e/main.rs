@@ -12,6 +12,7 @@
 //! | `user_code` | user code that fails in any way, or prints, on a cluster |
 //! | `pipelines` | page ranks as expected; drivers that are killed between and within stages |
 //! | `readme` | every command that the documents tell readers to type |
+//! | `replay` | tasks of a cluster's jobs, run again here |
 //! | `side_by_side` | our commands of the comparison with other engines |
 //! | `streaming` | commands as mapper and reducer, here and on a cluster |
 
@@ -23,6 +24,7 @@ mod job_crates;
 mod lab;
 mod pipelines;
 mod readme;
+mod replay;
 mod side_by_side;
 mod streaming;
 mod tables;

@@ -5,6 +5,7 @@
 //! | [`engine`] | records in, records out | no: synchronous |
 //! | [`executor`] | the process that runs user code, and how the worker talks to it | no: threads |
 //! | [`agent`] | the worker process: the session with the master, slots, supervision | on tokio |
+//! | [`replay`] | one task of a job, run again without a master | for its executor |
 //! | `serve`, `fetch`, `rpc` | segments between workers | on the network |
 //! | `scratch` | the worker's folder | no |
 //! | [`memory`] | how much attempts may take together | no |
@@ -14,6 +15,7 @@ pub mod executor;
 mod fetch;
 pub mod memory;
 mod random;
+pub mod replay;
 mod rpc;
 mod scratch;
 mod serve;

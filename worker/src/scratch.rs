@@ -214,7 +214,7 @@ impl Scratch {
 }
 
 /// Where a file that travels with a job lies in the job's folder.
-pub(crate) fn shipped_file(job_dir: &Path, name: &str) -> PathBuf {
+pub fn shipped_file(job_dir: &Path, name: &str) -> PathBuf {
     job_dir.join("files").join(name)
 }
 

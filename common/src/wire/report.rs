@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde::de::IntoDeserializer;
 use serde::de::value::{Error as NameError, StrDeserializer};
 
-use super::{WireError, required, v1};
+use super::{WireError, invalid, required, v1};
 use crate::counters::Counters;
 use crate::failure::{Disposition, Failure, FailureCode, InputPosition};
 use crate::task::{AttemptOutput, AttemptReport, AttemptStats, BadRecords, MapOutputSummary, Offer, PartSummary};
@@ -149,6 +149,7 @@ impl From<&Failure> for v1::Failure {
             message: failure.message.clone(),
             position: position.map(Into::into),
             lost_outputs: failure.lost_outputs.iter().map(Into::into).collect(),
+            task: failure.task.map(|task| task.to_string()).unwrap_or_default(),
         }
     }
 }
@@ -163,6 +164,10 @@ impl TryFrom<v1::Failure> for Failure {
             message: wire.message,
             position: wire.position.map(Into::into),
             lost_outputs: wire.lost_outputs.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
+            task: match wire.task.as_str() {
+                "" => None,
+                task => Some(task.parse().map_err(invalid("Failure.task"))?),
+            },
         })
     }
 }
@@ -213,7 +218,7 @@ fn named<'a, T: Deserialize<'a>>(field: &'static str, name: &'a str) -> Result<T
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::{JobAttempt, JobId};
+    use crate::ids::{JobAttempt, JobId, TaskId};
     use crate::wire::round_trip;
 
     const CODES: [FailureCode; 19] = [
@@ -252,7 +257,7 @@ mod tests {
         ];
         for disposition in dispositions {
             let position = InputPosition { object: "logs/a.txt".into(), offset: u64::MAX };
-            let mut failure = Failure::new(FailureCode::MapOutputLost, "gone").at(position);
+            let mut failure = Failure::new(FailureCode::MapOutputLost, "gone").at(position).of_task(TaskId::map(7));
             failure.disposition = disposition;
             failure.lost_outputs = vec!["m-3.1".parse().expect("valid")];
             round_trip::<v1::Failure, _>(&failure);

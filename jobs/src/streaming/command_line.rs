@@ -6,7 +6,7 @@
 /// # Errors
 ///
 /// If a quote is not closed, or there is no word.
-pub(super) fn split(command: &str) -> Result<Vec<String>, String> {
+pub fn split(command: &str) -> Result<Vec<String>, String> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
     let mut quote = None;

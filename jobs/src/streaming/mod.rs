@@ -32,6 +32,8 @@ use gristmill_common::prelude::*;
 use gristmill_common::spec::JobSpec;
 use serde::{Deserialize, Serialize};
 
+pub use command_line::split as split_command;
+
 use job::{Mapping, Reducing};
 use settings::{Properties, Settings};
 

@@ -1,6 +1,7 @@
 //! The client of a master: submits and follows jobs, and outlives dropped connections. Prints
 //! nothing and never gives up before its patience ends.
 
+mod download;
 mod upload;
 
 use std::path::PathBuf;

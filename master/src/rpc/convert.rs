@@ -1,7 +1,7 @@
 //! Messages to domain types and back: what only the master and its clients know. What workers know
 //! too is in `common::wire`.
 
-use gristmill_common::ids::{JobId, MasterEpoch, SessionId, TaskId, WorkerId};
+use gristmill_common::ids::{ContentId, JobId, MasterEpoch, SessionId, TaskId, WorkerId};
 use gristmill_common::task::AttemptStats;
 use gristmill_common::time::WallTime;
 use gristmill_common::wire::{WireError, counters_from_wire, counters_to_wire, invalid, required, v1};
@@ -86,6 +86,7 @@ impl From<&JobStatus> for v1::JobStatus {
             finished_unix_millis: status.finished.map_or(0, |at| at.unix_millis),
             warnings: status.warnings.clone(),
             differed: view.differed.iter().map(|task| task.index).collect(),
+            recipe_sha256: status.recipe.map(|id| id.to_string()).unwrap_or_default(),
         }
     }
 }
@@ -115,8 +116,18 @@ impl TryFrom<v1::JobStatus> for JobStatus {
             submitted: wall(wire.submitted_unix_millis),
             finished: Some(wire.finished_unix_millis).filter(|millis| *millis > 0).map(wall),
             warnings: wire.warnings,
+            recipe: content_id("JobStatus.recipe_sha256", &wire.recipe_sha256)?,
         })
     }
+}
+
+/// A file by its SHA-256; `None` for no text.
+///
+/// # Errors
+///
+/// If the text is neither.
+pub(crate) fn content_id(field: &'static str, text: &str) -> Result<Option<ContentId>, WireError> {
+    Some(text).filter(|text| !text.is_empty()).map(|text| text.parse().map_err(invalid(field))).transpose()
 }
 
 impl From<JobState> for v1::JobState {
@@ -300,6 +311,7 @@ mod tests {
                 submitted: WallTime { unix_millis: 5 },
                 finished: full.then_some(WallTime { unix_millis: 6 }),
                 warnings: vec!["careful".into()],
+                recipe: full.then_some(ContentId([7; 32])),
             };
             assert_eq!(JobStatus::try_from(v1::JobStatus::from(&status)), Ok(status));
         }

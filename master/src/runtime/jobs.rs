@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use gristmill_common::counters::Counters;
-use gristmill_common::ids::{JobId, TaskId};
+use gristmill_common::ids::{ContentId, JobId, TaskId};
 use gristmill_common::naming::Uri;
 use gristmill_common::spec::JobSpec;
 use gristmill_common::task::{AttemptStats, JobPlan, TaskInput};
@@ -35,6 +35,7 @@ pub(super) struct JobRecord {
     submitted: WallTime,
     finished: Option<WallTime>,
     warnings: Vec<String>,
+    recipe: Option<ContentId>,
     /// What only an open job needs; most of its memory.
     work: Option<JobWork>,
     /// How it was when nothing was left to be published or undone. Absent before then.
@@ -256,6 +257,7 @@ impl JobRecord {
             submitted: accepted.submitted,
             finished: None,
             warnings: accepted.plan.warnings.clone(),
+            recipe: accepted.recipe,
         };
         Self { closed: None, ..Self::closed(accepted.key.clone(), status) }
     }
@@ -268,6 +270,7 @@ impl JobRecord {
             submitted: status.submitted,
             finished: status.finished,
             warnings: status.warnings.clone(),
+            recipe: status.recipe,
             work: None,
             closed: Some(status.view.clone()),
             undoing: false,
@@ -286,6 +289,7 @@ impl JobRecord {
             submitted: self.submitted,
             finished: self.finished,
             warnings: self.warnings.clone(),
+            recipe: self.recipe,
         }
     }
 

@@ -13,6 +13,7 @@
 //! | `sessions.rs` | the streams of open sessions and the names of workers |
 //! | `jobs.rs` | what only the runtime knows of jobs: specs, plans, claims, watchers |
 //! | `shipped.rs` | files that travel with jobs |
+//! | `recipe.rs` | what a job was made of, for whoever runs one of its tasks again |
 //! | `order.rs` | messages to workers |
 //! | `status.rs` | what is shown of jobs and workers |
 //! | `state_dir.rs` | the state folder: lock, epoch, journal |
@@ -27,6 +28,7 @@ mod order;
 pub mod output;
 mod prepare;
 pub(crate) mod random;
+mod recipe;
 mod recovery;
 mod sessions;
 mod shipped;
@@ -39,6 +41,7 @@ pub use handle::{Accepted, MasterGone, MasterHandle, Submission, SubmitRefusal};
 pub(crate) use handle::{Hello, Welcome};
 pub(crate) use order::Order;
 pub use prepare::{PreparedJob, RefusalClass, SubmitError, fresh_job_id, list_and_plan, prepare};
+pub use recipe::Recipe;
 pub use recovery::{RecoverError, Recovered, recover};
 pub(crate) use sessions::MAX_WAITING_ORDERS;
 pub use shipped::{JobFiles, ShippedError, ShippedFiles};

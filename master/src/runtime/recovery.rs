@@ -185,13 +185,14 @@ impl Recovered {
     ) -> Result<(), OutputError> {
         let job = accepted.job;
         // Without them the job goes on where workers have them already; others say what is missing.
-        let files = files.hold(&accepted.binary_sha256, &accepted.spec).unwrap_or_else(|error| {
+        let mut held = files.hold(&accepted.binary_sha256, &accepted.spec).unwrap_or_else(|error| {
             warn!(%job, reason = describe(&error), "files of the job are gone");
             JobFiles::default()
         });
+        files.hold_recipe(accepted.recipe, &mut held);
         let staged = restored.commits.values().any(|commit| matches!(commit.report.output, AttemptOutput::Part(_)));
         match OutputClaim::reclaim(&accepted.spec, job, staged) {
-            Ok(claim) => self.table.insert(accepted, claim, files),
+            Ok(claim) => self.table.insert(accepted, claim, held),
             Err(error) if error.is_out_of_reach() => return Err(error),
             Err(error) => {
                 let (state, failure) = if restored.decided && is_published(&accepted.spec.output, job)? {

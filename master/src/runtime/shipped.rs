@@ -9,6 +9,10 @@ use gristmill_common::ids::ContentId;
 use gristmill_common::size::ByteSize;
 use gristmill_common::spec::JobSpec;
 use gristmill_common::storage::{ContentError, ContentStore, HeldContent, content_of};
+use tracing::warn;
+
+use super::describe;
+use super::recipe::Recipe;
 
 /// What the files of all jobs may take. Raised, more jobs that ended can be looked into or submitted
 /// again without an upload; open jobs keep theirs whatever this says, and no more are taken then.
@@ -39,7 +43,15 @@ pub(crate) struct ReadableFile {
 /// The files of one job, which stay while this exists.
 #[derive(Debug, Default)]
 pub struct JobFiles {
-    _held: Vec<HeldContent>,
+    held: Vec<HeldContent>,
+    recipe: Option<ContentId>,
+}
+
+impl JobFiles {
+    /// The file that says what the job is made of, if it is kept.
+    pub(super) fn recipe(&self) -> Option<ContentId> {
+        self.recipe
+    }
 }
 
 /// A file that a job needs and nobody uploaded.
@@ -87,7 +99,35 @@ impl ShippedFiles {
                 held.push(store.hold(id)?.ok_or_else(|| missing(&id.to_string()))?);
             }
         }
-        Ok(JobFiles { _held: held })
+        Ok(JobFiles { held, recipe: None })
+    }
+
+    /// Keeps what a job is made of beside its files, for whoever runs one of its tasks again. A job does
+    /// without where that cannot be written.
+    pub(super) fn keep_recipe(&self, recipe: &Recipe, files: &mut JobFiles) {
+        match self.take_in(&recipe.encode()) {
+            Ok(recipe) => self.hold_recipe(recipe, files),
+            Err(error) => warn!(reason = describe(&error), "tasks of a job cannot be replayed"),
+        }
+    }
+
+    /// Holds what a job is made of with its files, if it is still here.
+    pub(super) fn hold_recipe(&self, recipe: Option<ContentId>, files: &mut JobFiles) {
+        files.recipe = recipe;
+        let held = recipe.and_then(|id| self.store.as_ref()?.hold(id).ok()?);
+        files.held.extend(held);
+    }
+
+    /// Takes in a file of the master's own; `None` without a folder for files.
+    fn take_in(&self, bytes: &[u8]) -> Result<Option<ContentId>, ContentError> {
+        let Some(store) = &self.store else { return Ok(None) };
+        let (id, _) = content_of(bytes).expect("memory can be read");
+        if !store.missing(&[id]).is_empty() {
+            let mut incoming = store.receive(id, bytes.len() as u64)?;
+            incoming.write(bytes)?;
+            incoming.finish()?;
+        }
+        Ok(Some(id))
     }
 
     /// Which of these are not here.

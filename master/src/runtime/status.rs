@@ -1,7 +1,7 @@
 //! What is shown of jobs and workers: the scheduler's views with the names that only the runtime
 //! knows. Plain values, the same for embedded runs and clusters.
 
-use gristmill_common::ids::MasterEpoch;
+use gristmill_common::ids::{ContentId, MasterEpoch};
 use gristmill_common::naming::Uri;
 use gristmill_common::time::WallTime;
 
@@ -22,6 +22,8 @@ pub struct JobStatus {
     pub finished: Option<WallTime>,
     /// What its user should know.
     pub warnings: Vec<String>,
+    /// What the job was made of, as a file of its master; tasks of jobs without one cannot be replayed.
+    pub recipe: Option<ContentId>,
 }
 
 /// The workers as people see them.

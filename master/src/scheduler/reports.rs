@@ -100,7 +100,7 @@ impl Scheduler {
             return;
         }
         if let Err(failure) = self.supersede(id, &report) {
-            return self.end_job(id.job, JobStep::Fail, Some(failure));
+            return self.end_job(id.job, JobStep::Fail, Some(failure.of_task(id.attempt.task)));
         }
         self.commit(session, id, report);
     }
@@ -136,7 +136,7 @@ impl Scheduler {
             self.cancel_attempt(loser.session, JobAttempt { job: id.job, attempt });
         }
         if let Some(failure) = too_bad {
-            self.end_job(id.job, JobStep::Fail, Some(failure));
+            self.end_job(id.job, JobStep::Fail, Some(failure.of_task(id.attempt.task)));
         } else if decided {
             self.decide(id.job);
         }
@@ -202,7 +202,7 @@ impl Scheduler {
                 let task = id.attempt.task;
                 job.stage_mut(task.stage).give_up(task.index, id.attempt.number, AttemptStep::Fail, None);
                 let message = format!("task {task} failed on {worker}: {}", failure.message);
-                self.end_job(id.job, JobStep::Fail, Some(Failure { message, ..failure }));
+                self.end_job(id.job, JobStep::Fail, Some(Failure { message, ..failure }.of_task(task)));
             }
             Disposition::RedoInput => {
                 self.redo_outputs(worker, id, &failure);
@@ -230,7 +230,7 @@ impl Scheduler {
                 1 => format!("task {task} failed 1 attempt, on {worker}: {}", failure.message),
                 _ => format!("task {task} failed {failed} attempts, last on {worker}: {}", failure.message),
             };
-            self.end_job(id.job, JobStep::Fail, Some(Failure { message, ..failure }));
+            self.end_job(id.job, JobStep::Fail, Some(Failure { message, ..failure }.of_task(task)));
         }
     }
 

@@ -15,26 +15,26 @@ use gristmill_sys::positions::Fault;
 
 /// An attempt that was running when its executor died.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Victim {
-    pub(super) id: JobAttempt,
+pub(crate) struct Victim {
+    pub(crate) id: JobAttempt,
     /// The record it had in hand.
-    pub(super) position: Option<InputPosition>,
+    pub(crate) position: Option<InputPosition>,
     /// What its own thread died of, if it did.
-    pub(super) fault: Option<Fault>,
+    pub(crate) fault: Option<Fault>,
 }
 
 /// How a process ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct ProcessEnd {
+pub(crate) struct ProcessEnd {
     /// Such as `executor died: signal 6 (SIGABRT)`.
-    pub(super) cause: String,
+    pub(crate) cause: String,
     /// The kernel killed it because memory ran out.
-    pub(super) out_of_memory: bool,
+    pub(crate) out_of_memory: bool,
 }
 
 /// Why a worker ended an executor.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Ending {
+pub(crate) enum Ending {
     /// For a reason that is no attempt's fault.
     Unwanted(String),
     /// Because a record of this attempt kept user code busy for longer than this.
@@ -43,23 +43,23 @@ pub(super) enum Ending {
 
 /// How an executor ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Death {
-    pub(super) end: ProcessEnd,
+pub(crate) struct Death {
+    pub(crate) end: ProcessEnd,
     /// It had built its job.
-    pub(super) opened: bool,
+    pub(crate) opened: bool,
     /// The worker itself ended it, for this reason.
-    pub(super) killed: Option<Ending>,
+    pub(crate) killed: Option<Ending>,
     /// The most memory it could have for its data.
-    pub(super) memory: ByteSize,
+    pub(crate) memory: ByteSize,
 }
 
 /// What becomes of one victim.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Verdict {
-    pub(super) id: JobAttempt,
-    pub(super) failure: Failure,
+pub(crate) struct Verdict {
+    pub(crate) id: JobAttempt,
+    pub(crate) failure: Failure,
     /// It has to run alone next time.
-    pub(super) suspect: bool,
+    pub(crate) suspect: bool,
 }
 
 /// What is known of who ended the executor.
@@ -73,7 +73,7 @@ enum Blame {
 }
 
 /// Judges the attempts of a dead executor.
-pub(super) fn judge(death: &Death, victims: Vec<Victim>) -> Vec<Verdict> {
+pub(crate) fn judge(death: &Death, victims: Vec<Victim>) -> Vec<Verdict> {
     let blame = match (blame(death, &victims), victims.as_slice()) {
         (Blame::Unknown(failure), [only]) => Blame::One(only.id, failure),
         (blame, _) => blame,
@@ -140,7 +140,7 @@ fn timed_out(culprit: JobAttempt, limit: Duration) -> Failure {
 
 /// The end of a process as people say it. `oom_kill` tells whether the kernel is known to have killed
 /// for want of memory where it ran.
-pub(super) fn describe(status: std::process::ExitStatus, oom_kill: bool) -> ProcessEnd {
+pub(crate) fn describe(status: std::process::ExitStatus, oom_kill: bool) -> ProcessEnd {
     use std::os::unix::process::ExitStatusExt as _;
     if oom_kill && status.signal() == Some(9) {
         let cause = "executor killed by the kernel: the machine, or the worker's control group, ran out of memory";

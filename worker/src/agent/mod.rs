@@ -18,21 +18,21 @@
 mod admission;
 mod binary;
 mod config;
-mod crash;
+pub(crate) mod crash;
 mod desk;
 mod dial;
 mod gather;
 mod job;
 mod link;
 mod log;
-mod process;
+pub(crate) mod process;
 mod report;
 mod spawner;
 mod supply;
 #[cfg(test)]
 mod tests;
 mod unsent;
-mod watchdog;
+pub(crate) mod watchdog;
 
 use std::ffi::OsString;
 use std::io;
@@ -57,6 +57,7 @@ use self::link::{Goodbye, Link};
 use self::process::Launcher;
 use self::spawner::Spawner;
 use self::supply::Supply;
+pub use self::supply::check_platform;
 use self::unsent::Unsent;
 use crate::executor::EXECUTOR_VERB;
 use crate::memory::MemoryPermits;

@@ -39,11 +39,11 @@ use crate::scratch::{self, Scratch};
 
 /// What an executor may know of the worker's surroundings. Everything else, credentials above all,
 /// stays with the worker.
-const ENVIRONMENT: [&str; 7] = ["PATH", "HOME", "TMPDIR", "LANG", "TZ", "RUST_BACKTRACE", "GRISTMILL_LOG"];
+pub(crate) const ENVIRONMENT: [&str; 7] = ["PATH", "HOME", "TMPDIR", "LANG", "TZ", "RUST_BACKTRACE", "GRISTMILL_LOG"];
 
 /// What an executor is told besides. mimalloc, if the binary has it, then takes memory piece by piece
 /// and not a gibibyte ahead, all of which would count towards the executor's limit.
-const ALLOCATOR_BEGINS_SMALL: (&str, &str) = ("MIMALLOC_ARENA_EAGER_COMMIT", "0");
+pub(crate) const ALLOCATOR_BEGINS_SMALL: (&str, &str) = ("MIMALLOC_ARENA_EAGER_COMMIT", "0");
 
 /// Messages waiting for an executor. It reads always; one that lets so many wait is not working any
 /// more.

@@ -200,7 +200,11 @@ fn link(from: &Path, to: &Path) -> io::Result<()> {
 
 /// Refuses a binary that this machine cannot run, by the head of its file: the ELF specification has the
 /// machine in bytes 18 and 19.
-fn check_platform(path: &Path) -> Result<(), Failure> {
+///
+/// # Errors
+///
+/// `WRONG_BINARY`, and for which machine it is.
+pub fn check_platform(path: &Path) -> Result<(), Failure> {
     let own = (std::env::consts::ARCH, std::env::consts::OS);
     let mut head = [0; 20];
     let read = File::open(path).and_then(|mut file| file.read_exact(&mut head));
@@ -218,7 +222,7 @@ fn check_platform(path: &Path) -> Result<(), Failure> {
     }
     let target = format!("{}-unknown-{}-gnu", own.0, own.1);
     Err(wrong_binary(format!(
-        "the job's binary is for another platform ({found}), and this worker is {}-{}: build it with cargo build \
+        "the job's binary is for another platform ({found}), and this machine is {}-{}: build it with cargo build \
          --release --target {target}, and submit that",
         own.0, own.1
     )))

@@ -20,7 +20,7 @@ const LEAST_BETWEEN: Duration = Duration::from_millis(10);
 
 /// Looks at the slots of one executor.
 #[derive(Debug)]
-pub(super) struct Watchdog {
+pub(crate) struct Watchdog {
     limit: Duration,
     slots: Vec<Option<Watched>>,
 }
@@ -35,23 +35,23 @@ struct Watched {
 
 impl Watchdog {
     /// A watchdog for records that may take this long; `None` if they may take for ever.
-    pub(super) fn new(limit: Duration, slots: usize) -> Option<Self> {
+    pub(crate) fn new(limit: Duration, slots: usize) -> Option<Self> {
         (!limit.is_zero()).then(|| Self { limit, slots: vec![None; slots] })
     }
 
     /// How long a record may take.
-    pub(super) fn limit(&self) -> Duration {
+    pub(crate) fn limit(&self) -> Duration {
         self.limit
     }
 
     /// The time between two looks.
-    pub(super) fn interval(&self) -> Duration {
+    pub(crate) fn interval(&self) -> Duration {
         (self.limit / LOOKS).clamp(LEAST_BETWEEN, MOST_BETWEEN)
     }
 
     /// Looks, an [`interval`](Self::interval) after the last time, at what runs in each slot; the first
     /// attempt whose record took too long.
-    pub(super) fn look(&mut self, seen: impl Iterator<Item = Option<(JobAttempt, Moment)>>) -> Option<JobAttempt> {
+    pub(crate) fn look(&mut self, seen: impl Iterator<Item = Option<(JobAttempt, Moment)>>) -> Option<JobAttempt> {
         let interval = self.interval();
         let mut stuck = None;
         for (slot, seen) in self.slots.iter_mut().zip(seen) {

@@ -6,11 +6,32 @@ use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
 
+use super::runs::shown;
+
 thread_local! {
     /// Whether this thread is inside an attempt.
     static INSIDE: Cell<bool> = const { Cell::new(false) };
     /// Where the last panic inside an attempt happened.
     static PLACE: RefCell<Option<String>> = const { RefCell::new(None) };
+    /// The key group that the last panic inside an attempt had in hand.
+    static KEY: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// Names a key group in the message of a panic. Costs nothing where there is none.
+pub(super) struct KeyInHand<'k>(pub(super) &'k [u8]);
+
+impl KeyInHand<'_> {
+    /// The group is done with.
+    pub(super) fn done(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for KeyInHand<'_> {
+    /// Reached by unwinding alone.
+    fn drop(&mut self) {
+        KEY.set(Some(shown(self.0)));
+    }
 }
 
 /// Lets panics inside attempts be reported as failures rather than printed; others are printed as
@@ -37,11 +58,9 @@ pub(super) fn catch<T>(attempt: impl FnOnce() -> T) -> Result<T, String> {
     let result = catch_unwind(AssertUnwindSafe(attempt));
     INSIDE.set(before);
     result.map_err(|panic| {
-        let message = message(&*panic);
-        match PLACE.take() {
-            Some(place) => format!("{message} ({place})"),
-            None => message,
-        }
+        let place = PLACE.take().map(|place| format!(" ({place})")).unwrap_or_default();
+        let key = KEY.take().map(|key| format!(" for key {key}")).unwrap_or_default();
+        format!("{}{place}{key}", message(&*panic))
     })
 }
 
@@ -58,6 +77,12 @@ mod tests {
     fn panics_become_their_message_and_place() {
         install_panic_hook();
         assert_eq!(catch(|| 7), Ok(7));
+        let in_hand = catch(|| {
+            KeyInHand(b"fox").done();
+            let _key = KeyInHand(b"dog");
+            panic!("no luck");
+        });
+        assert!(in_hand.expect_err("it panics").ends_with(") for key \"dog\""));
         let message = catch(|| panic!("no {}", "luck")).expect_err("it panics");
         assert!(message.starts_with("no luck (worker/src/engine/panics.rs:"), "{message}");
         assert!(catch(|| std::panic::panic_any(3)).expect_err("it panics").starts_with("no message ("));

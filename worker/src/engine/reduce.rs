@@ -15,6 +15,7 @@ use gristmill_common::task::{AttemptOutput, AttemptReport, AttemptStats};
 use super::fold::{Folder, KeyRoom, OnePartition, Side};
 use super::kept::Kept;
 use super::output::{PartSink, PartWriter};
+use super::panics::KeyInHand;
 use super::runs::{self, Run, RunMerge, fold_group, narrow, shown};
 use super::shuffle::RecordOrder;
 use super::{AttemptContext, LocalSegment, failures};
@@ -182,7 +183,10 @@ impl<J: MapReduce> Reducer<'_, '_, J> {
             .map_err(|error| failures::undecodable(format!("{error} (key {})", shown(key))))?;
         self.context.position.step();
         let _turn = self.context.position.user_turn();
-        Ok(self.job.reduce(decoded, Values::new(values), self.sink))
+        let in_hand = KeyInHand(key);
+        let result = self.job.reduce(decoded, Values::new(values), self.sink);
+        in_hand.done();
+        Ok(result)
     }
 }
 

@@ -6,6 +6,7 @@ use std::io::{self, BufReader, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::panic::{self, AssertUnwindSafe};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -75,9 +76,9 @@ enum ChildError {
 }
 
 /// Is an executor until the worker that started this process closes its end of the socket on
-/// standard input.
-pub fn run_child(source: &dyn JobSource) -> ExitCode {
-    let result = take_over().and_then(|control| serve(control, source));
+/// standard input, or of the one under `socket`, where a debugger has the terminal.
+pub fn run_child(source: &dyn JobSource, socket: Option<&Path>) -> ExitCode {
+    let result = take_over(socket).and_then(|control| serve(control, source));
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -89,13 +90,14 @@ pub fn run_child(source: &dyn JobSource) -> ExitCode {
 }
 
 /// Moves the control socket out of user code's way and ties this process to its parent.
-fn take_over() -> Result<UnixStream, ChildError> {
+fn take_over(socket: Option<&Path>) -> Result<UnixStream, ChildError> {
     let set_up = |error: rustix::io::Errno| ChildError::SetUp { source: error.into() };
     let stdin = rustix::stdio::stdin();
-    if rustix::net::sockopt::socket_type(stdin).is_err() {
-        return Err(ChildError::NoWorker);
-    }
-    let control: OwnedFd = rustix::io::fcntl_dupfd_cloexec(stdin, 3).map_err(set_up)?;
+    let control: OwnedFd = match socket {
+        Some(path) => UnixStream::connect(path).map_err(|source| ChildError::Talk { source })?.into(),
+        None if rustix::net::sockopt::socket_type(stdin).is_err() => return Err(ChildError::NoWorker),
+        None => rustix::io::fcntl_dupfd_cloexec(stdin, 3).map_err(set_up)?,
+    };
     let null = fs::File::open("/dev/null").map_err(|source| ChildError::SetUp { source })?;
     rustix::stdio::dup2_stdin(&null).map_err(set_up)?;
     // A parent that died before this line leaves a closed socket behind, which ends `serve`.

@@ -7,7 +7,9 @@ use gristmill_common::time::{Clock, WallTime};
 use super::*;
 use crate::runtime::journal::{AcceptedJob, Change, Journal, JournalError, JournalRecord, MemoryJournal, RedbJournal};
 use crate::runtime::output::OutputClaim;
-use crate::runtime::{MasterHandle, OpenJobs, RecoverError, ShippedFiles, list_and_plan, recover, start_driver};
+use crate::runtime::{
+    MasterHandle, OpenJobs, Recipe, RecoverError, ShippedFiles, list_and_plan, recover, start_driver,
+};
 use crate::scheduler::Record;
 
 const JOB: JobId = JobId(0x6920_9f00_0001);
@@ -84,6 +86,36 @@ async fn a_job_goes_on_under_the_next_master_and_what_was_committed_is_not_done_
     assert_eq!(client.list().await.expect("served"), [*status.clone()], "what is shown outlives masters");
     assert_eq!(client.submit(&submission).await, Ok(accepted), "and so do the keys of submissions");
     assert_eq!(last_status(&mut client.watch(status.view.job)).await, *status);
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_job_is_made_of_is_kept_when_it_is_over_and_under_the_next_master() {
+    let mut cluster = Cluster::start().await;
+    let client = cluster.client().await;
+    let submission = cluster.submission("key", JobShape::MapReduce);
+    let job = client.submit(&submission).await.expect("accepted").job;
+    let (plan, path) = (list_and_plan(&submission.spec).expect("it was planned before"), cluster.path("recipe"));
+    let made_of = async |client: &JobsClient| {
+        let id = client.status(job).await.expect("served").recipe.expect("it is kept");
+        client.download(id, &path).await.expect("it is there");
+        let recipe = Recipe::decode(&fs::read(&path).expect("just written")).expect("kept by this build");
+        assert_eq!((&recipe.binary_sha256, &*recipe.plan), (&submission.binary_sha256, &plan));
+        assert_eq!((&recipe.spec.inputs, recipe.spec.reducers), (&submission.spec.inputs, Some(plan.reducers)));
+    };
+    made_of(&client).await;
+    cluster = cluster.kill_and_restart().await;
+    let client = cluster.client().await;
+    made_of(&client).await;
+    client.cancel(job).await.expect("served");
+    assert_eq!(last_status(&mut client.watch(job)).await.view.state, JobState::Cancelled);
+    made_of(&client).await;
+    cluster = cluster.kill_and_restart().await;
+    let client = cluster.client().await;
+    made_of(&client).await;
+    let (unknown, _) = content_of(b"unknown".as_slice()).expect("in memory");
+    let error = client.download(unknown, &path).await.expect_err("nobody sent it");
+    assert!(matches!(error, ClientError::NotFound { .. }), "{error:?}");
     cluster.stop().await;
 }
 
@@ -220,6 +252,7 @@ impl Left {
             plan: std::sync::Arc::new(list_and_plan(&self.spec).unwrap_or_else(|_| JobPlan::default())),
             submitted: WallTime { unix_millis: 1000 },
             epoch: MasterEpoch(1),
+            recipe: None,
         }))
     }
 

@@ -15,6 +15,7 @@ use crate::runtime::jobs::{Admission, MAX_OPEN_JOBS, Submitter};
 use crate::runtime::journal::{AcceptedJob, Change, JournalRecord};
 use crate::runtime::output::missing_folders;
 use crate::runtime::prepare::{PreparedJob, SubmitError, fresh_job_id, prepare};
+use crate::runtime::recipe::Recipe;
 use crate::runtime::shipped::JobFiles;
 use crate::scheduler::Event;
 
@@ -56,10 +57,12 @@ impl Driver {
             let prepare = move || {
                 let interrupted = |error: std::io::Error| SubmitError::Broken { reason: error.to_string() };
                 failpoint("driver.plan").map_err(interrupted)?;
-                let files = files.hold(&binary, &spec)?;
+                let mut held = files.hold(&binary, &spec)?;
                 let prepared = prepare(spec, job)?;
+                let (spec, plan) = (Arc::clone(&prepared.spec), Arc::clone(&prepared.plan));
+                files.keep_recipe(&Recipe { spec, binary_sha256: binary, plan }, &mut held);
                 failpoint("driver.planned").map_err(interrupted)?;
-                Ok((prepared, files))
+                Ok((prepared, held))
             };
             let result = tokio::task::spawn_blocking(prepare).await;
             let result = result.unwrap_or_else(|error| Err(SubmitError::Broken { reason: error.to_string() }));
@@ -108,6 +111,7 @@ impl Driver {
             plan,
             submitted: self.clock.wall(),
             epoch: self.scheduler.epoch(),
+            recipe: files.recipe(),
         };
         let warnings = accepted.plan.warnings.clone();
         self.jobs.insert(&accepted, claim, files);

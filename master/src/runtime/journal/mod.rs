@@ -31,6 +31,7 @@ pub use error::{JournalError, Place};
 pub use memory::MemoryJournal;
 pub use record::{AcceptedJob, JournalRecord};
 pub use redb_file::RedbJournal;
+pub(super) use wire::{plan_from_wire, plan_to_wire};
 
 /// One change of a journal.
 #[derive(Debug, Clone, PartialEq, Eq)]

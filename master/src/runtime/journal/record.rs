@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use gristmill_common::ids::{JobId, MasterEpoch, WorkerId};
+use gristmill_common::ids::{ContentId, JobId, MasterEpoch, WorkerId};
 use gristmill_common::naming::Uri;
 use gristmill_common::spec::JobSpec;
 use gristmill_common::task::JobPlan;
@@ -65,6 +65,8 @@ pub struct AcceptedJob {
     pub submitted: WallTime,
     /// The epoch of the master that took it on.
     pub epoch: MasterEpoch,
+    /// The file that says what it is made of, if it could be kept.
+    pub recipe: Option<ContentId>,
 }
 
 impl JournalRecord {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use gristmill_common::counters::Counters;
 use gristmill_common::failure::{Failure, FailureCode, InputPosition};
-use gristmill_common::ids::{AttemptId, JobAttempt, JobId, MasterEpoch, TaskId, WorkerId};
+use gristmill_common::ids::{AttemptId, ContentId, JobAttempt, JobId, MasterEpoch, TaskId, WorkerId};
 use gristmill_common::naming::Uri;
 use gristmill_common::spec::{JobShape, JobSpec};
 use gristmill_common::task::{
@@ -47,6 +47,7 @@ fn accepted(job: JobId) -> JournalRecord {
         plan: Arc::new(plan),
         submitted: WallTime { unix_millis: 1_795_232_712_345 },
         epoch: MasterEpoch(3),
+        recipe: None,
     }))
 }
 
@@ -70,6 +71,7 @@ fn samples() -> Vec<(&'static str, JournalRecord)> {
     let attempt = |text: &str| text.parse::<AttemptId>().expect("an attempt");
     let at = InputPosition { object: "/in/a".into(), offset: 42 };
     let failure = Failure::new(FailureCode::UserError, "no such word").at(at);
+    let by_task = failure.clone().of_task(TaskId::map(1));
     let view = JobView {
         job: JOB,
         state: JobState::Succeeded,
@@ -89,7 +91,10 @@ fn samples() -> Vec<(&'static str, JournalRecord)> {
         submitted: WallTime { unix_millis: 1_795_232_712_345 },
         finished: Some(WallTime { unix_millis: 1_795_232_713_000 }),
         warnings: vec!["look out".to_owned()],
+        recipe: None,
     };
+    let recipe = Some(ContentId([0xab; 32]));
+    let JournalRecord::Accepted(replayable) = accepted(JOB) else { unreachable!("it is one") };
     vec![
         ("worker_named", JournalRecord::WorkerNamed { key: "a-worker".to_owned(), worker: WorkerId(1) }),
         (
@@ -113,7 +118,13 @@ fn samples() -> Vec<(&'static str, JournalRecord)> {
         ),
         ("decided", fact(Record::Decided { job: JOB })),
         ("ended", fact(Record::Ended { job: JOB, state: JobState::Failed, failure: Some(failure) })),
-        ("closed", JournalRecord::Closed { key: "key-1".to_owned(), status: Box::new(status) }),
+        ("closed", JournalRecord::Closed { key: "key-1".to_owned(), status: Box::new(status.clone()) }),
+        ("accepted_replayable", JournalRecord::Accepted(Box::new(AcceptedJob { recipe, ..*replayable }))),
+        ("ended_by_task", fact(Record::Ended { job: JOB, state: JobState::Failed, failure: Some(by_task) })),
+        (
+            "closed_replayable",
+            JournalRecord::Closed { key: "key-1".to_owned(), status: Box::new(JobStatus { recipe, ..status }) },
+        ),
     ]
 }
 

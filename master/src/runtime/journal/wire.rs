@@ -11,7 +11,7 @@ use gristmill_common::wire::v1::journal_record::Body;
 use gristmill_common::wire::{WireError, invalid, required, v1};
 
 use super::record::{AcceptedJob, JournalRecord};
-use crate::rpc::convert::known_job_state;
+use crate::rpc::convert::{content_id, known_job_state};
 use crate::scheduler::{JobState, Record};
 
 impl From<&JournalRecord> for v1::JournalRecord {
@@ -121,6 +121,7 @@ impl From<&AcceptedJob> for message::Accepted {
             plan: Some(plan_to_wire(&accepted.plan)),
             submitted_unix_millis: accepted.submitted.unix_millis,
             epoch: accepted.epoch.0,
+            recipe_sha256: accepted.recipe.map(|id| id.to_string()).unwrap_or_default(),
         }
     }
 }
@@ -137,11 +138,13 @@ impl TryFrom<message::Accepted> for AcceptedJob {
             plan: Arc::new(plan_from_wire(required("Accepted.plan", wire.plan)?)?),
             submitted: WallTime { unix_millis: wire.submitted_unix_millis },
             epoch: MasterEpoch(wire.epoch),
+            recipe: content_id("Accepted.recipe_sha256", &wire.recipe_sha256)?,
         })
     }
 }
 
-fn plan_to_wire(plan: &JobPlan) -> message::Plan {
+/// The tasks of a job as they are kept.
+pub(in crate::runtime) fn plan_to_wire(plan: &JobPlan) -> message::Plan {
     let mut objects = Vec::new();
     let mut places: HashMap<&InputObject, u32> = HashMap::new();
     let mut place = |object| {
@@ -169,7 +172,12 @@ fn plan_to_wire(plan: &JobPlan) -> message::Plan {
     }
 }
 
-fn plan_from_wire(wire: message::Plan) -> Result<JobPlan, WireError> {
+/// The tasks of a job from what was kept.
+///
+/// # Errors
+///
+/// If a piece is of no object of the plan, or not inside it.
+pub(in crate::runtime) fn plan_from_wire(wire: message::Plan) -> Result<JobPlan, WireError> {
     let objects: Result<Vec<Arc<InputObject>>, WireError> =
         wire.objects.into_iter().map(|object| object.try_into().map(Arc::new)).collect();
     let objects = objects?;
