@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 /// The engine's count of records that were skipped because the job allows some to be bad.
 pub const BAD_RECORDS: &str = "gristmill.bad_records";
 
+/// The engine's count of parts of named outputs, if there are any.
+pub const NAMED_PARTS: &str = "gristmill.named_parts";
+
 /// Named sums, in name order. Names of the engine's own counters begin with `gristmill.`.
 ///
 /// A master keeps those of every task, so they take little memory: few names, one allocation.

@@ -1,91 +1,15 @@
 //! What a job author writes: [`MapReduce`], or the smaller [`MapOnly`], and what their functions are
 //! handed. Nothing here knows how records are stored, sorted or moved.
 
-use std::fmt;
-
 use crate::combine::Combine;
 use crate::datum::{Datum, Value};
 use crate::input::{Block, Input};
+pub use crate::job_error::{JobError, Result};
 use crate::key::{Key, KeyError};
 use crate::output::Output;
 use crate::partition::EncodedKey;
 use crate::setup::TaskContext;
 pub use crate::values::{KeptRoom, KeptValues, ValueSource, Values, ValuesFailure};
-
-/// What user code returns: its own error of any type, by `?`, or the engine's, passed on.
-pub type Result<T, E = JobError> = std::result::Result<T, E>;
-
-/// Why a job's function gave up.
-///
-/// Not an [`std::error::Error`] itself, so that `?` turns every error into one.
-#[derive(Debug)]
-pub struct JobError(Reason);
-
-#[derive(Debug)]
-enum Reason {
-    User(Box<dyn std::error::Error + Send + Sync>),
-    Interrupted,
-}
-
-impl JobError {
-    /// An error with this message.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use gristmill_common::job::{JobError, Result};
-    ///
-    /// fn port(text: &str) -> Result<u16> {
-    ///     text.parse().map_err(|_| JobError::new(format!("{text:?} is not a port")))
-    /// }
-    /// assert_eq!(port("x").unwrap_err().to_string(), "\"x\" is not a port");
-    /// ```
-    pub fn new(message: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self(Reason::User(message.into()))
-    }
-
-    /// For engines: the real reason is kept elsewhere and user code only has to return.
-    pub fn interrupted() -> Self {
-        Self(Reason::Interrupted)
-    }
-
-    /// The error of user code, if it is an `E`.
-    pub fn downcast_ref<E: std::error::Error + 'static>(&self) -> Option<&E> {
-        match &self.0 {
-            Reason::User(error) => error.downcast_ref(),
-            Reason::Interrupted => None,
-        }
-    }
-
-    /// Whether this is [`interrupted`](Self::interrupted), not an error of user code.
-    pub fn is_interruption(&self) -> bool {
-        matches!(self.0, Reason::Interrupted)
-    }
-}
-
-impl fmt::Display for JobError {
-    /// The error and its sources, separated by `: `.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            Reason::Interrupted => f.write_str("interrupted"),
-            Reason::User(error) => {
-                write!(f, "{error}")?;
-                let mut source = error.source();
-                while let Some(error) = source {
-                    write!(f, ": {error}")?;
-                    source = error.source();
-                }
-                Ok(())
-            }
-        }
-    }
-}
-
-impl<E: std::error::Error + Send + Sync + 'static> From<E> for JobError {
-    fn from(error: E) -> Self {
-        Self(Reason::User(Box::new(error)))
-    }
-}
 
 /// Takes what `map` emits.
 pub trait Emit<K: Key + ?Sized, V: Value + ?Sized> {
@@ -108,6 +32,49 @@ pub trait Sink<K: Datum + ?Sized, V: Datum + ?Sized = ()> {
     ///
     /// If the engine cannot write it: return the error.
     fn put(&mut self, key: K::Ref<'_>, value: V::Ref<'_>) -> Result<()>;
+
+    /// Writes one output record to the output of this name instead of the job's main one: to
+    /// `OUTPUT/NAME/part-00003`, which becomes visible together with all other parts. Only tasks that put
+    /// a record there have such a part; of each, they come in the order in which they were put.
+    ///
+    /// A name is a path of up to eight components, such as `country=DE/year=2026`
+    /// ([`OutputName`](crate::output_name::OutputName)). An attempt may use 10,000 names, or one for each
+    /// 16 KiB of its memory if that is fewer.
+    ///
+    /// # Errors
+    ///
+    /// If no output can have this name, and as for [`put`](Self::put): return the error.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use gristmill_common::prelude::*;
+    /// use gristmill_common::reference::{ReferenceInput, run_map_only};
+    /// # use gristmill_common::text::LineRule;
+    ///
+    /// /// Log lines by their level; what has none is in the main output.
+    /// struct ByLevel;
+    ///
+    /// impl MapOnly for ByLevel {
+    ///     type Input = Utf8Lines;
+    ///     type Output = Text<str>;
+    ///
+    ///     fn map(&self, line: &str, out: &mut impl Sink<str>) -> Result<()> {
+    ///         match line.split_once(": ") {
+    ///             Some((level, message)) => out.put_to(&format!("level={level}"), message, ()),
+    ///             None => out.put(line, ()),
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// let objects: [(&str, &[u8]); 1] = [("log", b"warn: hot\n--\nerror: melts\nwarn: cold\n")];
+    /// let input = ReferenceInput { objects: &objects, rule: &LineRule::Lf, partitions: 1 };
+    /// let output = run_map_only(&ByLevel, &input)?;
+    /// assert_eq!(output.parts, [b"--\n"]);
+    /// assert_eq!(output.named["level=warn"][&0], b"hot\ncold\n");
+    /// # Ok::<(), JobError>(())
+    /// ```
+    fn put_to(&mut self, output: &str, key: K::Ref<'_>, value: V::Ref<'_>) -> Result<()>;
 
     /// Adds `by` to the job counter `name`.
     fn count(&mut self, name: &str, by: u64);

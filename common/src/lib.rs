@@ -3,7 +3,7 @@
 //! | for | modules |
 //! |---|---|
 //! | job authors | [`job`], [`input`], [`output`], [`datum`], [`key`], [`combine`], [`partition`], [`setup`], [`program`], [`pipeline`], [`key_values`] |
-//! | everyone | [`ids`], [`time`], [`size`], [`spec`], [`task`], [`failure`], [`counters`], [`naming`], [`text`], [`codec`], [`backoff`], [`removal`] |
+//! | everyone | [`ids`], [`time`], [`size`], [`spec`], [`task`], [`failure`], [`counters`], [`naming`], [`output_name`], [`text`], [`codec`], [`backoff`], [`removal`], [`durable`] |
 //! | tests | [`mod@reference`], the sequential oracle |
 //! | those who wait | `storage` (feature `storage`), `wire` (feature `wire`) |
 //!
@@ -14,14 +14,17 @@ pub mod codec;
 pub mod combine;
 pub mod counters;
 pub mod datum;
+pub mod durable;
 pub mod failure;
 pub mod ids;
 pub mod input;
 pub mod job;
+mod job_error;
 pub mod key;
 pub mod key_values;
 pub mod naming;
 pub mod output;
+pub mod output_name;
 pub mod partition;
 pub mod pinned;
 pub mod pipeline;

@@ -162,6 +162,12 @@ pub fn staged_part_name(index: u32, attempt: AttemptId) -> String {
     format!("{}.{attempt}", part_name(index))
 }
 
+/// The folder, beside a staged part of that name, in which the same attempt stages its parts of named
+/// outputs, each under a number from 0 on.
+pub fn staged_named_dir(staged_part: &str) -> String {
+    format!("{staged_part}.named")
+}
+
 /// The folder inside a job's output for the records that its map tasks skipped.
 pub const BAD_DIR: &str = "_bad";
 
@@ -280,6 +286,7 @@ mod tests {
         assert_eq!(part_name(123_456), "part-123456");
         let attempt = "r-7.1".parse().expect("valid");
         assert_eq!(staged_part_name(7, attempt), "part-00007.r-7.1");
+        assert_eq!(staged_named_dir("part-00007.r-7.1"), "part-00007.r-7.1.named");
         assert_eq!(staging_dir(Path::new("/out/counts")), Path::new("/out/.counts.gristmill"));
         assert_eq!((base_name("/a/b.txt"), base_name("/a/"), base_name("x")), ("b.txt", "a", "x"));
     }

@@ -15,6 +15,7 @@ use crate::job::{
 };
 use crate::key::{Key, KeyArena};
 use crate::output::Output;
+use crate::output_name::OutputName;
 use crate::program::JobVisitor;
 use crate::setup::{ShippedPaths, TaskContext};
 use crate::text::LineRule;
@@ -98,8 +99,38 @@ impl JobVisitor for SidedInput<'_> {
 pub struct ReferenceOutput {
     /// The bytes of each part, in order; a single one for map-only jobs.
     pub parts: Vec<Vec<u8>>,
+    /// The bytes of each part of each named output that something was put to, by name and number.
+    pub named: BTreeMap<String, BTreeMap<u32, Vec<u8>>>,
     /// What user code counted.
     pub counters: Counters,
+}
+
+impl ReferenceOutput {
+    /// Takes in what the task that writes part `index` wrote.
+    fn add(&mut self, index: u32, written: Written) {
+        self.parts.push(written.part);
+        for (name, bytes) in written.named {
+            self.named.entry(name).or_default().insert(index, bytes);
+        }
+    }
+}
+
+/// What one task writes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Written {
+    /// The bytes of its part.
+    pub part: Vec<u8>,
+    /// The bytes of its parts of named outputs, by name.
+    pub named: BTreeMap<String, Vec<u8>>,
+}
+
+impl Written {
+    /// Puts what every part begins with before each.
+    fn begin_with(&mut self, header: &[u8]) {
+        for part in [&mut self.part].into_iter().chain(self.named.values_mut()) {
+            part.splice(0..0, header.iter().copied());
+        }
+    }
 }
 
 /// Runs the visited job over the input.
@@ -143,7 +174,7 @@ pub fn run_sided<J: MapReduce>(job: &J, sided: &SidedInput<'_>) -> Result<Refere
     let mut groups = Groups { values: BTreeMap::new(), counters: Counters::default() };
     let task = task_context(TaskId::map(0), input.partitions, sided.files);
     map_task(job, &task, input.rule, &sided.stretches(), &mut groups)?;
-    let mut output = ReferenceOutput { parts: vec![], counters: groups.counters };
+    let mut output = ReferenceOutput { counters: groups.counters, ..ReferenceOutput::default() };
     let mut partitions = vec![KeyGroups::new(); input.partitions as usize];
     for (key, values) in groups.values {
         let partition = match J::ORDER {
@@ -155,7 +186,8 @@ pub fn run_sided<J: MapReduce>(job: &J, sided: &SidedInput<'_>) -> Result<Refere
     }
     for (index, groups) in (0_u32..).zip(&partitions) {
         let task = task_context(TaskId::reduce(index), input.partitions, sided.files);
-        output.parts.push(reduce_task(job, &task, groups, &mut output.counters)?);
+        let written = reduce_task(job, &task, groups, &mut output.counters)?;
+        output.add(index, written);
     }
     Ok(output)
 }
@@ -168,12 +200,13 @@ pub fn run_sided<J: MapReduce>(job: &J, sided: &SidedInput<'_>) -> Result<Refere
 pub fn run_sided_map_only<J: MapOnly>(job: &J, sided: &SidedInput<'_>) -> Result<ReferenceOutput> {
     let input = &sided.input;
     let task = task_context(TaskId::map(0), 0, sided.files);
-    let mut output = ReferenceOutput { parts: vec![vec![]], counters: Counters::default() };
+    let (mut output, mut written, mut header) = (ReferenceOutput::default(), Written::default(), Vec::new());
     let stretches: Vec<Stretch<'_>> =
         input.objects.iter().map(|&(name, bytes)| Stretch::whole(0, name, bytes)).collect();
-    job.begin_part(&mut output.parts[0]);
-    let (part, counters) = (&mut output.parts[0], &mut output.counters);
-    map_only_task(job, &task, input.rule, &stretches, part, counters)?;
+    map_only_task(job, &task, input.rule, &stretches, &mut written, &mut output.counters)?;
+    job.begin_part(&mut header);
+    written.begin_with(&header);
+    output.add(0, written);
     Ok(output)
 }
 
@@ -197,7 +230,7 @@ pub fn map_task<J: MapReduce>(
     job.finish_map(out)
 }
 
-/// Runs one attempt of a task of a job without a reduce, and appends what it writes to `part`, without
+/// Runs one attempt of a task of a job without a reduce, and appends what it writes to `written`, without
 /// what a part begins with.
 ///
 /// # Errors
@@ -208,19 +241,19 @@ pub fn map_only_task<J: MapOnly>(
     task: &TaskContext<'_>,
     rule: &LineRule,
     stretches: &[Stretch<'_>],
-    part: &mut Vec<u8>,
+    written: &mut Written,
     counters: &mut Counters,
 ) -> Result<()> {
     let own = job.setup(task)?;
     let job = own.as_ref().unwrap_or(job);
-    let mut sink = PartSink::<J::Output> { part, counters, output: std::marker::PhantomData };
+    let mut sink = PartSink::<J::Output> { written, counters, output: std::marker::PhantomData };
     for stretch in stretches {
         job.map_block(&mut stretch.block(rule, &AtomicU64::new(0)), &mut sink)?;
     }
     job.finish_map(&mut sink)
 }
 
-/// Runs one attempt of a reduce task over the keys of its partition; gives the part.
+/// Runs one attempt of a reduce task over the keys of its partition.
 ///
 /// # Errors
 ///
@@ -230,13 +263,13 @@ pub fn reduce_task<J: MapReduce>(
     task: &TaskContext<'_>,
     groups: &KeyGroups,
     counters: &mut Counters,
-) -> Result<Vec<u8>> {
+) -> Result<Written> {
     let own = job.setup(task)?;
     let job = own.as_ref().unwrap_or(job);
-    let mut part = Vec::new();
-    job.begin_part(&mut part);
+    let (mut written, mut header) = (Written::default(), Vec::new());
+    job.begin_part(&mut header);
     let arena = KeyArena::new();
-    let mut sink = PartSink::<J::Output> { part: &mut part, counters, output: std::marker::PhantomData };
+    let mut sink = PartSink::<J::Output> { written: &mut written, counters, output: std::marker::PhantomData };
     let mut rest = groups.iter().peekable();
     while let Some((key, values)) = rest.next() {
         let grouped = grouped_key::<J>(key)?;
@@ -256,7 +289,8 @@ pub fn reduce_task<J: MapReduce>(
         }
     }
     job.finish_reduce(&mut sink)?;
-    Ok(part)
+    written.begin_with(&header);
+    Ok(written)
 }
 
 /// The context of a first attempt, which has no folder but in the system's own for such.
@@ -288,14 +322,25 @@ impl<K: Key + ?Sized, V: Value + ?Sized> Emit<K, V> for Groups {
 }
 
 struct PartSink<'a, O> {
-    part: &'a mut Vec<u8>,
+    written: &'a mut Written,
     counters: &'a mut Counters,
     output: std::marker::PhantomData<O>,
 }
 
 impl<O: Output> Sink<O::Key, O::Value> for PartSink<'_, O> {
     fn put(&mut self, key: <O::Key as Datum>::Ref<'_>, value: <O::Value as Datum>::Ref<'_>) -> Result<()> {
-        O::write(&key, &value, self.part);
+        O::write(&key, &value, &mut self.written.part);
+        Ok(())
+    }
+
+    fn put_to(
+        &mut self,
+        output: &str,
+        key: <O::Key as Datum>::Ref<'_>,
+        value: <O::Value as Datum>::Ref<'_>,
+    ) -> Result<()> {
+        let name: OutputName = output.parse()?;
+        O::write(&key, &value, self.written.named.entry(name.into()).or_default());
         Ok(())
     }
 
@@ -333,87 +378,4 @@ impl From<JobError> for String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::prelude::*;
-
-    struct WordCount;
-
-    impl MapReduce for WordCount {
-        type Input = Lines;
-        type Key = [u8];
-        type Value = u64;
-        type Combine = Sum;
-        type Output = Text<[u8], u64>;
-
-        fn map(&self, line: &[u8], out: &mut impl Emit<[u8], u64>) -> Result<()> {
-            for word in words(line) {
-                out.emit(word, 1)?;
-                out.count("words", 1);
-            }
-            Ok(())
-        }
-
-        fn reduce(&self, word: &[u8], counts: Values<u64>, out: &mut impl Sink<[u8], u64>) -> Result<()> {
-            out.put(word, counts.sum())
-        }
-    }
-
-    /// Groups composite keys, and fails on a line that is no pair.
-    struct Visits;
-
-    impl MapReduce for Visits {
-        type Input = Utf8Lines;
-        type Key = Pair<str, u32>;
-        type Value = str;
-        type Combine = NoCombine;
-        type Output = Text<Pair<str, u32>, String>;
-
-        fn map(&self, line: &str, out: &mut impl Emit<Pair<str, u32>, str>) -> Result<()> {
-            let mut fields = line.split(' ');
-            let (Some(host), Some(hour), Some(page)) = (fields.next(), fields.next(), fields.next()) else {
-                return Err(JobError::new("not a visit"));
-            };
-            out.emit((host, hour.parse()?), page)
-        }
-
-        fn reduce(
-            &self,
-            key: (&str, u32),
-            mut pages: Values<str>,
-            out: &mut impl Sink<Pair<str, u32>, String>,
-        ) -> Result<()> {
-            let mut all = String::new();
-            while let Some(page) = pages.next_ref() {
-                all.push_str(page);
-            }
-            out.put(key, all)
-        }
-    }
-
-    fn input<'a>(objects: &'a [(&'a str, &'a [u8])], partitions: u32) -> ReferenceInput<'a> {
-        ReferenceInput { objects, rule: &LineRule::Lf, partitions }
-    }
-
-    #[test]
-    fn words_are_counted_in_key_order() {
-        let objects: [(&str, &[u8]); 2] = [("a", b"to be or\x0cnot"), ("b", b"to\tbe\r\n")];
-        let output = run_map_reduce(&WordCount, &input(&objects, 1)).expect("no user error");
-        assert_eq!(output.parts, [b"be\t2\nnot\t1\nor\t1\nto\t2\n".to_vec()]);
-        assert_eq!(output.counters.get("words"), 6);
-        let split = run_map_reduce(&WordCount, &input(&objects, 3)).expect("no user error");
-        let mut lines: Vec<&[u8]> = split.parts.iter().flat_map(|p| p.split_inclusive(|&b| b == b'\n')).collect();
-        lines.sort_unstable();
-        assert_eq!(lines.concat(), output.parts[0]);
-    }
-
-    #[test]
-    fn composite_keys_group_and_values_keep_their_order() {
-        let objects: [(&str, &[u8]); 1] = [("a", b"x 2 /b\nx 10 /c\nx 2 /a\n")];
-        let output = run_map_reduce(&Visits, &input(&objects, 1)).expect("no user error");
-        assert_eq!(output.parts, [b"x\t2\t/b/a\nx\t10\t/c\n".to_vec()]);
-        let broken: [(&str, &[u8]); 1] = [("a", b"x two /b")];
-        let error = run_map_reduce(&Visits, &input(&broken, 1)).expect_err("not a number");
-        assert_eq!(error.to_string(), "invalid digit found in string");
-    }
-}
+mod tests;

@@ -112,7 +112,8 @@ pub struct JobSpec {
     pub split_size: ByteSize,
     /// What ends a text record.
     pub line_rule: LineRule,
-    /// Memory of one attempt: table, sort buffer, I/O. One record may take a quarter of it.
+    /// Memory of one attempt: table, sort buffer, I/O. One record, or one pair of key and value, may take a quarter of
+    /// it.
     pub attempt_bytes: ByteSize,
     /// Attempts a task may fail.
     pub max_attempts: u32,
@@ -248,7 +249,8 @@ impl JobSpec {
         roles
     }
 
-    /// The largest record, key or value an attempt takes.
+    /// The largest record that an attempt reads, the largest pair of key and value that it takes, and the
+    /// largest that a fold may make of a key's values; all of them as encoded.
     pub fn max_record_bytes(&self) -> ByteSize {
         ByteSize(self.attempt_bytes.bytes() / 4)
     }

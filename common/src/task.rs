@@ -9,6 +9,7 @@ use crate::counters::Counters;
 use crate::failure::InputPosition;
 use crate::ids::{AttemptId, JobAttempt, SessionId};
 use crate::naming::Uri;
+use crate::output_name::OutputName;
 
 /// An input object as it was when the job was planned. Reads of anything else fail.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -90,6 +91,30 @@ pub struct PartSummary {
     pub records: u64,
     /// XXH3-64 of its bytes.
     pub checksum: u64,
+    /// What the attempt put to named outputs, in the order of its first record for each. The nth lies in
+    /// the folder [`staged_named_dir`](crate::naming::staged_named_dir) under the number n, from 0 on.
+    #[serde(default, skip_serializing_if = "<[NamedPart]>::is_empty")]
+    pub named: Box<[NamedPart]>,
+}
+
+impl PartSummary {
+    /// Bytes of the part and of those of named outputs.
+    pub fn total_bytes(&self) -> u64 {
+        self.bytes + self.named.iter().map(|named| named.bytes).sum::<u64>()
+    }
+}
+
+/// A staged part of a named output; never without a record.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct NamedPart {
+    /// Which output.
+    pub name: OutputName,
+    /// Its size.
+    pub bytes: u64,
+    /// Its records.
+    pub records: u64,
+    /// XXH3-64 of its bytes.
+    pub checksum: u64,
 }
 
 /// The records that an attempt skipped, kept as a staged file of JSON lines.
@@ -120,9 +145,9 @@ pub struct AttemptStats {
     pub input_bytes: u64,
     /// Records mapped, or records merged.
     pub input_records: u64,
-    /// Pairs emitted, or records put.
+    /// Pairs emitted, or records put, to named outputs too.
     pub output_records: u64,
-    /// Bytes of map output or part.
+    /// Bytes of map output or of all parts.
     pub output_bytes: u64,
     /// Times the sort buffer or combiner table was full and written before the end.
     pub spills: u64,
@@ -163,7 +188,7 @@ pub struct AttemptReport {
     pub stats: AttemptStats,
     /// What it skipped, if it skipped anything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub bad: Option<BadRecords>,
+    pub bad: Option<Box<BadRecords>>,
 }
 
 /// An attempt that a registering worker knows from an earlier session, or from before it was restarted.

@@ -157,6 +157,7 @@ impl Cluster {
                 bytes: 1,
                 records: 1,
                 checksum: 1,
+                named: Box::default(),
             }),
         };
         let counters = [("lines".to_owned(), 1000)].into_iter().collect::<Counters>();

@@ -52,6 +52,7 @@ pub const FAILPOINTS: &[&str] = &[
     "publish.create_result",
     "publish.move_part",
     "publish.sync_part",
+    "publish.sync_named",
     "publish.sync_bad",
     "publish.sync_bad_folder",
     "publish.remove_other",

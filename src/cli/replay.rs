@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use clap::{ArgMatches, Args as _, Command, FromArgMatches as _};
 use gristmill_common::failure::{Failure, FailureCode};
 use gristmill_common::ids::{AttemptId, JobId, Stage, TaskId};
-use gristmill_common::naming::part_name;
+use gristmill_common::naming::{part_name, staged_named_dir};
 use gristmill_common::removal::remove_empty;
 use gristmill_common::size::ByteSize;
 use gristmill_common::task::{AttemptOutput, AttemptReport};
@@ -187,13 +187,26 @@ fn conclude(
     }
 }
 
-/// Gives the part that was staged its name in an output.
+/// Gives the part that was staged, and those of named outputs, their places in an output.
 fn keep(folder: &Path, task: TaskId, report: &AttemptReport) -> Result<Option<PathBuf>, CliError> {
     let AttemptOutput::Part(part) = &report.output else { return Ok(None) };
+    let staged = folder.join(staged_named_dir(&part.staged_name));
+    let named = (0..).zip(&part.named).map(|(number, named)| {
+        let number: u32 = number;
+        (staged.join(number.to_string()), folder.join(named.name.part_path(task.index)))
+    });
     let path = folder.join(part_name(task.index));
-    let renamed = fs::rename(folder.join(&part.staged_name), &path);
-    let cannot = |error| CliError::new(Exit::Failed, format!("cannot keep {}", path.display())).because(&error);
-    renamed.map_err(cannot).map(|()| Some(path.clone()))
+    let moves = named.chain([(folder.join(&part.staged_name), path.clone())]);
+    for (from, to) in moves {
+        let above = to.parent().unwrap_or(folder);
+        let moved = fs::create_dir_all(above).and_then(|()| fs::rename(&from, &to));
+        moved.map_err(|error| CliError::new(Exit::Failed, format!("cannot keep {}", to.display())).because(&error))?;
+    }
+    if !part.named.is_empty() {
+        // Empty by now; what cannot be removed disturbs nobody.
+        let _ = fs::remove_dir(staged);
+    }
+    Ok(Some(path))
 }
 
 fn succeeded(context: &Context, recorded: &Recorded, task: TaskId, report: &AttemptReport, part: Option<&Path>) {

@@ -5,7 +5,7 @@
 //! | field | value |
 //! |---|---|
 //! | `job`, `name`, `state`, `output` | id, job of the binary, `queued` … `succeeded`, location |
-//! | `parts`, `records`, `bytes` | what it wrote so far |
+//! | `parts`, `records`, `bytes` | what it wrote so far, to named outputs too |
 //! | `counters`, `bad_records` | name -> sum; records skipped |
 //! | `stats` | `{map, reduce}`: what the committed attempts did, and of each stage its `tasks`, `done`, `active`, `failed_attempts`, `lost_attempts` |
 //! | `submitted`, `wall_ms` | when, in UTC; how long it took, or has taken |
@@ -14,7 +14,7 @@
 //! | `replay` | `status` only: the command that runs the task which failed the job again |
 //! | `peak_rss_bytes` | `run` only: the most memory the process had |
 
-use gristmill_common::counters::BAD_RECORDS;
+use gristmill_common::counters::{BAD_RECORDS, NAMED_PARTS};
 use gristmill_common::ids::JobId;
 use gristmill_common::task::AttemptStats;
 use gristmill_common::time::WallTime;
@@ -31,7 +31,7 @@ pub(crate) fn job(status: &JobStatus, now: WallTime) -> Value {
         "name": status.name,
         "state": state(view.state),
         "output": status.output.to_string(),
-        "parts": stage.done,
+        "parts": u64::from(stage.done) + view.counters.get(NAMED_PARTS),
         "records": stats.output_records,
         "bytes": stats.output_bytes,
         "counters": view.counters,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use gristmill_common::counters::BAD_RECORDS;
+use gristmill_common::counters::{BAD_RECORDS, NAMED_PARTS};
 use gristmill_common::ids::TaskId;
 use gristmill_common::naming::BAD_DIR;
 use gristmill_common::size::ByteSize;
@@ -32,7 +32,7 @@ fn lines(status: &JobStatus, now: WallTime, peak_rss: Option<ByteSize>) -> Vec<S
         seconds(wall_millis(status, now)),
         grouped(stats.output_records),
         ByteSize(stats.output_bytes),
-        plural(stage.done.into(), "part"),
+        plural(u64::from(stage.done) + view.counters.get(NAMED_PARTS), "part"),
         status.output
     )];
     lines.push(stage_line("map   ", &view.map, &view.map_stats));
@@ -48,7 +48,7 @@ fn lines(status: &JobStatus, now: WallTime, peak_rss: Option<ByteSize>) -> Vec<S
         let more = if view.differed.len() > 5 { ", …" } else { "" };
         lines.push(format!("  not deterministic: attempts of {}{more} made different records", tasks.join(", ")));
     }
-    for (name, value) in view.counters.iter().filter(|(name, _)| *name != BAD_RECORDS) {
+    for (name, value) in view.counters.iter().filter(|(name, _)| ![BAD_RECORDS, NAMED_PARTS].contains(name)) {
         lines.push(format!("  counter {name}: {}", grouped(value)));
     }
     if let Some(peak) = peak_rss {
@@ -205,13 +205,14 @@ mod tests {
         view.reduce = StageView { tasks: 1, done: 1, ..Default::default() };
         view.reduce_stats = AttemptStats { output_records: 1234, output_bytes: 2048, ..Default::default() };
         view.counters.add(BAD_RECORDS, 3);
+        view.counters.add(NAMED_PARTS, 2);
         let output = "/out".parse().expect("a path");
         let wall = |unix_millis| WallTime { unix_millis };
         let (submitted, finished) = (wall(1000), Some(wall(2500)));
         let (name, warnings, recipe) = ("word-count".to_owned(), vec![], None);
         let status = JobStatus { view, name, output, submitted, finished, warnings, recipe };
         let expected = [
-            "word-count succeeded in 1.50 s: 1,234 records, 2.00 KiB in 1 part at /out",
+            "word-count succeeded in 1.50 s: 1,234 records, 2.00 KiB in 3 parts at /out",
             "  map    2 tasks: 2.00 KiB and 10 records in, 0 B and 0 records out; 3 spills, 0 merge passes, 0 B spilled; \
              1 attempt lost",
             "  reduce 1 task: 0 B and 0 records in, 2.00 KiB and 1,234 records out",

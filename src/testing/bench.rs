@@ -7,12 +7,13 @@ use std::thread;
 
 use gristmill_common::ids::{AttemptId, TaskId};
 use gristmill_common::job::Result;
-use gristmill_common::reference::{KeyGroups, Stretch};
+use gristmill_common::reference::{KeyGroups, Stretch, Written};
 use gristmill_common::setup::TaskContext;
 use gristmill_common::text::LineRule;
 
 use super::sample::{Object, Placed, Sample};
 use super::subject::{Mapped, Subject};
+use super::written::{append, listed, without_header};
 
 /// How the records of a sample become map tasks and blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,7 +93,7 @@ impl<'a> Bench<'a> {
             let reducers = if job.traits().map_only { 0 } else { self.reducers.unwrap_or(1) };
             let mapped = self.attempt(id, reducers, |context| job.map(context, rule, &stretches))?;
             all.pairs.extend(mapped.pairs);
-            all.written.extend(mapped.written);
+            append(&mut all.written, mapped.written);
             all.lost = all.lost.or(mapped.lost);
         }
         Ok(all)
@@ -119,25 +120,25 @@ impl<'a> Bench<'a> {
         }
     }
 
-    /// Runs one reduce task over all keys.
+    /// Runs one reduce task over all keys; lists what it writes.
     pub(super) fn reduce(&self, job: &dyn Subject, groups: &KeyGroups) -> Result<Vec<u8>, Trouble> {
-        self.reduce_of(job, groups, self.reducers.unwrap_or(1))
+        Ok(listed(&self.reduce_of(job, groups, self.reducers.unwrap_or(1))?))
     }
 
     /// Runs the first of so many reduce tasks.
-    pub(super) fn reduce_of(&self, job: &dyn Subject, groups: &KeyGroups, reducers: u32) -> Result<Vec<u8>, Trouble> {
+    pub(super) fn reduce_of(&self, job: &dyn Subject, groups: &KeyGroups, reducers: u32) -> Result<Written, Trouble> {
         let id = AttemptId { task: TaskId::reduce(0), number: 0 };
         self.attempt(id, reducers, |context| job.reduce(context, groups))
     }
 
-    /// Runs a whole job: its output without what parts begin with.
+    /// Runs a whole job: lists its outputs without what parts begin with.
     pub(super) fn run(&self, job: &dyn Subject, sample: &Sample, cut: Cut) -> Result<Vec<u8>, Trouble> {
         let mapped = self.map(job, sample, cut, 0)?;
         if job.traits().map_only {
-            return Ok(mapped.written);
+            return Ok(listed(&mapped.written));
         }
-        let part = self.reduce(job, &grouped(mapped.pairs))?;
-        Ok(part.strip_prefix(job.header().as_slice()).map(<[u8]>::to_vec).unwrap_or(part))
+        let written = self.reduce_of(job, &grouped(mapped.pairs), self.reducers.unwrap_or(1))?;
+        Ok(listed(&without_header(written, &job.header())))
     }
 
     /// Runs an attempt on a thread of its own: what a thread has for itself is not carried over.

@@ -1,6 +1,7 @@
 //! A sample through the real engine: planned, split, shuffled and merged as any embedded run, in several
 //! ways, and compared with the sequential reference.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -9,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use gristmill_common::job::PartOrder;
 use gristmill_common::naming::{Uri, is_hidden};
-use gristmill_common::reference::KeyGroups;
+use gristmill_common::reference::{KeyGroups, Written};
 use gristmill_common::size::ByteSize;
 use gristmill_common::spec::{JobShape, JobSpec, MIN_ATTEMPT_BYTES, SideInput};
 use gristmill_common::time::Clock;
@@ -20,6 +21,7 @@ use gristmill_worker::engine::range_partitioning;
 use super::bench::{Bench, Cut, Trouble, grouped};
 use super::sample::{Object, Sample};
 use super::subject::Subject;
+use super::written::{append, listed, without_header};
 use crate::local::{self, LocalOptions};
 
 /// Memory of an attempt that is soon full, but takes a record of 256 KiB.
@@ -64,10 +66,12 @@ pub(super) fn disagreement(bench: &Bench<'_>, sample: &Sample) -> Result<Option<
         let output = folder.join(format!("out-{index}"));
         let seen = run(bench, &lying, way, reducers, &output)?;
         let header = job.header();
-        let body = |parts: &[Vec<u8>]| -> Vec<u8> {
-            parts.iter().flat_map(|part| part.strip_prefix(header.as_slice()).unwrap_or(part).to_vec()).collect()
+        let whole = |tasks: Vec<Written>| {
+            let mut whole = Written::default();
+            tasks.into_iter().for_each(|written| append(&mut whole, without_header(written, &header)));
+            listed(&whole)
         };
-        let (expect, seen) = (body(&expect), body(&seen));
+        let (expect, seen) = (whole(expect), whole(seen));
         if expect != seen {
             let how = format!("the engine with {} splits and {reducers} reduce tasks", way.splits);
             return Ok(Some((how, expect, seen)));
@@ -109,8 +113,8 @@ impl Lying {
     }
 }
 
-/// The parts that the reference gives.
-fn expected(bench: &Bench<'_>, job: &dyn Subject, sample: &Sample, parts: u32) -> Result<Vec<Vec<u8>>, Trouble> {
+/// What the reference's tasks write.
+fn expected(bench: &Bench<'_>, job: &dyn Subject, sample: &Sample, parts: u32) -> Result<Vec<Written>, Trouble> {
     let mapped = bench.map(job, sample, Cut::Whole, 0)?;
     if job.traits().map_only {
         return Ok(vec![mapped.written]);
@@ -123,8 +127,8 @@ fn expected(bench: &Bench<'_>, job: &dyn Subject, sample: &Sample, parts: u32) -
     partitions.iter().map(|groups| bench.reduce_of(job, groups, parts)).collect()
 }
 
-/// Runs a new job embedded; gives its parts.
-fn run(bench: &Bench<'_>, lying: &Lying, way: &Way, reducers: u32, output: &Path) -> Result<Vec<Vec<u8>>, Trouble> {
+/// Runs a new job embedded; gives what its tasks wrote.
+fn run(bench: &Bench<'_>, lying: &Lying, way: &Way, reducers: u32, output: &Path) -> Result<Vec<Written>, Trouble> {
     let subject = bench.job();
     let shape = if subject.traits().map_only { JobShape::MapOnly } else { JobShape::MapReduce };
     let job = subject.into_any();
@@ -162,13 +166,32 @@ fn run(bench: &Bench<'_>, lying: &Lying, way: &Way, reducers: u32, output: &Path
         let why = view.failure.as_ref().map_or_else(|| "it was cancelled".to_owned(), ToString::to_string);
         return Err(Trouble(why));
     }
-    parts(output).map_err(|error| trouble(&error))
+    let mut tasks = BTreeMap::new();
+    read_parts(output, "", &mut tasks).map_err(|error| trouble(&error))?;
+    Ok(tasks.into_values().collect())
 }
 
-/// The parts of an output in order.
-fn parts(output: &Path) -> io::Result<Vec<Vec<u8>>> {
-    let mut paths = fs::read_dir(output)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
-    paths.retain(|path| path.file_name().is_some_and(|name| !is_hidden(&name.to_string_lossy())));
-    paths.sort();
-    paths.iter().map(fs::read).collect()
+/// Reads the parts in a folder of an output and those below it into what each task wrote, by the name that
+/// the parts of one task share; `name` is that of the named output, if it is one.
+fn read_parts(folder: &Path, name: &str, tasks: &mut BTreeMap<String, Written>) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let file = entry.file_name().to_string_lossy().into_owned();
+        if is_hidden(&file) {
+            continue;
+        }
+        if entry.file_type()?.is_dir() {
+            let below = if name.is_empty() { file } else { format!("{name}/{file}") };
+            read_parts(&entry.path(), &below, tasks)?;
+            continue;
+        }
+        let bytes = fs::read(entry.path())?;
+        let written = tasks.entry(file).or_default();
+        if name.is_empty() {
+            written.part = bytes;
+        } else {
+            written.named.insert(name.to_owned(), bytes);
+        }
+    }
+    Ok(())
 }

@@ -33,6 +33,7 @@
 //! | `subject.rs` | a job of any type, a task at a time, on encoded records |
 //! | `bench.rs` | runs subjects on samples, each attempt on a thread of its own |
 //! | `laws/` | the laws, and how each is found to be broken |
+//! | `written.rs` | what tasks write, put together and listed |
 //! | `shrink.rs` | makes a sample that breaks a law smaller |
 //! | `engine.rs` | a sample through the real engine |
 
@@ -46,6 +47,7 @@ mod shrink;
 mod subject;
 #[cfg(test)]
 mod tests;
+mod written;
 
 use gristmill_common::counters::Counters;
 use gristmill_common::job::{JobError, MapOnly, MapReduce};
@@ -142,10 +144,7 @@ impl Outcome {
     ///
     /// If the job failed.
     pub fn bytes(&self) -> Vec<u8> {
-        match &self.0 {
-            Ok(output) => output.parts.concat(),
-            Err(error) => panic!("the job failed: {error}"),
-        }
+        self.output().parts.concat()
     }
 
     /// The output as text.
@@ -157,14 +156,46 @@ impl Outcome {
         String::from_utf8(self.bytes()).expect("the output is UTF-8")
     }
 
+    /// The bytes of a named output ([`put_to`](gristmill_common::job::Sink::put_to)); none if nothing was
+    /// put to it.
+    ///
+    /// # Panics
+    ///
+    /// If the job failed.
+    pub fn named_bytes(&self, name: &str) -> Vec<u8> {
+        self.output().named.get(name).map(|parts| parts.values().flatten().copied().collect()).unwrap_or_default()
+    }
+
+    /// A named output as text; empty if nothing was put to it.
+    ///
+    /// # Panics
+    ///
+    /// If the job failed, or the output is not UTF-8.
+    pub fn named_text(&self, name: &str) -> String {
+        String::from_utf8(self.named_bytes(name)).expect("the output is UTF-8")
+    }
+
+    /// The named outputs that something was put to, in order.
+    ///
+    /// # Panics
+    ///
+    /// If the job failed.
+    pub fn names(&self) -> Vec<&str> {
+        self.output().named.keys().map(String::as_str).collect()
+    }
+
     /// What the job counted.
     ///
     /// # Panics
     ///
     /// If the job failed.
     pub fn counters(&self) -> &Counters {
+        &self.output().counters
+    }
+
+    fn output(&self) -> &ReferenceOutput {
         match &self.0 {
-            Ok(output) => &output.counters,
+            Ok(output) => output,
             Err(error) => panic!("the job failed: {error}"),
         }
     }

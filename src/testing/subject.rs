@@ -11,7 +11,7 @@ use gristmill_common::input::Input;
 use gristmill_common::job::{Emit, JobError, MapOnly, MapReduce, PartOrder, Result, grouped_key};
 use gristmill_common::key::{Key, KeyArena};
 use gristmill_common::program::JobVisitor;
-use gristmill_common::reference::{self, KeyGroups, Stretch};
+use gristmill_common::reference::{self, KeyGroups, Stretch, Written};
 use gristmill_common::setup::TaskContext;
 use gristmill_common::text::LineRule;
 use gristmill_worker::engine::{AnyJob, IntoAnyJob};
@@ -24,7 +24,7 @@ pub(super) struct Mapped {
     /// Encoded keys and values, as they were emitted.
     pub(super) pairs: Vec<(Vec<u8>, Vec<u8>)>,
     /// What a job without a reduce writes.
-    pub(super) written: Vec<u8>,
+    pub(super) written: Written,
     /// The first pair whose value is not what its encoding decodes to.
     pub(super) lost: Option<(Vec<u8>, Vec<u8>)>,
 }
@@ -63,8 +63,8 @@ pub(super) trait Subject: Send + Sync {
     /// Runs an attempt of a map task.
     fn map(&self, task: &TaskContext<'_>, rule: &LineRule, stretches: &[Stretch<'_>]) -> Result<Mapped>;
 
-    /// Runs an attempt of a reduce task; gives the part.
-    fn reduce(&self, task: &TaskContext<'_>, groups: &KeyGroups) -> Result<Vec<u8>>;
+    /// Runs an attempt of a reduce task.
+    fn reduce(&self, task: &TaskContext<'_>, groups: &KeyGroups) -> Result<Written>;
 
     /// What parts begin with.
     fn header(&self) -> Vec<u8>;
@@ -128,7 +128,7 @@ impl<J: MapReduce> Subject for Reducing<J> {
         Ok(taken.mapped)
     }
 
-    fn reduce(&self, task: &TaskContext<'_>, groups: &KeyGroups) -> Result<Vec<u8>> {
+    fn reduce(&self, task: &TaskContext<'_>, groups: &KeyGroups) -> Result<Written> {
         reference::reduce_task(&self.job, task, groups, &mut Counters::default())
     }
 
@@ -228,7 +228,7 @@ impl<J: MapOnly> Subject for Mapping<J> {
         Ok(mapped)
     }
 
-    fn reduce(&self, _task: &TaskContext<'_>, _groups: &KeyGroups) -> Result<Vec<u8>> {
+    fn reduce(&self, _task: &TaskContext<'_>, _groups: &KeyGroups) -> Result<Written> {
         Self::has_none()
     }
 

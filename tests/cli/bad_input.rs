@@ -121,3 +121,31 @@ fn errors_are_json_where_json_is_asked_for() {
     let called = sandbox.call("run wordcount --json").expect_code(2);
     assert_eq!(called.json()["error"]["message"], "unknown job \"wordcount\"");
 }
+
+#[test]
+fn records_and_pairs_of_the_limit_are_taken_and_one_byte_more_is_refused() {
+    let sandbox = Sandbox::new();
+    // A quarter of an attempt's memory, which is half of the budget.
+    let limit = 4 << 20;
+    sandbox.file("fits.txt", &format!("a\n{}\n", "x".repeat(limit)));
+    sandbox.file("large.txt", &format!("a\n{}\n", "x".repeat(limit + 1)));
+    for job in ["copy", "sort-lines", "distinct"] {
+        let called = sandbox.call(&format!("run {job} -i fits.txt -o {job} --memory 32MiB"));
+        called.expect_code(0);
+        assert_eq!(sandbox.parts(job).len(), limit + 3);
+    }
+    let refused = |args: &str, expect: &[&str]| {
+        let called = sandbox.call(args).expect_code(1);
+        let size = "takes 4194305 bytes and the limit is 4194304 (4.00 MiB), a quarter of an attempt's memory (raise --memory)";
+        for text in [&[size], expect].concat() {
+            assert!(called.stderr.contains(text), "no {text:?} in:\n{}", called.stderr);
+        }
+    };
+    let here = format!("{}/large.txt:2)", sandbox.work().display());
+    for job in ["copy", "sort-lines", "distinct"] {
+        refused(&format!("run {job} -i large.txt -o no --memory 32MiB"), &["a record takes", &here]);
+    }
+    // The word is as long as a pair may be, and the pair has a count besides.
+    refused("run word-count -i fits.txt -o no --memory 32MiB", &["the folded pair of key \"xxx"]);
+    sandbox.call("run word-count -i fits.txt -o counts --memory 64MiB").expect_code(0);
+}

@@ -194,7 +194,36 @@ impl MapReduce for StopWords {
     }
 }
 
+/// Numbers of the named outputs that `Divide` has.
+const DIVISIONS: u64 = 1000;
+
+/// Counts lines, and puts each to one of a thousand named outputs; how many lines there are of each length
+/// is in the main one.
+struct Divide;
+
+impl MapReduce for Divide {
+    type Input = Utf8Lines;
+    type Key = str;
+    type Value = u64;
+    type Combine = Sum;
+    type Output = Text<str, u64>;
+
+    fn map(&self, line: &str, out: &mut impl Emit<str, u64>) -> Result<()> {
+        out.emit(line, 1)?;
+        out.emit(&format!("of {} bytes", line.len()), 1)
+    }
+
+    fn reduce(&self, line: &str, count: Values<u64>, out: &mut impl Sink<str, u64>) -> Result<()> {
+        if line.starts_with("of ") {
+            return out.put(line, count.sum());
+        }
+        let hash = line.bytes().fold(0_u64, |hash, byte| hash.wrapping_mul(31).wrapping_add(u64::from(byte)));
+        let number = hash % DIVISIONS;
+        out.put_to(&format!("group={}/number={number:03}", number % 7), line, count.sum())
+    }
+}
+
 fn main() -> ExitCode {
-    let own = [job_with_options::<Lab>("lab"), job("stop-words", StopWords(BTreeSet::new()))];
+    let own = [job_with_options::<Lab>("lab"), job("stop-words", StopWords(BTreeSet::new())), job("divide", Divide)];
     gristmill::main(gristmill::ready_made_jobs().into_iter().chain(own))
 }

@@ -8,6 +8,7 @@
 //! | `failover` | workers that are killed, stopped and resumed |
 //! | `job_crates` | jobs of other binaries than the cluster's, and the files they come with |
 //! | `lab` | the tests of a distributed systems course |
+//! | `named_outputs` | a job with a thousand named outputs |
 //! | `tables` | jobs over delimited text |
 //! | `user_code` | user code that fails in any way, or prints, on a cluster |
 //! | `pipelines` | page ranks as expected; drivers that are killed between and within stages |
@@ -22,6 +23,7 @@ mod chaos;
 mod failover;
 mod job_crates;
 mod lab;
+mod named_outputs;
 mod pipelines;
 mod readme;
 mod replay;

@@ -31,19 +31,32 @@ pub fn expected(data: &Path, name: &str) -> (usize, String) {
     (lines.parse().expect("a count"), hash.to_owned())
 }
 
-/// The parts of an output by name, hidden files left out.
+/// The parts of an output by path, those of named outputs too, hidden files left out.
 ///
 /// # Panics
 ///
 /// If the output cannot be read.
 pub fn parts(output: &Path) -> BTreeMap<String, Vec<u8>> {
-    let entries = fs::read_dir(output).unwrap_or_else(|error| panic!("no output {}: {error}", output.display()));
-    entries
-        .map(|entry| entry.expect("readable").path())
-        .filter_map(|path| Some((path.file_name()?.to_str()?.to_owned(), path)))
-        .filter(|(name, _)| !name.starts_with(['_', '.']))
-        .map(|(name, path)| (name, fs::read(path).expect("readable")))
-        .collect()
+    let mut parts = BTreeMap::new();
+    add_parts(output, "", &mut parts);
+    parts
+}
+
+/// Adds the parts in a folder and those below it; `above` is what their paths begin with.
+fn add_parts(folder: &Path, above: &str, parts: &mut BTreeMap<String, Vec<u8>>) {
+    let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("no output {}: {error}", folder.display()));
+    for path in entries.map(|entry| entry.expect("readable").path()) {
+        let name = path.file_name().and_then(|name| name.to_str()).expect("outputs have names that are text");
+        if name.starts_with(['_', '.']) {
+            continue;
+        }
+        let below = format!("{above}{name}");
+        if path.is_dir() {
+            add_parts(&path, &format!("{below}/"), parts);
+        } else {
+            parts.insert(below, fs::read(&path).expect("readable"));
+        }
+    }
 }
 
 /// Line count and SHA-256 of all lines of an output, each rewritten by `rewrite`, sorted together.

@@ -12,10 +12,10 @@ use gristmill_common::codec::VALUE_FORMAT;
 use gristmill_common::counters::Counters;
 use gristmill_common::failure::{Failure, FailureCode};
 use gristmill_common::ids::Stage;
-use gristmill_common::naming::{Uri, staged_part_name};
+use gristmill_common::naming::{Uri, staged_named_dir, staged_part_name};
 use gristmill_common::program::OptionError;
 use gristmill_common::spec::{JobShape, JobSpec};
-use gristmill_common::task::{AttemptOutput, AttemptReport, AttemptStats, MapOutputSummary, PartSummary};
+use gristmill_common::task::{AttemptOutput, AttemptReport, AttemptStats, MapOutputSummary, NamedPart, PartSummary};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::engine::{AnyJob, AttemptContext, EngineTask, JobSource, LocalSegment, map_output_path};
@@ -100,14 +100,8 @@ impl AnyJob for FakeJob {
             _ => {}
         }
         match (task, attempt.task.stage) {
-            (EngineTask::Reduce { .. }, _) if self.name == "part" => {
-                let staged_name = staged_part_name(attempt.task.index, attempt);
-                // The first attempt of a task forgets its part.
-                if attempt.number > 0 {
-                    fs::write(context.staging.join(&staged_name), b"part").expect("a staged part");
-                }
-                let part = PartSummary { staged_name, bytes: 4, records: u64::from(context.spec.fsync), checksum: 0 };
-                return Ok(AttemptReport { output: AttemptOutput::Part(part), ..fake_report() });
+            (EngineTask::Reduce { .. }, _) if matches!(self.name.as_str(), "part" | "named") => {
+                return Ok(fake_part(context, self.name == "named"));
             }
             (EngineTask::Reduce { segments }, _) if matches!(self.name.as_str(), "damaged" | "heal" | "late") => {
                 let bytes = fs::read(&segments[0].path).expect("a segment");
@@ -132,6 +126,27 @@ impl AnyJob for FakeJob {
         }
         Ok(fake_report())
     }
+}
+
+/// Stages a part, and one of a named output with it where there is one: the first attempt of a task forgets
+/// the last file that it says it has.
+fn fake_part(context: &AttemptContext<'_>, with_named: bool) -> AttemptReport {
+    let attempt = context.id.attempt;
+    let staged_name = staged_part_name(attempt.task.index, attempt);
+    let named_dir = context.staging.join(staged_named_dir(&staged_name));
+    if with_named || attempt.number > 0 {
+        fs::write(context.staging.join(&staged_name), b"part").expect("a staged part");
+    }
+    if with_named {
+        fs::create_dir(&named_dir).expect("a staged folder");
+        if attempt.number > 0 {
+            fs::write(named_dir.join("0"), b"named").expect("a staged part");
+        }
+    }
+    let name = "a/b".parse().expect("a name");
+    let named = with_named.then_some(NamedPart { name, bytes: 5, records: 1, checksum: 0 }).into_iter().collect();
+    let part = PartSummary { staged_name, bytes: 4, records: u64::from(context.spec.fsync), checksum: 0, named };
+    AttemptReport { output: AttemptOutput::Part(part), ..fake_report() }
 }
 
 /// Waits for a file of this name in the staging folder.

@@ -6,6 +6,7 @@
 
 mod error;
 mod ids;
+mod parts;
 mod report;
 mod spec;
 mod task;

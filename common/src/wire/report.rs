@@ -7,7 +7,7 @@ use serde::de::value::{Error as NameError, StrDeserializer};
 use super::{WireError, invalid, required, v1};
 use crate::counters::Counters;
 use crate::failure::{Disposition, Failure, FailureCode, InputPosition};
-use crate::task::{AttemptOutput, AttemptReport, AttemptStats, BadRecords, MapOutputSummary, Offer, PartSummary};
+use crate::task::{AttemptOutput, AttemptReport, AttemptStats, MapOutputSummary, Offer};
 
 /// The wire form of counters, in name order.
 pub fn counters_to_wire(counters: &Counters) -> Vec<v1::Counter> {
@@ -29,52 +29,6 @@ impl From<v1::MapOutput> for MapOutputSummary {
     fn from(wire: v1::MapOutput) -> Self {
         Self { partitions: wire.partitions, bytes: wire.bytes, content_hash: wire.content_hash }
     }
-}
-
-impl From<&PartSummary> for v1::PartSummary {
-    fn from(part: &PartSummary) -> Self {
-        Self {
-            staged_name: part.staged_name.clone(),
-            bytes: part.bytes,
-            records: part.records,
-            checksum: part.checksum,
-        }
-    }
-}
-
-impl TryFrom<v1::PartSummary> for PartSummary {
-    type Error = WireError;
-
-    /// Refuses names that would lead out of the staging folder.
-    fn try_from(wire: v1::PartSummary) -> Result<Self, WireError> {
-        let staged_name = staged_name("PartSummary.staged_name", wire.staged_name)?;
-        Ok(Self { staged_name, bytes: wire.bytes, records: wire.records, checksum: wire.checksum })
-    }
-}
-
-impl From<&BadRecords> for v1::BadRecords {
-    fn from(bad: &BadRecords) -> Self {
-        Self { staged_name: bad.staged_name.clone(), records: bad.records, bytes: bad.bytes }
-    }
-}
-
-impl TryFrom<v1::BadRecords> for BadRecords {
-    type Error = WireError;
-
-    /// Refuses names that would lead out of the staging folder.
-    fn try_from(wire: v1::BadRecords) -> Result<Self, WireError> {
-        let staged_name = staged_name("BadRecords.staged_name", wire.staged_name)?;
-        Ok(Self { staged_name, records: wire.records, bytes: wire.bytes })
-    }
-}
-
-/// The name of a file in a staging folder: one that leads nowhere else.
-fn staged_name(field: &'static str, name: String) -> Result<String, WireError> {
-    if name.is_empty() || name.starts_with('.') || name.contains(['/', '\0']) {
-        let reason = format!("{name:?} is not the name of a staged file");
-        return Err(WireError::Invalid { field, reason });
-    }
-    Ok(name)
 }
 
 impl From<&AttemptStats> for v1::AttemptStats {
@@ -120,7 +74,7 @@ impl From<&AttemptReport> for v1::AttemptReport {
             output: Some(output),
             counters: counters_to_wire(&report.counters),
             stats: Some((&report.stats).into()),
-            bad: report.bad.as_ref().map(Into::into),
+            bad: report.bad.as_deref().map(Into::into),
         }
     }
 }
@@ -135,7 +89,7 @@ impl TryFrom<v1::AttemptReport> for AttemptReport {
             Output::Part(part) => AttemptOutput::Part(part.try_into()?),
         };
         let stats = required("AttemptReport.stats", wire.stats)?.into();
-        let bad = wire.bad.map(TryInto::try_into).transpose()?;
+        let bad = wire.bad.map(TryInto::try_into).transpose()?.map(Box::new);
         Ok(Self { output, counters: counters_from_wire(wire.counters), stats, bad })
     }
 }
@@ -219,6 +173,7 @@ fn named<'a, T: Deserialize<'a>>(field: &'static str, name: &'a str) -> Result<T
 mod tests {
     use super::*;
     use crate::ids::{JobAttempt, JobId, TaskId};
+    use crate::task::{BadRecords, NamedPart, PartSummary};
     use crate::wire::round_trip;
 
     const CODES: [FailureCode; 19] = [
@@ -279,14 +234,22 @@ mod tests {
         };
         let counters: Counters = [("b", 2), ("a", u64::MAX)].into_iter().collect();
         let made = MapOutputSummary { partitions: 1, bytes: 2, content_hash: u64::MAX };
-        let part = PartSummary { staged_name: "part-00000.r-0.0".into(), bytes: 3, records: 4, checksum: 5 };
+        let part = |names: &[&str]| {
+            let named = |name: &&str| {
+                let name = name.parse().expect("a name");
+                NamedPart { name, bytes: 6, records: 7, checksum: u64::MAX }
+            };
+            let named = names.iter().map(named).collect();
+            PartSummary { staged_name: "part-00000.r-0.0".into(), bytes: 3, records: 4, checksum: 5, named }
+        };
         let outputs = [
             AttemptOutput::MapOutput(MapOutputSummary::default()),
             AttemptOutput::MapOutput(made),
-            AttemptOutput::Part(part),
+            AttemptOutput::Part(part(&[])),
+            AttemptOutput::Part(part(&["b", "a/b=c"])),
         ];
         for output in outputs {
-            let bad = Some(BadRecords { staged_name: "bad-00000.m-0.0".into(), records: 2, bytes: 30 });
+            let bad = Some(Box::new(BadRecords { staged_name: "bad-00000.m-0.0".into(), records: 2, bytes: 30 }));
             let report = AttemptReport { output, counters: counters.clone(), stats, bad };
             round_trip::<v1::AttemptReport, _>(&report);
         }
@@ -305,10 +268,6 @@ mod tests {
         let failure = v1::Failure { code: "WHATEVER".into(), ..Default::default() };
         let error = Failure::try_from(failure).expect_err("no such code").to_string();
         assert_eq!(error, "field Failure.code has the unknown value \"WHATEVER\"");
-        for staged_name in ["", "../part-00000", "/etc/passwd", ".", ".."] {
-            let part = v1::PartSummary { staged_name: staged_name.into(), ..Default::default() };
-            assert!(PartSummary::try_from(part).is_err(), "{staged_name}");
-        }
         let error = AttemptReport::try_from(v1::AttemptReport::default()).expect_err("no output");
         assert_eq!(error, WireError::Missing { field: "AttemptReport.output" });
     }

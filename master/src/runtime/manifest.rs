@@ -9,7 +9,7 @@
 //! | `name` | the job's name in its binary |
 //! | `started`, `finished` | ISO 8601 in UTC, to the second |
 //! | `inputs` | `{objects, bytes}` read |
-//! | `parts` | `[{path, bytes, records, checksum}]` in part order; `path` is relative to the output, `checksum` is `xxh3:` and 16 hex digits of the XXH3-64 of the part's bytes |
+//! | `parts` | `[{path, bytes, records, checksum}]` in part order, then those of named outputs by name and part; `path` is relative to the output, `checksum` is `xxh3:` and 16 hex digits of the XXH3-64 of the part's bytes |
 //! | `bad` | `[{path, bytes, records}]` in task order: what map tasks skipped; absent if that is nothing |
 //! | `counters` | name -> sum over the committed attempts |
 //! | `stats` | `{map, reduce}`: what the committed attempts of each stage did |
@@ -24,7 +24,7 @@ use gristmill_common::counters::Counters;
 use gristmill_common::ids::{JobId, TaskId};
 use gristmill_common::naming::{BAD_DIR, bad_records_name_of, part_name};
 use gristmill_common::spec::JobSpec;
-use gristmill_common::task::{AttemptStats, BadRecords, JobPlan, PartSummary};
+use gristmill_common::task::{AttemptStats, BadRecords, JobPlan, NamedPart, PartSummary};
 use gristmill_common::time::WallTime;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
@@ -53,7 +53,7 @@ pub struct Manifest {
     pub finished: String,
     /// What it read.
     pub inputs: ManifestInputs,
-    /// What it wrote, in part order.
+    /// What it wrote, in part order; then what it put to named outputs, by name and part.
     pub parts: Vec<ManifestPart>,
     /// What it skipped, in task order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -142,13 +142,19 @@ impl Manifest {
     /// The same with the winning parts by part number, and the sums over the winning attempts.
     #[must_use]
     pub fn with_result(mut self, parts: &[PartSummary], counters: Counters, stats: ManifestStats) -> Self {
-        let entry = |(index, part): (u32, &PartSummary)| ManifestPart {
-            path: part_name(index),
-            bytes: part.bytes,
-            records: part.records,
-            checksum: format!("xxh3:{:016x}", part.checksum),
+        let entry = |path: String, bytes: u64, records: u64, checksum: u64| {
+            let checksum = format!("xxh3:{checksum:016x}");
+            ManifestPart { path, bytes, records, checksum }
         };
-        self.parts = (0..).zip(parts).map(entry).collect();
+        let main =
+            (0..).zip(parts).map(|(index, part)| entry(part_name(index), part.bytes, part.records, part.checksum));
+        let named = (0..).zip(parts).flat_map(|(index, part)| part.named.iter().map(move |named| (named, index)));
+        let mut named: Vec<(&NamedPart, u32)> = named.collect();
+        named.sort_unstable_by(|(a, a_index), (b, b_index)| (&a.name, a_index).cmp(&(&b.name, b_index)));
+        let named = named
+            .into_iter()
+            .map(|(part, index)| entry(part.name.part_path(index), part.bytes, part.records, part.checksum));
+        self.parts = main.chain(named).collect();
         self.counters = counters;
         self.stats = stats;
         self
@@ -220,7 +226,13 @@ mod tests {
         let plan = JobPlan { objects: 2, input_bytes: 30, ..JobPlan::default() };
         let wall = |secs: u64| WallTime { unix_millis: secs * 1000 };
         let times = JobTimes { started: wall(1_795_232_712), finished: wall(1_795_232_713) };
-        let part = PartSummary { staged_name: "part-00000.r-0.1".into(), bytes: 9, records: 3, checksum: 0xabc };
+        let part = PartSummary {
+            staged_name: "part-00000.r-0.1".into(),
+            bytes: 9,
+            records: 3,
+            checksum: 0xabc,
+            named: Box::default(),
+        };
         let counters: Counters = [("lines", 5)].into_iter().collect();
         let stats = ManifestStats { map: AttemptStats { input_bytes: 30, ..Default::default() }, ..Default::default() };
         let manifest = Manifest::new(JobId(0x1_2345), &spec, &plan, times).with_result(&[part], counters, stats);

@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use gristmill_common::counters::Counters;
+use gristmill_common::counters::{Counters, NAMED_PARTS};
 use gristmill_common::failure::{Failure, FailureCode};
 use gristmill_common::ids::{AttemptId, JobAttempt, JobId, SessionId, Stage, TaskId, WorkerId};
 use gristmill_common::spec::Share;
@@ -19,6 +19,10 @@ use super::restore::NUMBERS_PER_EPOCH;
 use super::stage::StageTasks;
 use super::task::{Commit, Task};
 use super::view::{JobState, JobView};
+
+/// The most parts of named outputs of a job. Raised, a master needs more memory, some hundred bytes for
+/// each, and `_SUCCESS` becomes larger; lowered, jobs with many names and many reduce tasks are refused.
+const MAX_NAMED_PARTS: u64 = 1_000_000;
 
 /// What can happen to a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -353,10 +357,22 @@ impl Job {
         (bad > allowed).then(|| Failure::new(FailureCode::BadRecord, message()))
     }
 
+    /// Why the job fails if it has more parts of named outputs than can be published.
+    pub(super) fn too_many_named_parts(&self) -> Option<Failure> {
+        let parts = self.last_stage().counters.get(NAMED_PARTS);
+        let message = || {
+            format!(
+                "the job has more than {MAX_NAMED_PARTS} parts of named outputs (fewer reduce tasks make fewer, or \
+                 a partition that sends an output's records to one of them)"
+            )
+        };
+        (parts > MAX_NAMED_PARTS).then(|| Failure::new(FailureCode::UserError, message()))
+    }
+
     /// What committed attempts skipped.
     pub(super) fn bad_records(&self) -> impl Iterator<Item = &BadRecords> {
         let committed = self.map.tasks.iter().chain(&self.reduce.tasks).filter_map(|task| task.committed.as_ref());
-        committed.filter_map(|committed| committed.report.bad.as_ref())
+        committed.filter_map(|committed| committed.report.bad.as_deref())
     }
 
     /// What is shown of the job, but for its failure and what it waits for.

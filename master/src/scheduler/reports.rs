@@ -120,6 +120,7 @@ impl Scheduler {
         let job = self.jobs.get_mut(&id.job).expect("its attempt is in force");
         // All tasks are looked at only when one more skipped something.
         let too_bad = if skipped { job.too_many_bad_records() } else { None };
+        let too_much = too_bad.or_else(|| job.too_many_named_parts());
         let decided = job.last_stage().is_done();
         self.notify.insert(id.job);
         self.sessions.update(session, &self.config, |session| {
@@ -135,7 +136,7 @@ impl Scheduler {
             let attempt = AttemptId { task: id.attempt.task, number: loser.number };
             self.cancel_attempt(loser.session, JobAttempt { job: id.job, attempt });
         }
-        if let Some(failure) = too_bad {
+        if let Some(failure) = too_much {
             self.end_job(id.job, JobStep::Fail, Some(failure.of_task(id.attempt.task)));
         } else if decided {
             self.decide(id.job);

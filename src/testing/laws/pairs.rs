@@ -9,6 +9,7 @@ use gristmill_common::reference::KeyGroups;
 use super::super::bench::{Bench, Cut, Trouble, grouped};
 use super::super::sample::Sample;
 use super::super::subject::{Mapped, Subject};
+use super::super::written::listed;
 use super::{difference, shown};
 
 /// Numbers of reduce tasks for which the owner of each key is asked.
@@ -99,7 +100,7 @@ pub(super) fn map_keeps_nothing(bench: &Bench<'_>, sample: &Sample) -> Result<Op
 /// How what map tasks gave differs. The order matters among values of one key alone.
 fn unequal(what: &str, one: &Mapped, other_what: &str, other: &Mapped) -> Option<String> {
     if one.written != other.written {
-        return Some(difference(what, &one.written, other_what, &other.written));
+        return Some(difference(what, &listed(&one.written), other_what, &listed(&other.written)));
     }
     let (one, other) = (grouped(one.pairs.clone()), grouped(other.pairs.clone()));
     if one == other {

@@ -260,7 +260,13 @@ impl Run<'_> {
             }
             Stage::Reduce => {
                 let staged_name = staged_part_name(id.attempt.task.index, id.attempt);
-                AttemptOutput::Part(PartSummary { staged_name, bytes: 1, records: 1, checksum: 0 })
+                AttemptOutput::Part(PartSummary {
+                    staged_name,
+                    bytes: 1,
+                    records: 1,
+                    checksum: 0,
+                    named: Box::default(),
+                })
             }
         };
         let wall_micros = u64::try_from(self.time_of(worker, id).as_micros()).unwrap_or(u64::MAX);

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 
 use gristmill_common::failure::{Failure, InputPosition};
 use gristmill_common::ids::{AttemptId, JobAttempt, TaskId};
-use gristmill_common::naming::{staged_bad_records_name, staged_part_name};
+use gristmill_common::naming::{staged_bad_records_name, staged_named_dir, staged_part_name};
 use gristmill_common::spec::JobSpec;
+use gristmill_common::task::AttemptOutput;
 use tokio_util::sync::CancellationToken;
 
 use super::crash::{Ending, Victim};
@@ -139,6 +140,23 @@ impl Job {
     /// The part that an attempt stages, if it stages one.
     pub(super) fn staged_part(&self, attempt: AttemptId) -> PathBuf {
         self.staging.join(staged_part_name(attempt.task.index, attempt))
+    }
+
+    /// The folder of the parts of named outputs that an attempt stages, if it stages any.
+    pub(super) fn staged_named_dir(&self, attempt: AttemptId) -> PathBuf {
+        self.staging.join(staged_named_dir(&staged_part_name(attempt.task.index, attempt)))
+    }
+
+    /// Everything that has to be on disk before a report of parts counts; nothing for a map output.
+    pub(super) fn staged_files(&self, attempt: AttemptId, output: &AttemptOutput) -> Vec<PathBuf> {
+        let AttemptOutput::Part(part) = output else { return Vec::new() };
+        let mut files = vec![self.staged_part(attempt)];
+        if !part.named.is_empty() {
+            let folder = self.staged_named_dir(attempt);
+            files.extend((0..part.named.len()).map(|number| folder.join(number.to_string())));
+            files.push(folder);
+        }
+        files
     }
 
     /// The records that a map attempt skipped, if it skipped any.

@@ -28,6 +28,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 mod misbehaving;
+mod named;
 
 use super::config::tests::config;
 use super::{ExecutorTerms, WorkerConfig, WorkerError, own_binary, run_with_executors};
@@ -524,7 +525,7 @@ async fn parts_are_forced_to_disk_by_the_worker_before_they_are_reported() {
     session.started("r-0.0").await;
     let failure = session.failed("r-0.0").await;
     assert_eq!(failure.code, FailureCode::WriteFailed);
-    assert!(failure.message.starts_with("cannot force part "), "{}", failure.message);
+    assert!(failure.message.starts_with("a part is not safe: cannot force "), "{}", failure.message);
 
     session.start_with("r-0.1", &input).await;
     session.started("r-0.1").await;

@@ -54,9 +54,9 @@ pub(super) fn input_changed(object: &Uri, offset: u64, how: &str) -> Failure {
 
 /// A record does not fit into a quarter of the attempt's memory.
 pub(super) fn record_too_large(what: &str, bytes: usize, limit: ByteSize) -> Failure {
+    let most = limit.bytes();
     let message = format!(
-        "{what} takes {} and the limit is {limit}, a quarter of an attempt's memory (raise --memory)",
-        ByteSize(bytes as u64)
+        "{what} takes {bytes} bytes and the limit is {most} ({limit}), a quarter of an attempt's memory (raise --memory)"
     );
     Failure::new(FailureCode::RecordTooLarge, message)
 }

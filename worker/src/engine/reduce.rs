@@ -45,7 +45,7 @@ pub(super) fn run<J: MapReduce>(
     let runs = runs::fetched(segments)?;
     stats.input_bytes = runs.iter().map(Run::bytes).sum();
     let groups = Groups::<J>::gather(runs, kept, context, &mut stats)?;
-    let mut part = PartWriter::create(context.staging, context.id.attempt)?;
+    let mut part = PartWriter::create(context)?;
     part.begin(|bytes| job.begin_part(bytes));
     let mut sink = PartSink::<J::Output>::new(&mut part, &mut counters);
     let mut reducer = Reducer { job, sink: &mut sink, arena: KeyArena::new(), context, stats: &mut stats };
@@ -59,9 +59,7 @@ pub(super) fn run<J: MapReduce>(
         sink.failure.take().map_or(Ok(()), Err)?;
         result.map_err(|error| failures::user_failed("finish_reduce", &error))?;
     }
-    stats.output_records = sink.records();
-    let part = part.finish(context.spec.fsync)?;
-    stats.output_bytes = part.bytes;
+    let part = part.finish(context, &mut stats, &mut counters)?;
     Ok(AttemptReport { output: AttemptOutput::Part(part), counters, stats, bad: None })
 }
 
@@ -148,7 +146,7 @@ impl<J: MapReduce> Reducer<'_, '_, J> {
             key.clear();
             key.extend_from_slice(head.key());
             if <J::Combine as Combine<J::Value>>::ACTIVE {
-                fold_group::<J>(&mut merge, &key, &mut folded)?;
+                fold_group::<J>(&mut merge, &key, &mut folded, self.context)?;
                 self.folded_group(&key, &folded)?;
             } else {
                 let group = grouped_key::<J>(&key).map_err(|error| failures::undecodable(error.to_string()))?.grouped();

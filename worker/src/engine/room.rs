@@ -48,22 +48,27 @@ impl Room {
     #[inline]
     pub(super) fn admit(&mut self, bytes: usize, context: &AttemptContext<'_>) -> Result<(), Failure> {
         if bytes > self.largest {
-            self.check(bytes, context)?;
+            self.check(bytes, context, || "an emitted pair of key and value".to_owned())?;
             self.largest = bytes;
         }
         Ok(())
     }
 
-    /// Checks a pair's size.
+    /// Checks the size of `what`: a pair, or the key of one.
     ///
     /// # Errors
     ///
     /// If it is larger than a record may be.
     #[inline]
-    pub(super) fn check(&self, bytes: usize, context: &AttemptContext<'_>) -> Result<(), Failure> {
+    pub(super) fn check(
+        &self,
+        bytes: usize,
+        context: &AttemptContext<'_>,
+        what: impl FnOnce() -> String,
+    ) -> Result<(), Failure> {
         if bytes <= self.most {
             return Ok(());
         }
-        Err(failures::record_too_large("an emitted pair", bytes, context.spec.max_record_bytes()))
+        Err(failures::record_too_large(&what(), bytes, context.spec.max_record_bytes()))
     }
 }

@@ -295,7 +295,7 @@ pub(super) fn merge_segment<J: MapReduce>(
         if <J::Combine as Combine<J::Value>>::ACTIVE {
             key.clear();
             key.extend_from_slice(head.key());
-            fold_group::<J>(&mut merge, &key, &mut folded)?;
+            fold_group::<J>(&mut merge, &key, &mut folded, context)?;
             writer.push(RecordRef { key: &key, value: &folded }).map_err(failed)?;
         } else {
             writer.push(RecordRef { key: head.key(), value: head.value() }).map_err(failed)?;
@@ -306,11 +306,18 @@ pub(super) fn merge_segment<J: MapReduce>(
 }
 
 /// Folds all values of the group that `merge` is on into one, encoded in `folded`, and passes them.
+///
+/// # Errors
+///
+/// If a value does not decode, the fold fails, or what it gives is larger than a record may be.
 pub(super) fn fold_group<J: MapReduce>(
     merge: &mut RunMerge<'_>,
     key: &[u8],
     folded: &mut Vec<u8>,
+    context: &AttemptContext<'_>,
 ) -> Result<(), Failure> {
+    let limit = context.spec.max_record_bytes();
+    let too_large = |bytes: usize| Err(failures::record_too_large(&folded_pair(key), bytes, limit));
     let named = |error: &dyn std::fmt::Display| format!("{error} (key {})", shown(key));
     let mut acc: Option<<J::Combine as Combine<J::Value>>::Acc> = None;
     while let Some(head) = merge.head().filter(|head| head.key() == key) {
@@ -319,11 +326,23 @@ pub(super) fn fold_group<J: MapReduce>(
             None => acc = Some(J::Combine::start(value)),
             Some(acc) => J::Combine::fold(acc, value).map_err(|e| failures::user_error(named(&e)))?,
         }
+        // A state may have room for twice of what it holds.
+        let heap = acc.as_ref().map_or(0, J::Combine::heap_bytes);
+        if heap / 2 > limit.as_usize() {
+            return too_large(heap / 2);
+        }
         merge.advance()?;
     }
     folded.clear();
     let acc = acc.expect("the merge is on a record of the group");
-    J::Combine::encode(&acc, folded).map_err(|e| failures::undecodable(named(&e)))
+    J::Combine::encode(&acc, folded).map_err(|e| failures::undecodable(named(&e)))?;
+    let bytes = key.len() + folded.len();
+    if bytes > limit.as_usize() { too_large(bytes) } else { Ok(()) }
+}
+
+/// What a fold makes of a key's values, as failures name it.
+pub(super) fn folded_pair(key: &[u8]) -> String {
+    format!("the folded pair of key {}", shown(key))
 }
 
 /// A key as people can read it, cut after 60 bytes.

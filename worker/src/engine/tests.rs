@@ -2,12 +2,13 @@
 //! everything spills and merges in passes.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use gristmill_common::counters::NAMED_PARTS;
 use gristmill_common::failure::{Disposition, Failure, FailureCode, InputPosition};
 use gristmill_common::ids::{AttemptId, JobAttempt, JobId, TaskId};
-use gristmill_common::naming::Uri;
+use gristmill_common::naming::{Uri, staged_named_dir};
 use gristmill_common::partition::Partitioning;
 use gristmill_common::prelude::*;
 use gristmill_common::program::JobVisitor;
@@ -24,6 +25,8 @@ use super::shuffle::{MapOutputPack, MapOutputs, SegmentRange};
 use super::{AnyJob, AttemptContext, Compression, EngineTask, IntoAnyJob, LocalSegment, range_partitioning};
 
 mod bad_records;
+mod limits;
+mod named;
 mod shapes;
 
 /// One engine run in folders of its own.
@@ -109,12 +112,22 @@ impl Bench {
         Ok(report)
     }
 
-    fn part(&self, report: &AttemptReport) -> Vec<u8> {
+    /// Takes in what the attempt that writes part `index` staged.
+    fn add(&self, output: &mut ReferenceOutput, index: u32, report: &AttemptReport) {
         let AttemptOutput::Part(part) = &report.output else { panic!("not a part: {report:?}") };
-        let bytes = fs::read(self.path("staging").join(&part.staged_name)).expect("the part is staged");
-        assert_eq!(part.bytes, bytes.len() as u64);
-        assert_eq!(part.checksum, xxhash_rust::xxh3::xxh3_64(&bytes));
-        bytes
+        let staged = |name: &Path, bytes: u64, checksum: u64| {
+            let content = fs::read(self.path("staging").join(name)).expect("the part is staged");
+            assert_eq!((bytes, checksum), (content.len() as u64, xxhash_rust::xxh3::xxh3_64(&content)));
+            content
+        };
+        output.parts.push(staged(part.staged_name.as_ref(), part.bytes, part.checksum));
+        let folder = PathBuf::from(staged_named_dir(&part.staged_name));
+        for (number, named) in part.named.iter().enumerate() {
+            let content = staged(&folder.join(number.to_string()), named.bytes, named.checksum);
+            output.named.entry(named.name.to_string()).or_default().insert(index, content);
+        }
+        assert_eq!(report.stats.output_bytes, part.total_bytes());
+        assert_eq!(report.counters.get(NAMED_PARTS), part.named.len() as u64);
     }
 
     fn run(&mut self, job: &dyn AnyJob, objects: &[(&str, &[u8])]) -> Result<ReferenceOutput, Failure> {
@@ -125,7 +138,7 @@ impl Bench {
             let report = self.attempt(job, TaskId::map(index as u32), &input)?;
             output.counters.merge(&report.counters);
             if job.shape() == JobShape::MapOnly {
-                output.parts.push(self.part(&report));
+                self.add(&mut output, index as u32, &report);
             }
         }
         if job.shape() == JobShape::MapReduce {
@@ -134,7 +147,7 @@ impl Bench {
                 let report =
                     self.attempt(job, TaskId::reduce(partition), &EngineTask::Reduce { segments: &segments })?;
                 output.counters.merge(&report.counters);
-                output.parts.push(self.part(&report));
+                self.add(&mut output, partition, &report);
             }
         }
         Ok(output)
@@ -181,6 +194,7 @@ impl Bench {
             let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
             assert_eq!(text(seen), text(expect), "part {part}");
         }
+        assert!(output.named == expect.named, "named outputs differ");
         let left: Vec<_> = fs::read_dir(self.path("scratch"))
             .expect("scratch")
             .map(|entry| entry.expect("scratch").file_name().into_string().expect("text"))
@@ -460,7 +474,12 @@ fn user_errors_and_panics_name_file_and_offset() {
     check(b"1\nx\n", FailureCode::UserError, "map failed: invalid digit found in string", Some(2));
     check(b"1\n22\npanic\n", FailureCode::UserPanic, "user code panicked: asked to", Some(5));
     check(b"1\n\xff\n", FailureCode::BadRecord, "cannot read a record: not UTF-8", Some(2));
-    check(b"1\nbig\n", FailureCode::RecordTooLarge, "an emitted pair takes 5.00 MiB", Some(2));
+    check(
+        b"1\nbig\n",
+        FailureCode::RecordTooLarge,
+        "an emitted key takes 5242880 bytes and the limit is 4194304 (4.00 MiB), a quarter",
+        Some(2),
+    );
     check(b"13\n", FailureCode::UserError, "reduce failed for key \"13\": unlucky", None);
     let most = b"18446744073709551615\n";
     let overflow = "combine failed: a sum overflows u64";

@@ -91,6 +91,12 @@ pub enum OutputError {
         /// The size found, if there is a file.
         found_bytes: Option<u64>,
     },
+    /// The file system takes two names for one.
+    #[error("two outputs of the job have one path on this file system: {}", path.display())]
+    SamePath {
+        /// The path.
+        path: PathBuf,
+    },
     /// The operating system refuses.
     #[error("permission denied: cannot {action} {}", path.display())]
     PermissionDenied {
@@ -124,6 +130,7 @@ impl OutputError {
             OutputError::StagedPartsGone { .. } => Some("submit the job again"),
             OutputError::Held { .. } => Some("wait for that job or cancel it"),
             OutputError::NotBuiltIn { .. } => Some("write to a local folder and copy it"),
+            OutputError::SamePath { .. } => Some("choose names that do not differ in upper and lower case alone"),
             OutputError::Part { .. }
             | OutputError::StagingMissing { .. }
             | OutputError::PermissionDenied { .. }
@@ -144,6 +151,7 @@ impl OutputError {
             | OutputError::OverlapsInput { .. }
             | OutputError::Held { .. }
             | OutputError::StagedPartsGone { .. }
+            | OutputError::SamePath { .. }
             | OutputError::Part { .. } => false,
         }
     }

@@ -6,7 +6,8 @@
 //! ```text
 //! /data/.counts.gristmill/
 //!     claim              locked while a process holds the output; says which job
-//!     j-68ff1a2b3c4d/    where that job's attempts stage parts, each under a name of its own
+//!     j-68ff1a2b3c4d/    where that job's attempts stage parts, each under a name of its own, and
+//!                        what they put to named outputs in folders beside them
 //!     result/            the output as it will be; after an exchange, what it was before
 //!     removing/          on its way out
 //! ```
@@ -18,6 +19,7 @@
 mod claim_file;
 mod error;
 mod publish;
+mod result;
 
 use std::fs;
 use std::io;

@@ -1,17 +1,17 @@
 //! Job commit on the local file system: the winning parts and `_SUCCESS` become one folder, and that
 //! folder the output, in one rename. Every step can be repeated after a crash.
 
-use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 
 use gristmill_common::ids::JobId;
-use gristmill_common::naming::{BAD_DIR, SUCCESS_FILE, bad_records_name_of, part_name};
+use gristmill_common::naming::SUCCESS_FILE;
 use gristmill_common::task::{BadRecords, PartSummary};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde::Deserialize;
 
+use super::result::{ResultFolder, sync};
 use super::{OutputClaim, OutputError, Place, RESULT, place, sweep};
 use crate::failpoint::failpoint;
 use crate::runtime::manifest::Manifest;
@@ -56,22 +56,12 @@ impl OutputClaim {
         manifest: &Manifest,
     ) -> Result<(), OutputError> {
         let result = self.staging.join(RESULT);
-        create_folder(&result)?;
-        let staged = self.staged_parts_dir();
-        let mut names = BTreeSet::new();
+        let mut folder = ResultFolder::create(&result, self.staged_parts_dir(), self.fsync)?;
         for (index, part) in (0..).zip(parts) {
-            let name = part_name(index);
-            move_part(&staged, part, &name, &result.join(&name))?;
-            if self.fsync {
-                sync(&result.join(&name), "publish.sync_part")?;
-            }
-            names.insert(name);
+            folder.take_part(index, part)?;
         }
-        if !bad.is_empty() {
-            self.build_bad(bad, &result.join(BAD_DIR))?;
-            names.insert(BAD_DIR.to_owned());
-        }
-        remove_others(&result, &names)?;
+        folder.take_bad(bad)?;
+        folder.finish()?;
 
         let path = result.join(SUCCESS_FILE);
         let created = failpoint("publish.create_manifest").and_then(|()| File::create(&path));
@@ -90,27 +80,6 @@ impl OutputClaim {
             sync(&result, "publish.sync_result")?;
         }
         Ok(())
-    }
-
-    /// Moves what was skipped into its folder.
-    fn build_bad(&self, bad: &[BadRecords], folder: &Path) -> Result<(), OutputError> {
-        create_folder(folder)?;
-        let staged = self.staged_parts_dir();
-        let mut names = BTreeSet::new();
-        for bad in bad {
-            let source = staged.join(&bad.staged_name);
-            // The name comes from a worker's report, as that of a part.
-            let Some(name) = bad_records_name_of(&bad.staged_name) else {
-                return Err(OutputError::Part { path: source, expected_bytes: bad.bytes, found_bytes: None });
-            };
-            move_staged(&source, bad.bytes, &folder.join(&name))?;
-            if self.fsync {
-                sync(&folder.join(&name), "publish.sync_bad")?;
-            }
-            names.insert(name);
-        }
-        remove_others(folder, &names)?;
-        if self.fsync { sync(folder, "publish.sync_bad_folder") } else { Ok(()) }
     }
 
     pub(super) fn put_in_place(&self) -> Result<(), OutputError> {
@@ -174,61 +143,4 @@ fn look_for_published(output: &Path, job: JobId) -> io::Result<bool> {
         Err(error) if matches!(error.kind(), NotFound | NotADirectory | PermissionDenied) => Ok(false),
         Err(error) => Err(error),
     }
-}
-
-/// Moves a staged part into the result, unless an interrupted commit has done so.
-fn move_part(staged: &Path, part: &PartSummary, name: &str, target: &Path) -> Result<(), OutputError> {
-    let source = staged.join(&part.staged_name);
-    // The name comes from a worker's report: it may only be that of an attempt at this part.
-    let attempt = part.staged_name.strip_prefix(name).and_then(|rest| rest.strip_prefix('.'));
-    if attempt.is_none_or(|attempt| attempt.contains('/')) {
-        return Err(OutputError::Part { path: source, expected_bytes: part.bytes, found_bytes: None });
-    }
-    move_staged(&source, part.bytes, target)
-}
-
-/// Moves a staged file of a known size, unless an interrupted commit has done so.
-fn move_staged(source: &Path, expected_bytes: u64, target: &Path) -> Result<(), OutputError> {
-    match (file_bytes(source), file_bytes(target)) {
-        (Some(bytes), _) if bytes == expected_bytes => {
-            let moved = failpoint("publish.move_part").and_then(|()| fs::rename(source, target));
-            moved.map_err(|error| OutputError::io("rename", source, error))
-        }
-        (None, Some(bytes)) if bytes == expected_bytes => Ok(()),
-        (found_bytes, _) => Err(OutputError::Part { path: source.to_owned(), expected_bytes, found_bytes }),
-    }
-}
-
-/// Makes a folder, unless an interrupted commit has done so.
-fn create_folder(folder: &Path) -> Result<(), OutputError> {
-    match failpoint("publish.create_result").and_then(|()| fs::create_dir(folder)) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            Err(OutputError::io("create folder", folder, error))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// The size of a regular file.
-fn file_bytes(path: &Path) -> Option<u64> {
-    fs::symlink_metadata(path).ok().filter(fs::Metadata::is_file).map(|metadata| metadata.len())
-}
-
-fn remove_others(result: &Path, names: &BTreeSet<String>) -> Result<(), OutputError> {
-    let read = |error| OutputError::io("read folder", result, error);
-    for entry in fs::read_dir(result).map_err(read)? {
-        let name = entry.map_err(read)?.file_name();
-        if !name.to_str().is_some_and(|name| names.contains(name)) {
-            let path = result.join(name);
-            let removed = failpoint("publish.remove_other").and_then(|()| fs::remove_file(&path));
-            removed.map_err(|error| OutputError::io("remove", &path, error))?;
-        }
-    }
-    Ok(())
-}
-
-/// Makes a file or folder last; `place` is where trials interrupt that.
-fn sync(path: &Path, place: &'static str) -> Result<(), OutputError> {
-    let synced = failpoint(place).and_then(|()| File::open(path)).and_then(|file| file.sync_all());
-    synced.map_err(|error| OutputError::io("sync", path, error))
 }

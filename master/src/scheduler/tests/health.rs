@@ -1,4 +1,4 @@
-//! Workers that keep failing, fair shares, bad records, and holders that cannot be reached.
+//! Workers that keep failing, fair shares, bad records, too many named parts, and holders that cannot be reached.
 
 use super::{check, check_with};
 use crate::scheduler::SchedulerConfig;
@@ -432,6 +432,29 @@ fn more_bad_records_than_allowed_fail_the_job() {
         1 made s-1 j1/m-0.0 1 skipped 2
           > notify j1
         2 made s-1 j1/m-1.0 1 skipped 1
+          > release s-1 j1
+          > undo j1
+          > notify j1
+        ",
+    );
+}
+
+#[test]
+fn more_parts_of_named_outputs_than_can_be_published_fail_the_job() {
+    check(
+        "
+        0 submit j1 maps 3 reduces 0
+          > notify j1
+        0 register s-1 w-1 slots 3
+          > start s-1 j1/m-0.0 map
+          > start s-1 j1/m-1.0 map
+          > start s-1 j1/m-2.0 map
+          > notify j1
+        1 wrote s-1 j1/m-0.0 named 500000
+          > notify j1
+        2 wrote s-1 j1/m-1.0 named 500000
+          > notify j1
+        3 wrote s-1 j1/m-2.0 named 1
           > release s-1 j1
           > undo j1
           > notify j1

@@ -16,7 +16,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gristmill_common::counters::Counters;
+use gristmill_common::counters::{Counters, NAMED_PARTS};
 use gristmill_common::failure::{Disposition, Failure, FailureCode, InputPosition};
 use gristmill_common::ids::{AttemptId, JobAttempt, JobId, MasterEpoch, Stage, WorkerId};
 use gristmill_common::naming::staged_part_name;
@@ -140,7 +140,7 @@ fn parse_report(verb: &str, options: &[&str]) -> Option<WorkerReport> {
             if let AttemptOutput::MapOutput(made) = &mut report.output {
                 made.content_hash = option(options, "hash").unwrap_or_default().into();
             }
-            report.bad = parse_bad(options);
+            report.bad = parse_bad(options).map(Box::new);
             report.stats.wall_micros = option(options, "took").unwrap_or_default().into();
             WorkerReport::AttemptFinished { id: id(), report }
         }
@@ -148,6 +148,9 @@ fn parse_report(verb: &str, options: &[&str]) -> Option<WorkerReport> {
             let read = option(options, "of").unwrap_or_default();
             let mut report = part_report(id().attempt, read);
             report.stats.wall_micros = option(options, "took").unwrap_or_default().into();
+            if let Some(named) = option(options, "named") {
+                report.counters.add(NAMED_PARTS, named.into());
+            }
             WorkerReport::AttemptFinished { id: id(), report }
         }
         "failed" => WorkerReport::AttemptFailed { id: id(), failure: parse_failure(&options[1..]) },
@@ -276,7 +279,7 @@ fn part_report(attempt: AttemptId, read_bytes: u32) -> AttemptReport {
     let (counters, mut stats) = counts(attempt);
     stats.input_bytes = u64::from(read_bytes);
     let staged_name = staged_part_name(attempt.task.index, attempt);
-    let part = PartSummary { staged_name, bytes: 1, records: 1, checksum: 1 };
+    let part = PartSummary { staged_name, bytes: 1, records: 1, checksum: 1, named: Box::default() };
     AttemptReport { output: AttemptOutput::Part(part), counters, stats, bad: None }
 }
 

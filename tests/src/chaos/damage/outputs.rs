@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use gristmill_common::ids::JobId;
 use gristmill_common::naming::{SUCCESS_FILE, Uri, part_name};
+use gristmill_common::output_name::OutputName;
 use gristmill_common::spec::{JobShape, JobSpec};
-use gristmill_common::task::{JobPlan, PartSummary};
+use gristmill_common::task::{JobPlan, NamedPart, PartSummary};
 use gristmill_common::time::WallTime;
 use gristmill_master::runtime::manifest::{JobTimes, Manifest};
 use gristmill_master::runtime::verify::FinishedOutput;
@@ -17,6 +18,9 @@ use super::specimen::{Reading, Specimen};
 /// What the parts hold.
 const PARTS: u32 = 3;
 const LINES: u32 = 300;
+
+/// An output beside the main one.
+const NAMED: &str = "more";
 
 /// One file of an output.
 struct OutputFile {
@@ -31,15 +35,16 @@ pub(super) fn specimens(dir: &Path) -> Vec<Box<dyn Specimen>> {
     fs::create_dir(&folder).expect("a scratch folder");
     let output = Uri::from_path(&folder);
     let spec = JobSpec::new("word-count", JobShape::MapReduce, vec![Uri::from_path(dir)], output.clone());
+    let name: OutputName = NAMED.parse().expect("a name");
+    fs::create_dir(folder.join(NAMED)).expect("a scratch folder");
     let part = |index| {
         let text: String = (0..LINES).map(|line| format!("word-{index}-{line}\t{line}\n")).collect();
-        fs::write(folder.join(part_name(index)), &text).expect("a scratch file");
-        PartSummary {
-            staged_name: String::new(),
-            bytes: text.len() as u64,
-            records: u64::from(LINES),
-            checksum: xxh3_64(text.as_bytes()),
+        let (bytes, records, checksum) = (text.len() as u64, u64::from(LINES), xxh3_64(text.as_bytes()));
+        for path in [part_name(index), name.part_path(index)] {
+            fs::write(folder.join(path), &text).expect("a scratch file");
         }
+        let named = [NamedPart { name: name.clone(), bytes, records, checksum }].into();
+        PartSummary { staged_name: String::new(), bytes, records, checksum, named }
     };
     let parts: Vec<PartSummary> = (0..PARTS).map(part).collect();
     let times = JobTimes { started: WallTime::default(), finished: WallTime::default() };
@@ -49,7 +54,11 @@ pub(super) fn specimens(dir: &Path) -> Vec<Box<dyn Specimen>> {
     let file = |kind, name: &str| -> Box<dyn Specimen> {
         Box::new(OutputFile { kind, file: folder.join(name), output: output.clone() })
     };
-    vec![file("part", &part_name(1)), file("manifest", SUCCESS_FILE)]
+    vec![
+        file("part", &part_name(1)),
+        file("part of a named output", &name.part_path(2)),
+        file("manifest", SUCCESS_FILE),
+    ]
 }
 
 impl Specimen for OutputFile {

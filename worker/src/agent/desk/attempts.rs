@@ -1,12 +1,11 @@
 //! The desk's attempts: from the order to the report.
 
-use std::fs::File;
-use std::path::Path;
 use std::sync::Arc;
 
+use gristmill_common::durable::force_all;
 use gristmill_common::failure::{Disposition, Failure, FailureCode};
 use gristmill_common::ids::{JobAttempt, JobId};
-use gristmill_common::task::{AttemptOutput, AttemptReport, SegmentSource, TaskInput};
+use gristmill_common::task::{AttemptReport, SegmentSource, TaskInput};
 use tokio_util::sync::CancellationToken;
 
 use super::{Desk, DeskEvent, Phase};
@@ -173,10 +172,10 @@ impl Desk {
         let Some(job) = self.jobs.get(&id.job).filter(|job| wanted && job.spec.fsync) else {
             return self.end_attempt(id, result);
         };
-        let (path, report) = match result {
-            Ok(report) if matches!(report.output, AttemptOutput::Part(_)) => (job.staged_part(id.attempt), report),
-            other => return self.end_attempt(id, other),
-        };
+        let staged = result.as_ref().map_or_else(|_| Vec::new(), |report| job.staged_files(id.attempt, &report.output));
+        if staged.is_empty() {
+            return self.end_attempt(id, result);
+        }
         self.admission.leave(id);
         if let Some(Attempt::Running { given }) = self.attempts.insert(id, Attempt::Forcing) {
             self.keep_spares(id, given.files);
@@ -184,7 +183,11 @@ impl Desk {
         let (events, disk) = (self.launcher.events.clone(), Arc::clone(&self.disk));
         self.launcher.tasks.spawn(async move {
             let _permit = disk.acquire().await.expect("it is never closed");
-            let forced = tokio::task::spawn_blocking(move || force(&path).map(|()| report)).await;
+            let forced = move || match force_all(&staged) {
+                Ok(()) => result,
+                Err(lost) => Err(Failure::new(FailureCode::WriteFailed, format!("a part is not safe: {lost}"))),
+            };
+            let forced = tokio::task::spawn_blocking(forced).await;
             // The task is not aborted; a panic in it is a bug that only this attempt has to bear.
             let result = forced.unwrap_or_else(|error| Err(Failure::new(FailureCode::WriteFailed, error.to_string())));
             // Without a desk the worker is ending.
@@ -279,13 +282,4 @@ impl Desk {
             !dropped
         });
     }
-}
-
-/// Forces a file to disk.
-fn force(path: &Path) -> Result<(), Failure> {
-    let forced = File::open(path).and_then(|file| file.sync_all());
-    forced.map_err(|error| {
-        let message = format!("cannot force part {} to disk: {error}", path.display());
-        Failure::new(FailureCode::WriteFailed, message)
-    })
 }

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use gristmill_common::failure::{Disposition, Failure, FailureCode};
 use gristmill_common::ids::{ContentId, JobAttempt, JobId};
+use gristmill_common::removal::remove_tree;
 use gristmill_common::spec::JobSpec;
 use gristmill_common::task::{AttemptReport, Offer};
 use tokio::sync::{Semaphore, mpsc};
@@ -294,6 +295,16 @@ impl Desk {
             if let Err(error) = scratch::remove_file(&path) {
                 tracing::warn!(path = %path.display(), %error, "output cannot be removed");
             }
+        }
+        if let Some(folder) = self.jobs.get(&id.job).map(|job| job.staged_named_dir(id.attempt))
+            && folder.exists()
+        {
+            // It may hold thousands of files, for which nobody has to wait.
+            self.launcher.tasks.spawn_blocking(move || {
+                if let Err(error) = remove_tree(&folder) {
+                    tracing::warn!(path = %folder.display(), %error, "named outputs cannot be removed");
+                }
+            });
         }
     }
 }

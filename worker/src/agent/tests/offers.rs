@@ -19,7 +19,7 @@ fn finished(attempt: &str) -> Hear {
     Hear::Finished(v1::AttemptFinished { id: attempt_body(attempt), report: Some((&fake_report()).into()) })
 }
 
-fn discard(attempt: &str) -> Say {
+pub(super) fn discard(attempt: &str) -> Say {
     Say::Discard(v1::DiscardOutput { id: attempt_body(attempt) })
 }
 

@@ -14,7 +14,7 @@ use gristmill_common::task::AttemptStats;
 use self::table::{CombineTable, Entry, Probe};
 pub(super) use self::table::{KeyRoom, Tables};
 use super::room::Room;
-use super::runs::{Run, shown};
+use super::runs::{Run, folded_pair, shown};
 use super::shuffle::{Block, RecordOrder, RecordRef, SegmentWriter};
 use super::spills::Spills;
 use super::{AttemptContext, failures};
@@ -247,7 +247,7 @@ impl<'a, J: MapReduce> Folder<'a, J> {
                 self.grew(before, after, placement)
             }
             Entry::Vacant(vacancy) => {
-                self.room.check(key.len(), self.context)?;
+                self.room.check(key.len(), self.context, || "an emitted key".to_owned())?;
                 let state = value.into_state();
                 let heap = J::Combine::heap_bytes(&state);
                 if !self.make_room(key.len(), heap, placement)? {
@@ -386,7 +386,7 @@ impl<'a, J: MapReduce> Folder<'a, J> {
                 J::Combine::encode(self.table.state(at), &mut self.value)
                     .map_err(|error| failures::undecodable(error.to_string()))?;
                 let key = self.table.key(at, &mut room);
-                self.room.check(key.len() + self.value.len(), self.context)?;
+                self.room.check(key.len() + self.value.len(), self.context, || folded_pair(key))?;
                 writer.push(RecordRef { key, value: &self.value }).map_err(failed)?;
             }
             begin = *end;
@@ -398,7 +398,7 @@ impl<'a, J: MapReduce> Folder<'a, J> {
     ///
     /// # Errors
     ///
-    /// If the state cannot be encoded.
+    /// If the state cannot be encoded, or is larger than a record may be.
     pub(super) fn read<'k>(
         &'k self,
         order: &Order,
@@ -410,7 +410,9 @@ impl<'a, J: MapReduce> Folder<'a, J> {
         let at = order.positions[index];
         value.clear();
         J::Combine::encode(self.table.state(at), value).map_err(|error| failures::undecodable(error.to_string()))?;
-        Ok(self.table.key(at, room))
+        let key = self.table.key(at, room);
+        self.room.check(key.len() + value.len(), self.context, || folded_pair(key))?;
+        Ok(key)
     }
 
     /// Asks for the memory of an entry that follows soon.

@@ -177,7 +177,7 @@ impl<'a, S: ReadAt> PieceReader<'a, S> {
                 return Ok(Some(RawBlock { bytes: &self.buffer[from..from + whole], offset: at, buffer_bytes }));
             }
             if length as u64 > self.max_record.bytes() {
-                return Err(self.too_large(length, at));
+                return Err(self.too_large("a record", length, at));
             }
             self.compact();
             self.fill(end)?;
@@ -205,6 +205,7 @@ impl<'a, S: ReadAt> PieceReader<'a, S> {
                 whole = Some(rest.len());
             }
             if let Some(whole) = whole {
+                self.check_records(whole)?;
                 self.done = true;
                 let bytes = &self.buffer[self.given..self.given + whole];
                 return Ok((!bytes.is_empty()).then_some(RawBlock {
@@ -215,6 +216,7 @@ impl<'a, S: ReadAt> PieceReader<'a, S> {
             }
             let whole = rule.whole_records(rest);
             if whole > 0 {
+                self.check_records(whole)?;
                 let from = self.given;
                 self.given += whole;
                 self.done = rest_at + whole as u64 >= end;
@@ -222,8 +224,9 @@ impl<'a, S: ReadAt> PieceReader<'a, S> {
                 let bytes = &self.buffer[from..from + whole];
                 return Ok(Some(RawBlock { bytes, offset: rest_at, buffer_bytes }));
             }
-            if rest.len() as u64 > self.max_record.bytes() {
-                return Err(self.too_large(rest.len(), rest_at));
+            // A part of what ends the record may be there already.
+            if rest.len() > self.max_record.as_usize() + rule.look_behind() {
+                return Err(self.too_large("a record, as far as it was read,", rest.len(), rest_at));
             }
             self.compact();
             self.fill(end)?;
@@ -231,10 +234,26 @@ impl<'a, S: ReadAt> PieceReader<'a, S> {
         Ok(None)
     }
 
+    /// Checks the next `whole` bytes of records, of which one can be too large only if they are many.
+    fn check_records(&self, whole: usize) -> Result<(), Failure> {
+        let most = self.max_record.as_usize();
+        let block = &self.buffer[self.given..self.given + whole];
+        let mut start = 0;
+        while whole > most && start < whole {
+            let span = self.framing.record_at(block, start);
+            if span.end - start > most {
+                let offset = self.base + (self.given + start) as u64;
+                return Err(self.too_large("a record", span.end - start, offset));
+            }
+            start = span.next;
+        }
+        Ok(())
+    }
+
     #[cold]
-    fn too_large(&self, bytes: usize, offset: u64) -> Failure {
+    fn too_large(&self, what: &str, bytes: usize, offset: u64) -> Failure {
         let position = InputPosition { object: self.piece.object.uri.to_string(), offset };
-        failures::record_too_large("a record", bytes, self.max_record).at(position)
+        failures::record_too_large(what, bytes, self.max_record).at(position)
     }
 
     /// Drops the bytes used up.

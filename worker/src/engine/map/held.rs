@@ -9,6 +9,7 @@ use gristmill_common::failure::Failure;
 use gristmill_common::job::{Emit, JobError, MapReduce, Result as JobResult, Sink};
 use gristmill_common::key::Key;
 use gristmill_common::output::Output;
+use gristmill_common::output_name::OutputName;
 use gristmill_common::size::ByteSize;
 
 use super::emitter::Emitter;
@@ -59,14 +60,15 @@ impl Held {
         self.counters = Counters::default();
     }
 
-    /// Interrupts user code if it gave more than is held back.
+    /// Interrupts user code if it gave more than is held back; `aside` bytes of it lie elsewhere.
     #[inline]
-    fn check(&mut self) -> JobResult<()> {
-        if self.bytes.len() <= self.most.as_usize() {
+    fn check(&mut self, aside: usize) -> JobResult<()> {
+        let bytes = self.bytes.len() + aside;
+        if bytes <= self.most.as_usize() {
             return Ok(());
         }
         let what = "what one record gives, which is held back since bad records are allowed,";
-        self.interrupt(failures::record_too_large(what, self.bytes.len(), self.most))
+        self.interrupt(failures::record_too_large(what, bytes, self.most))
     }
 
     #[cold]
@@ -99,7 +101,7 @@ impl<J: MapReduce> Emit<J::Key, J::Value> for HeldPairs<'_, '_, J> {
             return self.held.interrupt(failures::undecodable(error.to_string()));
         }
         self.ends.push((key_end, bytes.len()));
-        self.held.check()
+        self.held.check(0)
     }
 
     fn count(&mut self, name: &str, by: u64) {
@@ -142,12 +144,17 @@ pub(super) struct HeldRecords<'p, O> {
     counters: &'p mut Counters,
     held: Held,
     records: u64,
+    /// What goes to named outputs, one record after the other.
+    aside: Vec<u8>,
+    /// Where each of those goes, and where it ends.
+    named: Vec<(OutputName, usize)>,
     output: PhantomData<O>,
 }
 
 impl<'p, O: Output> HeldRecords<'p, O> {
     pub(super) fn new(part: &'p mut PartWriter, counters: &'p mut Counters, context: &AttemptContext<'_>) -> Self {
-        Self { part, counters, held: Held::new(context), records: 0, output: PhantomData }
+        let (held, aside, named) = (Held::new(context), Vec::new(), Vec::new());
+        Self { part, counters, held, records: 0, aside, named, output: PhantomData }
     }
 }
 
@@ -155,7 +162,19 @@ impl<O: Output> Sink<O::Key, O::Value> for HeldRecords<'_, O> {
     fn put(&mut self, key: <O::Key as Datum>::Ref<'_>, value: <O::Value as Datum>::Ref<'_>) -> JobResult<()> {
         O::write(&key, &value, &mut self.held.bytes);
         self.records += 1;
-        self.held.check()
+        self.held.check(self.aside.len())
+    }
+
+    fn put_to(
+        &mut self,
+        output: &str,
+        key: <O::Key as Datum>::Ref<'_>,
+        value: <O::Value as Datum>::Ref<'_>,
+    ) -> JobResult<()> {
+        let name: OutputName = output.parse()?;
+        O::write(&key, &value, &mut self.aside);
+        self.named.push((name, self.aside.len()));
+        self.held.check(self.aside.len())
     }
 
     fn count(&mut self, name: &str, by: u64) {
@@ -167,11 +186,18 @@ impl<O: Output> HoldBack for HeldRecords<'_, O> {
     fn drop_held(&mut self) {
         self.held.clear();
         self.records = 0;
+        self.aside.clear();
+        self.named.clear();
     }
 
     fn take_held(&mut self) -> Result<(), Failure> {
         self.counters.merge(&self.held.counters);
         self.part.append(&self.held.bytes, self.records)?;
+        let mut start = 0;
+        for (name, end) in &self.named {
+            self.part.named().append(name, &self.aside[start..*end])?;
+            start = *end;
+        }
         self.drop_held();
         Ok(())
     }

@@ -78,7 +78,7 @@ pub(super) fn run<J: MapReduce>(
     }
     let mut counters = emitter.take_counters();
     let made = emitter.finish(&mut stats)?;
-    let bad = letters.finish(&mut counters)?;
+    let bad = letters.finish(&mut counters)?.map(Box::new);
     Ok(AttemptReport { output: AttemptOutput::MapOutput(made), counters, stats, bad })
 }
 
@@ -90,7 +90,7 @@ pub(super) fn run_map_only<J: MapOnly>(
 ) -> Result<AttemptReport, Failure> {
     let mut stats = AttemptStats::default();
     let mut counters = Counters::default();
-    let mut part = PartWriter::create(context.staging, context.id.attempt)?;
+    let mut part = PartWriter::create(context)?;
     part.begin(|bytes| job.begin_part(bytes));
     let mut letters = DeadLetters::new(context.staging, context.id.attempt);
     if context.spec.max_bad_records == 0 {
@@ -118,10 +118,8 @@ pub(super) fn run_map_only<J: MapOnly>(
         sink.failure.take().map_or(Ok(()), Err)?;
         result.map_err(|error| failures::user_failed("finish_map", &error))?;
     }
-    stats.output_records = part.records();
-    let part = part.finish(context.spec.fsync)?;
-    stats.output_bytes = part.bytes;
-    let bad = letters.finish(&mut counters)?;
+    let part = part.finish(context, &mut stats, &mut counters)?;
+    let bad = letters.finish(&mut counters)?.map(Box::new);
     Ok(AttemptReport { output: AttemptOutput::Part(part), counters, stats, bad })
 }
 

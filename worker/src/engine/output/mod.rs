@@ -1,0 +1,14 @@
+//! What attempts write into the job's output: records in large pieces, counted and hashed on the way.
+//!
+//! | file | responsibility |
+//! |---|---|
+//! | `part.rs` | the part of the main output, and with it all that the attempt stages |
+//! | `named.rs` | parts of named outputs: many of them, in little memory and few open files |
+//! | `sink.rs` | what user code puts records into |
+
+mod named;
+mod part;
+mod sink;
+
+pub(super) use self::part::PartWriter;
+pub(super) use self::sink::PartSink;

@@ -1,0 +1,277 @@
+//! The staged parts of named outputs of one attempt: any number of them up to a bound, in memory and open
+//! files that do not grow with it. What is pending of all of them is counted together.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use gristmill_common::durable::{NotDurable, force_all};
+use gristmill_common::failure::Failure;
+use gristmill_common::output_name::{MAX_NAMES, MAX_NAMES_BYTES, OutputName, OutputNameError};
+use gristmill_common::removal::remove_tree;
+use gristmill_common::size::ByteSize;
+use gristmill_common::task::NamedPart;
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::engine::failures;
+
+/// The part of an attempt's memory that pending records may take, and as much again for what is known of
+/// each name. Both fit into the quarter of it that tables and sort buffers leave.
+const SHARE: usize = 16;
+
+/// The most bytes of pending records. More make writes larger than file systems care about.
+const MAX_PENDING_BYTES: usize = 8 << 20;
+
+/// Memory of one name: the state of its checksum, its text, its place in the list.
+const NAME_BYTES: usize = 1 << 10;
+
+/// Pending bytes of one part that are written without waiting for others.
+const PIECE_BYTES: usize = 256 << 10;
+
+/// Files kept open. More save opening a file again for a write where records of many names alternate;
+/// every attempt that runs at the same time has as many.
+const OPEN_FILES: usize = 16;
+
+/// Why no record can be put to a name.
+#[derive(Debug)]
+pub(in crate::engine) enum Unnameable {
+    /// No output can have it.
+    Wrong(OutputNameError),
+    /// There are too many.
+    TooMany(Failure),
+}
+
+/// The named parts of one attempt, known by number in the order of their first record. Removed when
+/// dropped before [`finish`](Self::finish).
+#[derive(Debug)]
+pub(in crate::engine) struct NamedParts {
+    /// Made with the first file in it.
+    folder: PathBuf,
+    header: Vec<u8>,
+    limits: Limits,
+    numbers: HashMap<OutputName, usize>,
+    parts: Vec<Part>,
+    names_bytes: usize,
+    /// The part that was put to last: the next record is likely to be of the same.
+    last: usize,
+    /// Memory that what is pending takes.
+    held: usize,
+    /// Parts whose files are open, the one written to longest ago first.
+    open: VecDeque<usize>,
+    keep: bool,
+}
+
+/// How much an attempt of this memory may have.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    attempt: ByteSize,
+    pending: usize,
+    names: usize,
+}
+
+/// One part.
+struct Part {
+    name: OutputName,
+    pending: Vec<u8>,
+    file: Option<File>,
+    /// Whether its file is there.
+    created: bool,
+    bytes: u64,
+    records: u64,
+    hash: Box<Xxh3>,
+}
+
+impl fmt::Debug for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Part").field("name", &self.name).field("records", &self.records).finish_non_exhaustive()
+    }
+}
+
+impl Limits {
+    fn of(attempt: ByteSize) -> Self {
+        let share = attempt.as_usize() / SHARE;
+        Self { attempt, pending: share.min(MAX_PENDING_BYTES), names: (share / NAME_BYTES).clamp(1, MAX_NAMES) }
+    }
+
+    /// Why there can be no further name.
+    fn exceeded(&self, names: usize, names_bytes: usize) -> Option<Failure> {
+        if names_bytes > MAX_NAMES_BYTES {
+            let message = format!("the names of an attempt's named outputs take more than {MAX_NAMES_BYTES} bytes");
+            return Some(failures::user_error(message));
+        }
+        if names < self.names {
+            return None;
+        }
+        let (most, memory) = (self.names, self.attempt);
+        let way_out = if most < MAX_NAMES { "raise --memory or " } else { "" };
+        let message = format!(
+            "an attempt with {memory} of memory cannot write to more than {most} named outputs \
+             ({way_out}divide the names among more tasks)"
+        );
+        Some(failures::user_error(message))
+    }
+}
+
+impl NamedParts {
+    /// None yet: their files go into `folder`, which is not there, and begin with `header`.
+    pub(super) fn new(folder: PathBuf, header: Vec<u8>, attempt_bytes: ByteSize) -> Self {
+        Self {
+            folder,
+            header,
+            limits: Limits::of(attempt_bytes),
+            numbers: HashMap::new(),
+            parts: Vec::new(),
+            names_bytes: 0,
+            last: 0,
+            held: 0,
+            open: VecDeque::new(),
+            keep: false,
+        }
+    }
+
+    /// The number of the part of this name, to put a record to at once.
+    #[inline]
+    pub(super) fn number(&mut self, name: &str) -> Result<usize, Unnameable> {
+        if self.parts.get(self.last).is_some_and(|part| part.name.as_str() == name) {
+            return Ok(self.last);
+        }
+        self.last = match self.numbers.get(name) {
+            Some(number) => *number,
+            None => self.add(name.parse().map_err(Unnameable::Wrong)?).map_err(Unnameable::TooMany)?,
+        };
+        Ok(self.last)
+    }
+
+    fn add(&mut self, name: OutputName) -> Result<usize, Failure> {
+        let (number, names_bytes) = (self.parts.len(), self.names_bytes + name.as_str().len());
+        if let Some(failure) = self.limits.exceeded(number, names_bytes) {
+            return Err(failure);
+        }
+        self.names_bytes = names_bytes;
+        self.numbers.insert(name.clone(), number);
+        let (pending, hash) = (self.header.clone(), Box::new(Xxh3::new()));
+        self.held += pending.capacity();
+        self.parts.push(Part { name, pending, file: None, created: false, bytes: 0, records: 0, hash });
+        Ok(number)
+    }
+
+    /// Puts one record, which `write` appends.
+    #[inline]
+    pub(super) fn put(&mut self, number: usize, write: impl FnOnce(&mut Vec<u8>)) -> Result<(), Failure> {
+        let part = &mut self.parts[number];
+        let before = part.pending.capacity();
+        write(&mut part.pending);
+        part.records += 1;
+        self.held = self.held - before + part.pending.capacity();
+        if part.pending.len() >= PIECE_BYTES {
+            return self.write(number);
+        }
+        if self.held > self.limits.pending { self.make_room() } else { Ok(()) }
+    }
+
+    /// Puts one record that was written elsewhere to the part of a name.
+    pub(in crate::engine) fn append(&mut self, name: &OutputName, record: &[u8]) -> Result<(), Failure> {
+        let number = self.numbers.get(name.as_str()).copied();
+        let number = number.map_or_else(|| self.add(name.clone()), Ok)?;
+        self.put(number, |pending| pending.extend_from_slice(record))
+    }
+
+    /// Writes every part that holds at least half of an even share of what is pending; that is at least half
+    /// of it all, so that looking at all parts costs little for each byte.
+    #[cold]
+    fn make_room(&mut self) -> Result<(), Failure> {
+        let least = self.held / (2 * self.parts.len());
+        for number in 0..self.parts.len() {
+            if self.parts[number].pending.capacity() >= least.max(1) {
+                self.write(number)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes what is pending of one part, and gives its memory back.
+    fn write(&mut self, number: usize) -> Result<(), Failure> {
+        let part = &mut self.parts[number];
+        let pending = std::mem::take(&mut part.pending);
+        self.held -= pending.capacity();
+        part.hash.update(&pending);
+        part.bytes += pending.len() as u64;
+        let written = self.open(number).and_then(|mut file| file.write_all(&pending));
+        written.map_err(|error| self.failed(number, &error))
+    }
+
+    /// The file of a part, opened where it ends. Another one may be closed for it.
+    fn open(&mut self, number: usize) -> io::Result<&File> {
+        let path = self.folder.join(number.to_string());
+        let part = &mut self.parts[number];
+        let file = match part.file.take() {
+            Some(file) => {
+                self.open.retain(|other| *other != number);
+                file
+            }
+            None if part.created => File::options().append(true).open(path)?,
+            None => {
+                create_folder(&self.folder)?;
+                let file = File::create(path)?;
+                part.created = true;
+                file
+            }
+        };
+        if self.open.len() == OPEN_FILES
+            && let Some(oldest) = self.open.pop_front()
+        {
+            self.parts[oldest].file = None;
+        }
+        self.open.push_back(number);
+        Ok(self.parts[number].file.insert(file))
+    }
+
+    fn failed(&self, number: usize, error: &io::Error) -> Failure {
+        let what = format!("the part of named output {:?}", self.parts[number].name.as_str());
+        failures::write_failed(&what, &self.folder.join(number.to_string()), error)
+    }
+
+    /// Writes what is left and says what the parts hold.
+    pub(super) fn finish(mut self, fsync: bool) -> Result<Box<[NamedPart]>, Failure> {
+        for number in 0..self.parts.len() {
+            let Part { pending, created, .. } = &self.parts[number];
+            if !created || !pending.is_empty() {
+                self.write(number)?;
+            }
+        }
+        if fsync && !self.parts.is_empty() {
+            let files = (0..self.parts.len()).map(|number| self.folder.join(number.to_string()));
+            let paths: Vec<PathBuf> = files.chain([self.folder.clone()]).collect();
+            force_all(&paths)
+                .map_err(|NotDurable { path, error }| failures::write_failed("named output", &path, &error))?;
+        }
+        self.keep = true;
+        let summary = |Part { name, bytes, records, hash, .. }: Part| {
+            let checksum = hash.digest();
+            NamedPart { name, bytes, records, checksum }
+        };
+        Ok(std::mem::take(&mut self.parts).into_iter().map(summary).collect())
+    }
+}
+
+impl Drop for NamedParts {
+    fn drop(&mut self) {
+        if !self.keep && !self.parts.is_empty() {
+            // The job's undo removes whatever this cannot.
+            let _ = remove_tree(&self.folder);
+        }
+    }
+}
+
+/// Makes a folder unless it is there; not those above it, which are gone once a job is over.
+fn create_folder(folder: &Path) -> io::Result<()> {
+    match fs::create_dir(folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;
