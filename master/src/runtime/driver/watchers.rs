@@ -17,9 +17,12 @@ impl Driver {
         self.dress(self.scheduler.job(job)?)
     }
 
+    /// Of all jobs, oldest first. Ids alone do not say which of two of the same second came first.
     pub(super) fn statuses(&self) -> Vec<JobStatus> {
         let views = self.scheduler.jobs();
-        views.into_iter().filter_map(|view| self.dress(view)).collect()
+        let mut statuses: Vec<JobStatus> = views.into_iter().filter_map(|view| self.dress(view)).collect();
+        statuses.sort_by_key(|status| (status.submitted, status.view.job));
+        statuses
     }
 
     fn dress(&self, view: JobView) -> Option<JobStatus> {

@@ -1,10 +1,12 @@
 //! A job of a master and a worker, and what must hold when an operation of one of them goes wrong.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::time::Duration;
+
+use gristmill_common::storage::content_of;
 
 use super::pair::{End, Pair, Role, Site};
 use super::{BadRun, Fault, OperationsOptions, OperationsVerdict, PANICKED, Struck, wrong_error};
@@ -246,6 +248,9 @@ impl Bench {
             kept.extend(names.iter().map(|name| folder.join(name)));
             kept.push(folder);
         }
+        // What a replay of the job's tasks needs is kept as long as the job is listed.
+        let files = entries(&root.join(Role::Master.name()).join("files"));
+        kept.extend(files.into_iter().filter(|path| is_whole_content(path)).take(1));
         found.retain(|path| !kept.contains(path));
         found.into_iter().map(|path| format!("stray: {}", path.display())).collect()
     }
@@ -267,6 +272,13 @@ fn wrong_end(end: &End, struck: Option<&Struck>) -> Vec<String> {
         wrong.push("it tells of a panic".to_owned());
     }
     wrong
+}
+
+/// Whether a file holds what its name says.
+fn is_whole_content(path: &Path) -> bool {
+    let content = File::open(path).and_then(content_of);
+    let name = path.file_name().and_then(|name| name.to_str());
+    content.is_ok_and(|(id, _)| name == Some(id.to_string().as_str()))
 }
 
 /// What lies in a folder; nothing if there is no such folder.
