@@ -10,6 +10,8 @@
 //! cargo chaos --damage TIMES [--seed S]   random damage to files of every kind, read in this process
 //! cargo chaos --operations [--every N]    each file operation of two jobs fails once, or every Nth does;
 //!     [--of jobs|master|successor|worker] or of a master or a worker while a cluster of them runs a job
+//! cargo chaos --places TIMES               a master that dies so often at each failpoint, at three errands
+//! cargo chaos --overload SECONDS           whether slow workers are given up on a machine with too much to do
 //! cargo chaos --pace [--repeat N] [--megabytes N] [-- SUBMIT FLAGS…]
 //! ```
 //!
@@ -22,13 +24,13 @@ use std::process::{Command, ExitCode};
 
 use gristmill_tests::chaos::{
     ChaosOptions, CrashRun, FaultKind, FickleRun, OperationsOf, OperationsOptions, campaign, crash_run, damage,
-    detection, fickle_run, operations, pace, sharing,
+    detection, fickle_run, operations, overload, pace, places, sharing,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
 
 const USAGE: &str = "usage: cargo chaos [--seconds N | --lab RUNS | --fickle RUNS | --sharing TASKS | --damage TIMES | --operations \
-                     | --detection | --pace] [--seed S] [--workers N] [--mix KIND,…] [--megabytes N] [--every N] \
+                     | --detection | --pace | --places TIMES | --overload SECONDS] [--seed S] [--workers N] [--mix KIND,…] [--megabytes N] [--every N] \
                      [--of jobs|master|successor|worker] [--repeat N] [--binary FILE] [--logs DIR] [-- SUBMIT FLAGS…]";
 
 /// What is done.
@@ -50,6 +52,10 @@ enum Mode {
     Operations(OperationsOf),
     /// How long a job takes under each disturbance.
     Pace,
+    /// So many deaths of a master at each failpoint.
+    Places(usize),
+    /// So many seconds of a machine with too much to do.
+    Overload(u64),
 }
 
 struct Args {
@@ -67,7 +73,7 @@ fn main() -> ExitCode {
     let run = parse(std::env::args().skip(1)).and_then(|mut args| {
         let needs_program = !matches!(args.mode, Mode::Damage(_));
         if needs_program && args.options.binary.as_os_str().is_empty() {
-            args.options.binary = build(matches!(args.mode, Mode::Lab(_) | Mode::Fickle(_)))?;
+            args.options.binary = build(args.mode)?;
         }
         Ok(args)
     });
@@ -88,6 +94,14 @@ fn main() -> ExitCode {
             (plain(&verdict), verdict.is_clean())
         }
         Mode::Pace => paces(&args),
+        Mode::Places(times) => {
+            let verdict = places(&args.options.binary, times);
+            (plain(&verdict), verdict.is_clean())
+        }
+        Mode::Overload(seconds) => {
+            let verdict = overload(&args.options.binary, seconds);
+            (plain(&verdict), verdict.is_clean())
+        }
         Mode::Operations(of) => {
             let options = OperationsOptions { binary: args.options.binary, of, every: args.every, first: 1 };
             let verdict = operations(&options);
@@ -147,6 +161,8 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Args, String> {
             }
             "--every" => args.every = value.parse::<NonZeroU64>().map_err(wrong)?.get(),
             "--repeat" => args.repeat = value.parse().map_err(wrong)?,
+            "--places" => args.mode = Mode::Places(value.parse().map_err(wrong)?),
+            "--overload" => args.mode = Mode::Overload(value.parse().map_err(wrong)?),
             "--lab" => args.mode = Mode::Lab(value.parse().map_err(wrong)?),
             "--mix" => args.options.mix = FaultKind::parse_mix(&value)?,
             "--binary" => args.options.binary = PathBuf::from(value),
@@ -161,11 +177,18 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Args, String> {
 }
 
 /// Builds the shipped program, or the course's, in the release profile. They lie in the folder of that
-/// profile, beside the folder of this program's.
-fn build(lab: bool) -> Result<PathBuf, String> {
+/// profile, beside the folder of this program's. With failpoints it is another program, and is kept apart.
+fn build(mode: Mode) -> Result<PathBuf, String> {
+    const SHIPPED: [&str; 2] = ["--bin", "gristmill"];
+    const APART: &str = "failpoints";
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let (what, built) =
-        if lab { (["--example", "lab"], "examples/lab") } else { (["--bin", "gristmill"], "gristmill") };
+    let (what, built) = match mode {
+        Mode::Lab(_) | Mode::Fickle(_) => (vec!["--example", "lab"], "examples/lab"),
+        Mode::Places(_) => {
+            ([&SHIPPED[..], &["--features", APART, "--target-dir", "target/failpoints"]].concat(), "gristmill")
+        }
+        _ => (SHIPPED.to_vec(), "gristmill"),
+    };
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
     let status = Command::new(cargo)
         .args(["build", "--quiet", "--release", "--package", "gristmill"])
@@ -177,6 +200,7 @@ fn build(lab: bool) -> Result<PathBuf, String> {
     }
     let this = std::env::current_exe().map_err(|error| format!("cannot tell where this program lies: {error}"))?;
     let profiles = this.parent().and_then(Path::parent).ok_or("this program lies in no profile's folder")?;
+    let profiles = if matches!(mode, Mode::Places(_)) { profiles.join(APART) } else { profiles.to_owned() };
     Ok(profiles.join("release").join(built))
 }
 

@@ -125,6 +125,30 @@ impl Cluster {
         self.master = master;
     }
 
+    /// The same with a master that dies where it comes by the failpoint `place`, for which the program must
+    /// have been built with them. Tells whether it got as far as to serve.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be started.
+    pub fn restart_master_dying_at(&mut self, place: &str) -> bool {
+        let listen = self.url.trim_start_matches("http://");
+        let mut command = master_command(&self.binary, self.dir.path(), listen);
+        command.env("FAILPOINTS", format!("{place}=panic"));
+        let (master, url) = await_url(command.spawn().expect("the master starts"));
+        self.master = master;
+        url.is_some()
+    }
+
+    /// Whether the master has ended though nobody killed it.
+    ///
+    /// # Panics
+    ///
+    /// If the child cannot be asked.
+    pub fn master_ended_by_itself(&mut self) -> bool {
+        self.master.try_wait().expect("a child can be asked").is_some()
+    }
+
     /// Starts worker `index` (again), on its own folder.
     ///
     /// # Panics
@@ -363,18 +387,23 @@ impl Drop for Cluster {
 
 /// Starts a master with its state in `dir` and waits for its URL.
 fn start_master(binary: &Path, dir: &Path, listen: &str) -> (Child, String) {
-    let mut master = command(binary, dir)
-        .args(["master", "--listen", listen, "--state"])
-        .arg(dir.join("state"))
-        .stdout(Stdio::piped())
-        .stderr(log(dir, "master"))
-        .spawn()
-        .expect("the master starts");
+    let (master, url) = await_url(master_command(binary, dir, listen).spawn().expect("the master starts"));
+    (master, url.expect("the master prints its URL"))
+}
+
+fn master_command(binary: &Path, dir: &Path, listen: &str) -> Command {
+    let mut command = command(binary, dir);
+    command.args(["master", "--listen", listen, "--state"]).arg(dir.join("state"));
+    command.stdout(Stdio::piped()).stderr(log(dir, "master"));
+    command
+}
+
+/// Waits until a master prints its URL, or ends.
+fn await_url(mut master: Child) -> (Child, Option<String>) {
     let mut line = String::new();
     let stdout = master.stdout.take().expect("stdout is piped");
-    BufReader::new(stdout).read_line(&mut line).expect("the master prints its URL");
-    let at = line.find("http://").expect("the master prints its URL");
-    let url = line[at..].split_whitespace().next().expect("a URL is a word").to_owned();
+    BufReader::new(stdout).read_line(&mut line).expect("what the master prints is text");
+    let url = line.find("http://").and_then(|at| line[at..].split_whitespace().next().map(str::to_owned));
     (master, url)
 }
 

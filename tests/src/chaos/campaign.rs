@@ -27,6 +27,9 @@ const TICK: Duration = Duration::from_millis(10);
 /// What lies in the cluster's folder besides what the processes keep there.
 const OURS: [&str; 3] = ["text", "reference", "outputs"];
 
+/// A file, and what it says, that an output may replace.
+const ANOTHER: (&str, &str) = ("part-00000", "what was there before\n");
+
 /// What came of a campaign.
 #[derive(Debug, Serialize)]
 pub struct Verdict {
@@ -96,6 +99,9 @@ pub(super) struct JobData {
 }
 
 impl JobData {
+    /// What it keeps in the cluster's folder.
+    pub(super) const FOLDERS: [&str; 3] = OURS;
+
     /// Generates the input and runs the job embedded, in the cluster's folder.
     ///
     /// # Panics
@@ -117,10 +123,48 @@ impl JobData {
 
     /// Starts the job with its output in a folder of this name, as `submit` with these flags.
     pub(super) fn submit(&self, cluster: &Cluster, name: &str, flags: &[String]) -> JoinHandle<Output> {
-        let output = self.output(name);
         let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
-        let command = cluster.command(&[&["submit"], &self.word_count(&output)[..], &flags].concat());
+        let submission = self.submission(name, &flags);
+        let command = cluster.command(&[&["submit"], &words(&submission)[..]].concat());
         thread::spawn(|| run_to_end(command))
+    }
+
+    /// The arguments of a `submit` with these flags, whose output gets this name.
+    pub(super) fn submission(&self, name: &str, flags: &[&str]) -> Vec<String> {
+        let output = self.output(name);
+        self.word_count(&output).iter().chain(flags).map(|word| (*word).to_owned()).collect()
+    }
+
+    /// The folder in which outputs lie, and nothing else.
+    pub(super) fn outputs(&self) -> &Path {
+        &self.outputs
+    }
+
+    /// Puts something else in the place of an output, which a job may replace.
+    ///
+    /// # Panics
+    ///
+    /// If that fails.
+    pub(super) fn place_another(&self, name: &str) {
+        fs::create_dir(self.output(name)).expect("a scratch folder");
+        fs::write(self.output(name).join(ANOTHER.0), ANOTHER.1).expect("a scratch file");
+    }
+
+    /// Whether what was put in the place of an output is there, and nothing else.
+    pub(super) fn is_another(&self, name: &str) -> bool {
+        let names = fs::read_dir(self.output(name)).map_or(0, Iterator::count);
+        names == 1 && fs::read_to_string(self.output(name).join(ANOTHER.0)).is_ok_and(|text| text == ANOTHER.1)
+    }
+
+    /// Whether the output of this name is there and the reference's.
+    pub(super) fn is_right(&self, name: &str) -> bool {
+        self.output(name).is_dir() && parts(&self.output(name)) == self.reference
+    }
+
+    /// Removes whatever is in the place of an output.
+    pub(super) fn remove(&self, name: &str) {
+        // What cannot be removed is found as a leftover.
+        let _ = fs::remove_dir_all(self.output(name));
     }
 
     /// Whether the output of this name is the reference's; it is removed.
@@ -129,9 +173,8 @@ impl JobData {
     ///
     /// If there is no such output.
     pub(super) fn check_and_remove(&self, name: &str) -> bool {
-        let output = self.output(name);
-        let same = parts(&output) == self.reference;
-        fs::remove_dir_all(output).expect("an output can be removed");
+        let same = parts(&self.output(name)) == self.reference;
+        fs::remove_dir_all(self.output(name)).expect("an output can be removed");
         same
     }
 
@@ -143,6 +186,11 @@ impl JobData {
     fn word_count<'a>(&'a self, output: &'a Path) -> Vec<&'a str> {
         vec!["word-count", "-i", arg(&self.text), "-o", arg(output), "--split-size", "512KiB", "--reducers", "3"]
     }
+}
+
+/// Arguments as commands take them.
+pub(super) fn words(args: &[String]) -> Vec<&str> {
+    args.iter().map(String::as_str).collect()
 }
 
 fn arg(path: &Path) -> &str {

@@ -13,7 +13,9 @@
 //! | `leftovers` | what is left when everything has ended |
 //! | `lab` | the crash application of a distributed systems course, many times |
 //! | `operations` | every file operation of a job, a master or a worker, failed once |
+//! | `overload` | whether workers that are slow to answer are given up |
 //! | `pace` | how long a job takes disturbed and undisturbed |
+//! | `places` | a master that dies at each failpoint, and the next one |
 //! | `processes` | process trees and signals |
 //! | `proxy` | a network link that misbehaves |
 //! | `sharing` | a short job beside a long one, and jobs of different weights |
@@ -31,7 +33,9 @@ mod lab;
 mod leftovers;
 mod operations;
 mod options;
+mod overload;
 mod pace;
+mod places;
 mod processes;
 mod proxy;
 mod sharing;
@@ -45,5 +49,7 @@ pub use self::operations::{
     BadRun, FaultEffect, OperationsOf, OperationsOptions, OperationsVerdict, Struck, operations,
 };
 pub use self::options::{ChaosOptions, FaultKind};
+pub use self::overload::{Overload, overload};
 pub use self::pace::{Disturbance, Pace, pace};
+pub use self::places::{Errand, PlacesVerdict, WrongRun, places};
 pub use self::sharing::{Sharing, sharing};
