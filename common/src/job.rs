@@ -153,6 +153,10 @@ pub trait MapReduce: Send + Sync + 'static {
     const ORDER: PartOrder = PartOrder::ByHash;
     /// Which records one call of `reduce` is for.
     const GROUPING: Grouping = Grouping::Key;
+    /// Whether each record is mapped by itself: all that `map` makes of it is put before it returns, and none
+    /// of it depends on other records. A job of which that is not true cannot leave bad records out, so it
+    /// is refused with `--max-bad-records`.
+    const RECORD_BY_RECORD: bool = true;
 
     /// Called once before the first record or key group of every attempt: the job that this attempt
     /// runs, if it is to have a state of its own (a loaded dictionary, a connection); `None` for a job
@@ -272,6 +276,10 @@ pub trait MapOnly: Send + Sync + 'static {
     type Input: Input;
     /// The records written.
     type Output: Output;
+    /// Whether each record is mapped by itself: all that `map` makes of it is put before it returns, and none
+    /// of it depends on other records. A job of which that is not true cannot leave bad records out, so it
+    /// is refused with `--max-bad-records`.
+    const RECORD_BY_RECORD: bool = true;
 
     /// Called once before the first record of every attempt: the job that this attempt
     /// runs, if it is to have a state of its own (a loaded dictionary, a connection); `None` for a job

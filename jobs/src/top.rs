@@ -243,6 +243,12 @@ mod tests {
     }
 
     #[test]
+    fn a_byte_order_mark_is_no_part_of_a_row() {
+        let rows = b"\xef\xbb\xbf5,a\n7,b\n";
+        check_table::<Top>(&["--columns", "n,w", "--by", "n"], &[], &[("t", rows)], b"7,b\n5,a\n");
+    }
+
+    #[test]
     fn words_with_quotes_are_ranked_if_nothing_is_quoted() {
         let flags = ["--columns", "word,n", "--by", "n", "--separator", "\\t", "--no-quotes", "-k", "2"];
         check_table::<Top>(&flags, &[], &[("t", b"\"Oh\t7\na\t9\nno\"\t3\n")], b"a\t9\n\"Oh\t7\n");

@@ -198,6 +198,10 @@ impl JobRequest {
         let (options, mapped) = entry.look(&options, &spec, &samples).map_err(bad_options)?;
         spec.side_inputs.iter_mut().for_each(|side| side.mapped = mapped.contains(&side.role));
         let job = entry.build(&options).map_err(bad_options)?;
+        if spec.max_bad_records > 0 && !job.maps_record_by_record() {
+            let message = format!("{} cannot leave bad records out, so --max-bad-records does not apply", spec.job);
+            return Err(CliError::usage(message).hint("have the commands pass over what they cannot use, and count it"));
+        }
         spec.options = options;
         spec.shape = job.shape();
         spec.reducers = match spec.shape {

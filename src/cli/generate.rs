@@ -1,7 +1,7 @@
 //! `gristmill generate`: input to try things with, the same bytes for the same arguments.
 
 use std::fs::{self, File};
-use std::io::{self, BufWriter};
+use std::io::{self, BufWriter, Write as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
@@ -115,15 +115,29 @@ fn tera(context: &Context, matches: &ArgMatches) -> Result<Exit, CliError> {
     Ok(Exit::Succeeded)
 }
 
-/// Writes records `from..to` at the start of a file, on all cores.
+/// Writes records `from..to`: at the start of a file on all cores, and one after the other into a pipe or
+/// a device, which may have no places to write at.
 fn write_rows(file: &File, from: u64, to: u64) -> io::Result<()> {
-    (0..(to - from).div_ceil(ROWS_AT_ONCE)).into_par_iter().try_for_each_init(Vec::new, |buffer, index| {
+    let fill = |buffer: &mut Vec<u8>, index: u64| {
         let first = from + index * ROWS_AT_ONCE;
         let rows = ROWS_AT_ONCE.min(to - first);
         buffer.resize(rows as usize * RECORD, 0);
         RowGenerator::at(first).fill(buffer);
-        file.write_all_at(buffer, (first - from) * RECORD as u64)
-    })
+        (first - from) * RECORD as u64
+    };
+    let pieces = 0..(to - from).div_ceil(ROWS_AT_ONCE);
+    if file.metadata()?.is_file() {
+        return pieces.into_par_iter().try_for_each_init(Vec::new, |buffer, index| {
+            let at = fill(buffer, index);
+            file.write_all_at(buffer, at)
+        });
+    }
+    let (mut file, mut buffer) = (file, Vec::new());
+    for index in pieces {
+        fill(&mut buffer, index);
+        file.write_all(&buffer)?;
+    }
+    Ok(())
 }
 
 fn talk_of(context: &Context, what: &dyn std::fmt::Display, files: u32, output: &Path) {
@@ -168,8 +182,35 @@ pub(super) fn write_text(
         let mut file = BufWriter::with_capacity(1 << 20, create(&path, overwrite)?);
         TextGenerator::new(seed, index)
             .write(share + rest, &mut file)
-            .and_then(|()| io::Write::flush(&mut file))
+            .and_then(|()| file.flush())
             .map_err(|error| cannot_write(&path, &error))?;
     }
     Ok(count)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+    use std::os::fd::OwnedFd;
+
+    use super::*;
+
+    #[test]
+    fn a_pipe_gets_the_records_that_a_file_does() {
+        let (from, to) = (5, 5 + 2 * ROWS_AT_ONCE + 7);
+        let mut file = tempfile::tempfile().expect("scratch");
+        write_rows(&file, from, to).expect("written");
+        let mut expect = Vec::new();
+        file.read_to_end(&mut expect).expect("read");
+        assert_eq!(expect.len() as u64, (to - from) * RECORD as u64);
+
+        let (mut reader, writer) = io::pipe().expect("a pipe");
+        let read = std::thread::spawn(move || {
+            let mut bytes = Vec::new();
+            reader.read_to_end(&mut bytes).map(|_| bytes)
+        });
+        write_rows(&File::from(OwnedFd::from(writer)), from, to).expect("written");
+        let bytes = read.join().expect("no panic").expect("read");
+        assert!(bytes == expect, "{} bytes differ from {}", bytes.len(), expect.len());
+    }
 }

@@ -135,7 +135,8 @@ fn report(context: &Context, status: &JobStatus) -> Result<Exit, CliError> {
     }
 }
 
-fn threads(text: &str) -> Result<usize, String> {
+/// A number of threads that a run can have.
+pub(super) fn threads(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(threads @ 1..=MAX_THREADS) => Ok(threads),
         _ => Err(format!("not a number from 1 to {MAX_THREADS}")),

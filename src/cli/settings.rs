@@ -10,6 +10,7 @@ use std::str::FromStr;
 use gristmill_common::size::ByteSize;
 
 use super::error::CliError;
+use super::run::threads;
 use super::span::Span;
 
 /// The file that is read if it is in the current folder.
@@ -34,7 +35,7 @@ const KEYS: &[Key] = &[
         about: "memory budget of run, submit, cluster and worker, such as 2GiB",
         check: parses::<ByteSize>,
     },
-    Key { name: "threads", about: "threads of run", check: parses::<usize> },
+    Key { name: "threads", about: "threads of run", check: |text| threads(text).map(|_| ()) },
     Key { name: "split-size", about: "bytes of input per map task, such as 64MiB", check: parses::<ByteSize> },
     Key { name: "max-attempts", about: "attempts a task may fail", check: parses::<u32> },
     Key {

@@ -109,6 +109,8 @@ fn settings_that_cannot_be_are_usage_errors() {
     let none = ("GRISTMILL_MASTER", "");
     check("memmory = \"1GiB\"", none, &["unknown setting \"memmory\"", "gristmill.toml", "did you mean \"memory\"?"]);
     check("memory = 1", none, &["1 B is too little memory"]);
+    check("threads = 0", none, &["threads", "not a number from 1 to"]);
+    check("", ("GRISTMILL_THREADS", "0"), &["GRISTMILL_THREADS", "not a number from 1 to"]);
     check("", ("GRISTMILL_THREAD", "1"), &["\"GRISTMILL_THREAD\"", "did you mean \"threads\"?"]);
 }
 

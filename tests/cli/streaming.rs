@@ -246,3 +246,16 @@ fn a_command_that_does_nothing_ends_with_its_job() {
     assert_eq!(sandbox.tree(), before);
     assert_eq!(sandbox.scratch(), [""; 0]);
 }
+
+#[test]
+fn bad_records_cannot_be_left_out_of_what_commands_make() {
+    let sandbox = sandbox();
+    // What a mapper has in hand when it ends is lost with it, so more than the bad record would be missing.
+    let refused = streaming(&sandbox, "out", &["-mapper", "cat", "--max-bad-records", "1"]).expect_code(2);
+    let says = "streaming cannot leave bad records out, so --max-bad-records does not apply";
+    assert!(refused.stderr.contains(says), "{}", refused.stderr);
+    let mut command = sandbox.command("streaming -input in -output out -mapper cat");
+    let output = command.env("GRISTMILL_MAX_BAD_RECORDS", "1").output().expect("the binary starts");
+    Called::of(output).expect_code(2);
+    assert!(!sandbox.path("out").exists());
+}

@@ -1,11 +1,12 @@
 //! What one entry of `--agg` asks for: how a row changes its state and how the state is written.
 
 use std::cmp::Ordering;
+use std::num::NonZeroU64;
 
 use gristmill_common::prelude::*;
 
 use super::cells::{Extreme, State};
-use crate::table::{Decimal, Row, Table};
+use crate::table::{Decimal, Quotient, Row, Table};
 
 /// One result of a group.
 #[derive(Debug, Clone)]
@@ -124,9 +125,9 @@ impl Aggregate {
     /// Appends the result; a text of the input is written by `text`, as are results that there are not.
     pub(super) fn write(&self, cells: &[State], scale: u8, text: impl Fn(&[u8], &mut Vec<u8>), out: &mut Vec<u8>) {
         match (&self.what, cells) {
-            (What::Mean, [sum, State::Count(count)]) => match sum.total().and_then(|sum| sum.divided(*count, scale)) {
-                Some(mean) => mean.write(out),
-                None => text(b"", out),
+            (What::Mean, [sum, State::Count(count)]) => match (sum.total(), NonZeroU64::new(*count)) {
+                (Some(sum), Some(count)) => Quotient::of(sum, count, scale).write(out),
+                _ => text(b"", out),
             },
             (_, [State::Count(count)]) => <u64 as TextField>::write_text(count, out),
             (_, [state]) => match state.total() {

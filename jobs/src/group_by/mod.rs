@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use self::aggregate::Aggregate;
 use self::cells::{Cells, FoldCells, State};
 use self::writer::Writer;
-use crate::table::{Format, FormatOptions, Row, Rows, Table};
+use crate::table::{Format, FormatOptions, MAX_QUOTIENT_SCALE, Row, Rows, Table};
 
 /// Aggregates the rows of each group of a table (delimited text or JSON lines)
 #[derive(Debug, Clone, Args, Serialize, Deserialize)]
@@ -38,7 +38,7 @@ pub struct GroupBy {
     agg: Vec<String>,
 
     /// Digits behind the point of a mean; a tie is rounded as the nearest double would be
-    #[arg(long, value_name = "N", default_value_t = 6, value_parser = clap::value_parser!(u8).range(0..=18))]
+    #[arg(long, value_name = "N", default_value_t = 6, value_parser = clap::value_parser!(u8).range(0..=i64::from(MAX_QUOTIENT_SCALE)))]
     scale: u8,
 
     /// What the output is; only JSON lines can be written as the other [default: what the input is]

@@ -27,6 +27,43 @@ fn aggregates_are_exact_and_skip_absent_values() {
 }
 
 #[test]
+fn means_of_sums_of_any_size_have_all_their_digits() {
+    let check = |scale: &str, rows: &str, expect: &str| {
+        let flags = ["--columns", "k,x", "--by", "k", "--agg", "sum:x,mean:x", "--scale", scale];
+        check_table::<GroupBy>(&flags, &[], &[("t", rows.as_bytes())], expect.as_bytes());
+    };
+    let [one, two, three, four] = [1, 2, 3, 4].map(|digit| format!("{digit}{}", "0".repeat(33)));
+    check("6", &format!("a,{one}\na,{three}\n"), &format!("a,{four},{two}.000000\n"));
+    check(
+        "18",
+        &format!("a,-{one}\na,-{one}\na,-1\n"),
+        &format!("a,-2{}1,-{}7.{}\n", "0".repeat(32), "6".repeat(32), "0".repeat(18)),
+    );
+    // The divisor of these two has more than 128 bits.
+    let least = format!("0.{}1", "0".repeat(37));
+    check("0", &format!("a,{least}\na,{least}\n"), &format!("a,0.{}2,0\n", "0".repeat(37)));
+    check("0", &format!("a,0.9{}\na,0.1\na,0\n", "0".repeat(37)), &format!("a,1.{},0\n", "0".repeat(38)));
+}
+
+#[test]
+fn a_byte_order_mark_is_in_no_field() {
+    let flags = ["--columns", "n,w", "--by", "n"];
+    let rows: [&[u8]; 4] = [
+        b"\xef\xbb\xbf1,a\n2,b\n",
+        b"\xef\xbb\xbf\"1\",a\n2,\"b\"\n",
+        b"\xef\xbb\xbf1,a\r\n2,b\r\n",
+        b"\xef\xbb\xbf\n1,a\n2,b",
+    ];
+    for text in rows {
+        check_table::<GroupBy>(&flags, &[], &[("t", text), ("u", text)], b"1,2\n2,2\n");
+    }
+    // Only the first record of an object has one.
+    check_table::<GroupBy>(&flags, &[], &[("t", b"1,a\n\xef\xbb\xbf1,a\n")], b"1,1\n\xef\xbb\xbf1,1\n");
+    let error = table_error::<GroupBy>(&flags, &[], &[("t", b"\xef\xbb\xbf\"1,a\n")]);
+    assert_eq!(error, "a quoted field does not end in its line");
+}
+
+#[test]
 fn rows_are_the_same_with_and_without_quotes_and_for_every_line_end() {
     let flags = ["--columns", "k,v", "--by", "k", "--agg", "sum:v"];
     let plain = b"a,1\nb,2\na,3\n";

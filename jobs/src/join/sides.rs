@@ -47,6 +47,14 @@ impl Sides {
                 .collect::<Result<Vec<usize>, _>>()
                 .map_err(|error| of_side(side, error))
         };
+        if left.columns.is_empty() {
+            // An empty left side names no columns, but right rows without a partner have its key's.
+            for (name, _) in &names {
+                if !left.columns.iter().any(|column| column == name) {
+                    left.columns.push((*name).to_owned());
+                }
+            }
+        }
         let left_key = columns(&mut names.iter().map(|(left, _)| *left), &mut left, "left")?;
         let right_key = columns(&mut names.iter().map(|(_, right)| *right), &mut right, "right")?;
         let dialect = left.dialect;

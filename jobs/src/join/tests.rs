@@ -39,8 +39,35 @@ fn keys_may_have_several_columns_and_other_names() {
     check_table::<Join>(&header, &[(1, "r", right)], &[("l", left)], expect);
 }
 
+#[test]
+fn an_empty_left_side_has_the_columns_of_the_key() {
+    let check = |how: &str, expect: &[u8]| {
+        let flags = flags(how, &["--header"]);
+        check_table::<Join>(&flags, &[(1, "r", b"name,user\nAnn,ann\n\"Bob, jr\",\n")], &[("l", b"")], expect);
+    };
+    check("inner", b"user,name\n");
+    check("right", b"user,name\n,\"Bob, jr\"\nann,Ann\n");
+    check("full", b"user,name\n,\"Bob, jr\"\nann,Ann\n");
+    let flags = ["--right", "r", "--on", "a=x,b,a=z", "--how", "right", "--header"];
+    check_table::<Join>(&flags, &[(1, "r", b"b,x,c,z\n1,2,3,2\n")], &[("l", b"")], b"a,b,c\n2,1,3\n");
+}
+
+#[test]
+fn byte_order_marks_do_not_part_rows() {
+    let flags = ["--columns", "k,v", "--right-columns", "k,w", "--on", "k", "--right", "r"];
+    let (left, right): (&[u8], &[u8]) = (b"\xef\xbb\xbf1,a\n2,b\n", b"\xef\xbb\xbf2,y\n1,x\n");
+    check_table::<Join>(&flags, &[(1, "r", right)], &[("l", left)], b"1,a,x\n2,b,y\n");
+    for rule in [LineRule::Lf, LineRule::Any] {
+        assert_eq!(loaded_by(&flags, &rule, &[right], left), Ok("1,a,x\n2,b,y\n".to_owned()));
+    }
+}
+
 /// Joins with the right side in memory.
 fn loaded(how: &str, line_rule: &LineRule, right: &[&[u8]], left: &[u8]) -> Result<String, String> {
+    loaded_by(&flags(how, &[]), line_rule, right, left)
+}
+
+fn loaded_by(flags: &[&str], line_rule: &LineRule, right: &[&[u8]], left: &[u8]) -> Result<String, String> {
     let dir = tempfile::tempdir().expect("scratch");
     let objects = right.iter().enumerate().map(|(index, bytes)| {
         let path = dir.path().join(index.to_string());
@@ -55,7 +82,7 @@ fn loaded(how: &str, line_rule: &LineRule, right: &[&[u8]], left: &[u8]) -> Resu
     let uri = |text: &str| text.parse::<Uri>().expect("a path");
     let mut spec = JobSpec::new("join", JobShape::MapReduce, vec![uri("/l")], uri("/o"));
     spec.line_rule = line_rule.clone();
-    let mut program = parsed::<Join>(&flags(how, &[]));
+    let mut program = parsed::<Join>(flags);
     program.look(&spec, &[sample(0, &[], left), sample(1, &objects, right[0])]).map_err(|error| error.message)?;
     assert!(!program.maps_side_input(RIGHT), "a small right side is loaded");
     let input = ReferenceInput { objects: &[("l", left)], rule: line_rule, partitions: 1 };

@@ -71,6 +71,8 @@ impl MapReduce for Reducing {
     type Value = [u8];
     type Combine = NoCombine;
     type Output = Raw<[u8], ()>;
+    /// What a command makes of a record comes when it likes, or never.
+    const RECORD_BY_RECORD: bool = false;
 
     fn setup(&self, task: &TaskContext<'_>) -> Result<Option<Self>> {
         self.0.set_up(task).map(|stream| Some(Self(stream)))
@@ -115,6 +117,8 @@ impl MapReduce for Reducing {
 impl MapOnly for Mapping {
     type Input = Lines;
     type Output = Raw<[u8], ()>;
+    /// What a command makes of a record comes when it likes, or never.
+    const RECORD_BY_RECORD: bool = false;
 
     fn setup(&self, task: &TaskContext<'_>) -> Result<Option<Self>> {
         self.0.set_up(task).map(|stream| Some(Self(stream)))

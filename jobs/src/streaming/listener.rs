@@ -99,7 +99,8 @@ impl Listener {
         if let Some(status) = report.strip_prefix("status:") {
             aside.extend_from_slice(format!("{}: {}\n", self.speaker, status.trim()).as_bytes());
         } else if let Some((name, by)) = report.strip_prefix("counter:").and_then(counter) {
-            *self.counts.entry(name).or_default() += by;
+            let count = self.counts.entry(name).or_default();
+            *count = count.saturating_add(by);
             if self.counts.len() > MAX_COUNTERS {
                 return Err(JobError::new(format!("more than {MAX_COUNTERS} counters are counted at once")));
             }
@@ -160,6 +161,13 @@ mod tests {
             assert_eq!(counts, [("a b:c d".to_owned(), 1), ("g:n".to_owned(), 42)], "cut at {cut}");
             assert_eq!(listener.last_words(), "; its stderr ended with: hello");
         }
+    }
+
+    #[test]
+    fn counters_stop_at_the_most_they_can_be() {
+        let most = format!("reporter:counter:g,n,{}\n", u64::MAX);
+        let counts = heard(&[most.as_bytes(), b"reporter:counter:g,n,2\n", most.as_bytes()]).take_counts();
+        assert_eq!(counts.into_iter().collect::<Vec<_>>(), [("g:n".to_owned(), u64::MAX)]);
     }
 
     #[test]

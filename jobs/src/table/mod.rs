@@ -9,12 +9,14 @@
 //! | `fields.rs` | one record cut into fields by RFC 4180, and fields written |
 //! | `json.rs` | the wanted fields of one JSON object, and JSON values written |
 //! | `decimal.rs` | exact decimal numbers |
+//! | `quotient.rs` | a decimal number divided by a count |
 
 mod decimal;
 mod fields;
 mod format;
 mod json;
 mod options;
+mod quotient;
 mod rows;
 
 pub(crate) use decimal::Decimal;
@@ -22,4 +24,5 @@ pub(crate) use fields::Dialect;
 pub(crate) use format::{Format, FormatOptions};
 pub(crate) use json::{values as json_values, write_json, write_string as write_json_string};
 pub(crate) use options::{Header, Table, TableOptions};
+pub(crate) use quotient::{MAX_QUOTIENT_SCALE, Quotient};
 pub(crate) use rows::{Row, Rows};

@@ -49,8 +49,8 @@ impl<'t> Rows<'t> {
         Self { table, wanted, places: vec![Place::default(); wanted.len()], unescaped: Vec::new() }
     }
 
-    /// Calls `f` with every row of a block. Checks and skips the header of an object, and skips empty
-    /// lines.
+    /// Calls `f` with every row of a block. Checks and skips the header of an object, or if it has none
+    /// the byte order mark of its first row, and skips empty lines.
     ///
     /// # Errors
     ///
@@ -64,19 +64,22 @@ impl<'t> Rows<'t> {
         if self.table.json.is_some() {
             return self.objects(block, f);
         }
-        if block.is_at_beginning()
+        let mut begins = block.is_at_beginning();
+        if begins
             && let Some(header) = &self.table.header
             && let Some(record) = block.next_raw()
         {
             header.check(record)?;
+            begins = false;
         }
         let quoted = self.table.dialect.quotes && memchr(b'"', block.rest()).is_some();
         if matches!(block.rule(), LineRule::Lf) && !quoted {
-            self.scan(block, &mut f)?;
+            self.scan(block, begins, &mut f)?;
             block.skip_to_end();
             return Ok(());
         }
         while let Some(record) = block.next_raw() {
+            let record = if std::mem::take(&mut begins) { without_mark(record) } else { record };
             if !record.is_empty() {
                 f(&self.read(record)?)?;
             }
@@ -128,19 +131,28 @@ impl<'t> Rows<'t> {
         Ok(Row { record, base: record, places: &self.places, unescaped: &self.unescaped })
     }
 
-    /// Reads the rows of a block that has no quotes and whose records end at LF.
-    fn scan<I: Input>(&mut self, block: &Block<'_, I>, f: &mut impl FnMut(&Row<'_>) -> Result<()>) -> Result<()> {
+    /// Reads the rows of a block that has no quotes and whose records end at LF; `begins` if the first
+    /// may have a byte order mark.
+    fn scan<I: Input>(
+        &mut self,
+        block: &Block<'_, I>,
+        begins: bool,
+        f: &mut impl FnMut(&Row<'_>) -> Result<()>,
+    ) -> Result<()> {
         let bytes = block.rest();
-        let mut line = 0;
+        let mark = if begins { bytes.len() - without_mark(bytes).len() } else { 0 };
+        // The record that a line is begins with the mark, which is no part of the row.
+        let point_at = |line: usize| block.point_at(if line == mark { 0 } else { line });
+        let mut line = mark;
         while line < bytes.len() {
-            let end = self.scan_line(bytes, line).inspect_err(|_| block.point_at(line))?;
+            let end = self.scan_line(bytes, line).inspect_err(|_| point_at(line))?;
             let content = if bytes[line..end].ends_with(b"\r") { end - 1 } else { end };
             if content > line {
                 if let Some(Place::Record(last)) = self.places.last_mut() {
                     last.end = last.end.min(content);
                 }
                 let row = Row { record: &bytes[line..content], base: bytes, places: &self.places, unescaped: &[] };
-                f(&row).inspect_err(|_| block.point_at(line))?;
+                f(&row).inspect_err(|_| point_at(line))?;
             }
             line = end + 1;
         }

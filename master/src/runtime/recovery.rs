@@ -199,9 +199,9 @@ impl Recovered {
                     (JobState::Succeeded, None)
                 } else {
                     warn!(%job, reason = describe(&error), "output not taken up again");
-                    self.leftovers.push(Leftover { job, output: accepted.spec.output.clone(), created });
                     (JobState::Failed, Some(error.to_failure()))
                 };
+                self.leftovers.push(Leftover { job, output: accepted.spec.output.clone(), created });
                 let ended = Record::Ended { job, state, failure };
                 self.changes.push(Change::Append(JournalRecord::Fact(Box::new(ended.clone()))));
                 restored.apply(ended);

@@ -2,6 +2,7 @@
 //! needs them, and removed when room is needed afterwards.
 
 use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -158,7 +159,11 @@ impl ShippedFiles {
             return Ok(None);
         };
         let path: PathBuf = held.path().to_owned();
-        let file = File::open(&path).map_err(|source| ContentError::Io { path, source })?;
+        let file = match File::open(&path) {
+            // Somebody removed it behind the master's back.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            opened => opened.map_err(|source| ContentError::Io { path, source })?,
+        };
         Ok(Some(ReadableFile { file: Arc::new(file), _held: Some(held) }))
     }
 }

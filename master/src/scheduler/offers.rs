@@ -86,6 +86,11 @@ impl Scheduler {
                 let AttemptId { task, number } = id.attempt;
                 let in_force = self.jobs[&job].stage(task.stage).is_in_force(task.index, number, session);
                 let live = self.sessions.get(session).is_some_and(Session::is_reachable);
+                if self.sessions.open(session).is_some() {
+                    self.sessions.update(session, &self.config, |it| {
+                        it.unasked.remove(&id);
+                    });
+                }
                 if !in_force || !live {
                     continue;
                 }
@@ -185,6 +190,9 @@ impl Scheduler {
             }
             Stage::Reduce => {
                 self.jobs.get_mut(&id.job).expect("it was there before").unasked.insert((session, id));
+                self.sessions.update(session, &self.config, |session| {
+                    session.unasked.insert(id);
+                });
             }
         }
     }

@@ -85,16 +85,23 @@ impl Scheduler {
         }
     }
 
-    /// Whether the job's fast workers would finish all that is left of a stage before this one, which has
-    /// room, finished one more attempt.
-    pub(super) fn is_outpaced(&self, id: JobId, job: &Job, stage: &StageTasks, at: &Session) -> bool {
+    /// Whether the job's fast workers, of those that may be given the task, would finish all that is left of a
+    /// stage before this one, which has room, finished one more attempt.
+    pub(super) fn is_outpaced(
+        &self,
+        id: JobId,
+        job: &Job,
+        stage: &StageTasks,
+        at: &Session,
+        may: impl Fn(&Session) -> bool,
+    ) -> bool {
         let percent = self.percent_of(at);
         if percent < SLOW_PERCENT || !job.request.speculation {
             return false;
         }
         let here = percent * (1 + at.active.len() as u64 / u64::from(at.profile.slots.max(1)));
         let (mut slots, mut tasks) = (0, stage.ready_count() as u64);
-        for (_, peer) in self.sessions.iter().filter(|(_, peer)| peer.is_live()) {
+        for (_, peer) in self.sessions.iter().filter(|(_, peer)| peer.is_live() && may(peer)) {
             // Nobody knows when the attempts of other jobs end.
             if self.percent_of(peer) < SLOW_PERCENT && peer.active.iter().all(|attempt| attempt.job == id) {
                 slots += u64::from(peer.profile.slots);

@@ -105,8 +105,9 @@ impl Scheduler {
         } else {
             least(with_room().map(|(_, _, session)| trouble(session)))?
         };
-        let outpaced = |session: &Session| self.is_outpaced(job_id, job, job.stage(stage), session);
-        let fit = with_room().filter(|(_, _, it)| trouble(it) == least_trouble && !outpaced(it));
+        let may = |session: &Session| trouble(session) == least_trouble;
+        let outpaced = |session: &Session| self.is_outpaced(job_id, job, job.stage(stage), session, may);
+        let fit = with_room().filter(|(_, _, it)| may(it) && !outpaced(it));
         match self.config.placement {
             Placement::LeastLoaded => self.least_loaded(job, id, fit),
             policy => {

@@ -92,6 +92,9 @@ pub(super) struct Session {
     pub(super) life: SessionLife,
     /// Attempts in force on it.
     pub(super) active: BTreeSet<JobAttempt>,
+    /// Adopted reduce attempts that are not asked about before every map output is in place. They keep no
+    /// slot busy, and one that waits for a map must not keep that map from being made.
+    pub(super) unasked: BTreeSet<JobAttempt>,
     /// Jobs of which it ever got an attempt and which are not forgotten.
     pub(super) jobs: BTreeSet<JobId>,
     /// Attempts of it that were committed.
@@ -123,7 +126,7 @@ impl Session {
         let allowed = match self.standing {
             Standing::Good => true,
             // One attempt at a time shows whether it is well again.
-            Standing::Probed => self.active.is_empty(),
+            Standing::Probed => self.active.is_subset(&self.unasked),
             Standing::Excluded => false,
         };
         allowed && self.is_reachable() && self.profile.slots > 0
@@ -192,9 +195,10 @@ impl Sessions {
         let earlier = self.by_worker.insert(profile.worker, id);
         assert!(earlier.is_none(), "the earlier session of {} must have ended", profile.worker);
         let life = SessionLife::Live { heard: now };
-        let (active, jobs) = (BTreeSet::new(), BTreeSet::new());
+        let (active, unasked, jobs) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
         let standing = self.health.get(&profile.worker).map_or(Standing::Good, Health::standing);
-        let session = Session { profile, life, active, jobs, committed: 0, failed: 0, standing, pace: Pace::UNKNOWN };
+        let (committed, failed, pace) = (0, 0, Pace::UNKNOWN);
+        let session = Session { profile, life, active, unasked, jobs, committed, failed, standing, pace };
         let place = session.place(config);
         self.all.insert(id, session);
         self.move_to(id, Place::default(), place);
@@ -245,6 +249,7 @@ impl Sessions {
         self.update(id, config, |session| {
             session.life = session.life.after(step);
             active = std::mem::take(&mut session.active);
+            session.unasked.clear();
         });
         self.by_worker.remove(&self.all[&id].profile.worker);
         self.ended.push_back(id);
@@ -259,6 +264,7 @@ impl Sessions {
     pub(super) fn forget_job(&mut self, job: JobId) {
         for session in self.all.values_mut() {
             session.jobs.remove(&job);
+            session.unasked.retain(|id| id.job != job);
         }
     }
 

@@ -66,10 +66,16 @@ impl Needs {
     }
 }
 
+/// How often a master that answers may fail to give a file: its disk may be at fault, or the way. Raised, a job
+/// waits longer before it says so; lowered, a passing fault costs attempts.
+const MAX_REFUSALS: u32 = 8;
+
 /// Why a file is not here.
 enum Trouble {
-    /// The master may answer later.
+    /// The master is away and may answer later.
     Later(String),
+    /// It answered, and did not give what was asked for.
+    Refused(String),
     /// There is no use in asking again.
     Never(Failure),
 }
@@ -105,21 +111,32 @@ impl Supply {
     }
 
     async fn get(&self, id: ContentId, name: &str) -> Result<HeldContent, Failure> {
-        let _turn = self.turn.lock().await;
-        let mut tries = 0;
+        let (mut tries, mut refusals) = (0, 0);
         loop {
+            // Others have their turn while this one waits.
+            let turn = self.turn.lock().await;
             let store = self.store.clone();
             let held = beside(move || store.hold(id)).await?;
             if let Some(held) = held {
                 return Ok(held);
             }
-            match self.fetch(id, name).await {
+            let fetched = self.fetch(id, name).await;
+            drop(turn);
+            match fetched {
                 Ok(()) => tracing::info!(%id, name, "file of a job fetched"),
-                Err(Trouble::Never(failure)) => return Err(failure),
-                Err(Trouble::Later(reason)) => {
+                Err(Trouble::Refused(reason)) if refusals >= MAX_REFUSALS => {
+                    return Err(wrong_binary(format!("the master does not give the job's {name}: {reason}")));
+                }
+                Err(trouble) => {
+                    let (reason, refused) = match trouble {
+                        Trouble::Later(reason) => (reason, false),
+                        Trouble::Refused(reason) => (reason, true),
+                        Trouble::Never(failure) => return Err(failure),
+                    };
+                    refusals += u32::from(refused);
                     tracing::debug!(%id, name, reason, "file of a job not fetched yet");
                     tokio::time::sleep(BACKOFF.delay(tries, crate::random::random())).await;
-                    tries += 1;
+                    tries = tries.saturating_add(1);
                 }
             }
         }
@@ -134,7 +151,10 @@ impl Supply {
                 let message = format!("the job's {name} is not with the master any more: submit the job again");
                 Trouble::Never(Failure { disposition: Disposition::Abort, ..wrong_binary(message) })
             }
-            _ => Trouble::Later(status.message().to_owned()),
+            Code::Unavailable | Code::Cancelled | Code::DeadlineExceeded | Code::Unknown => {
+                Trouble::Later(status.message().to_owned())
+            }
+            _ => Trouble::Refused(status.message().to_owned()),
         };
         let request = v1::DownloadRequest { sha256: id.to_string() };
         let answer = timeout(PIECE_TIMEOUT, client.download(request)).await;
@@ -154,12 +174,12 @@ impl Supply {
             });
             incoming = Some(taken.await.map_err(Trouble::Never)?);
         }
-        let Some(file) = incoming else { return Err(Trouble::Later("it sent nothing".to_owned())) };
+        let Some(file) = incoming else { return Err(Trouble::Refused("it sent nothing".to_owned())) };
         // What was damaged on the way is fetched again.
         let finished = tokio::task::spawn_blocking(move || file.finish()).await;
         match finished {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(error @ ContentError::Different { .. })) => Err(Trouble::Later(error.to_string())),
+            Ok(Err(error @ ContentError::Different { .. })) => Err(Trouble::Refused(error.to_string())),
             Ok(Err(error)) => Err(Trouble::Never(not_kept(&error))),
             Err(error) => Err(Trouble::Later(error.to_string())),
         }

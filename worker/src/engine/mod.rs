@@ -80,6 +80,11 @@ pub trait AnyJob: Send + Sync {
         PartOrder::ByHash
     }
 
+    /// Whether it can leave bad records out: each record is mapped by itself.
+    fn maps_record_by_record(&self) -> bool {
+        true
+    }
+
     /// Encoded keys that `map` emits for records spread evenly over the input, as many as fit into
     /// memory easily; by default none. The same for the same spec and plan, whatever the machine.
     ///

@@ -60,6 +60,10 @@ impl<J: MapReduce> AnyJob for Reducing<J> {
         self.kept.clear();
     }
 
+    fn maps_record_by_record(&self) -> bool {
+        J::RECORD_BY_RECORD
+    }
+
     fn order(&self) -> PartOrder {
         J::ORDER
     }
@@ -74,6 +78,10 @@ struct Mapping<J>(J);
 impl<J: MapOnly> AnyJob for Mapping<J> {
     fn shape(&self) -> JobShape {
         JobShape::MapOnly
+    }
+
+    fn maps_record_by_record(&self) -> bool {
+        J::RECORD_BY_RECORD
     }
 
     fn run(&self, task: &EngineTask<'_>, context: &AttemptContext<'_>) -> Result<AttemptReport, Failure> {

@@ -122,11 +122,20 @@ enum Done {
     Undone { job: JobId, result: Result<(), String> },
 }
 
-/// A job commit that failed.
+/// A job commit that failed. If no driver takes it in, because that has ended, what is staged stays for the
+/// next master, which publishes it: the job is decided.
 struct NotPublished {
     failure: Failure,
     /// What is to be undone; absent if that has happened.
     claim: Option<OutputClaim>,
+}
+
+impl Drop for NotPublished {
+    fn drop(&mut self) {
+        if let Some(claim) = self.claim.take() {
+            claim.abandon();
+        }
+    }
 }
 
 /// What is kept of a submission while it is planned.
@@ -259,8 +268,8 @@ impl Driver {
             Done::Looked { submission, spec, missing } => self.on_looked(submission, spec, missing),
             Done::Planned { submission, result } => self.on_planned(submission, *result),
             Done::Published { job, result: Ok(()) } => self.step(Event::JobPublished { job }),
-            Done::Published { job, result: Err(not_published) } => {
-                let NotPublished { failure, claim } = *not_published;
+            Done::Published { job, result: Err(mut not_published) } => {
+                let (failure, claim) = (not_published.failure.clone(), not_published.claim.take());
                 warn!(%job, %failure, "output not published");
                 if let Some(work) = self.jobs.work_mut(job) {
                     work.claim = claim;
@@ -300,5 +309,26 @@ impl Driver {
             // Whoever asked may have gone.
             let _gone = reply.send(value);
         })));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gristmill_common::failure::FailureCode;
+    use gristmill_common::naming::Uri;
+    use gristmill_common::spec::JobShape;
+
+    use super::*;
+
+    #[test]
+    fn what_was_decided_stays_if_publishing_fails_and_nobody_hears_of_it() {
+        let dir = tempfile::tempdir().expect("scratch");
+        let uri = |name: &str| Uri::from_path(&dir.path().join(name));
+        let spec = JobSpec::new("copy", JobShape::MapOnly, vec![uri("in")], uri("out"));
+        let claim = OutputClaim::acquire(&spec, JobId(1)).expect("free");
+        let staged = claim.staged_parts_dir();
+        let failure = Failure::new(FailureCode::CommitFailed, "disk full");
+        drop(NotPublished { failure, claim: Some(claim) });
+        assert!(staged.is_dir(), "the next master publishes it");
     }
 }

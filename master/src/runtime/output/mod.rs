@@ -126,16 +126,14 @@ impl OutputClaim {
     /// # Errors
     ///
     /// As for [`acquire`](Self::acquire), and if what was staged is gone: somebody else used the output
-    /// meanwhile. [`remove_leftovers`] removes what is left then. If the output [is out of
-    /// reach](OutputError::is_out_of_reach), everything stays as it is.
+    /// meanwhile. Everything stays as it is then: [`remove_leftovers`] removes it once it is recorded that the
+    /// job is over.
     pub fn reclaim(spec: &JobSpec, job: JobId, staged: bool) -> Result<Self, OutputError> {
         let mut claim = Self::unclaimed(spec, job)?;
         match claim.look_for_staged(staged).and_then(|()| claim.take(spec)) {
             Ok(()) => Ok(claim),
             Err(error) => {
-                if error.is_out_of_reach() {
-                    claim.abandon();
-                }
+                claim.abandon();
                 Err(error)
             }
         }

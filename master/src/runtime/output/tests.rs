@@ -510,3 +510,20 @@ fn leftovers_of_one_job_are_removed_and_what_others_left_or_hold_stays() {
     remove_leftovers(&spec.output, JOB, &missing).expect("removed");
     assert_eq!(tree(dir.path()), ["a/", "a/other"]);
 }
+
+#[test]
+fn a_claim_that_cannot_be_taken_up_again_removes_nothing() {
+    let dir = tempfile::tempdir().expect("scratch");
+    let spec = spec(&dir.path().join("out"));
+    let claim = OutputClaim::acquire(&spec, JOB).expect("free");
+    stage(&claim, &["one"]);
+    claim.abandon();
+    fs::create_dir(dir.path().join("out")).expect("created");
+    fs::write(dir.path().join("out/other"), "of somebody").expect("written");
+    let left = tree(dir.path());
+    let error = OutputClaim::reclaim(&spec, JOB, true).expect_err("its place is taken");
+    assert!(matches!(error, OutputError::Exists { .. }), "{error}");
+    assert_eq!(tree(dir.path()), left);
+    remove_leftovers(&spec.output, JOB, &[]).expect("removed once it is recorded");
+    assert_eq!(tree(dir.path()), ["out/", "out/other"]);
+}

@@ -335,3 +335,42 @@ fn adopted_reduce_attempts_leave_room_for_a_map_that_has_to_be_made_again() {
         ",
     );
 }
+
+#[test]
+fn an_adopted_reduce_attempt_keeps_no_probed_worker_from_making_the_map_that_it_waits_for() {
+    check(
+        "
+        0 submit j1 maps 2 reduces 1
+          > notify j1
+        0 register s-1 w-1 slots 2
+          > start s-1 j1/m-0.0 map
+          > start s-1 j1/m-1.0 map
+          > notify j1
+        0 register s-2 w-2 slots 1
+        1 made s-1 j1/m-0.0 1 hash 7
+          > notify j1
+        1 made s-1 j1/m-1.0 1 hash 8
+          > start s-1 j1/r-0.0 s-1 has m-0.0 m-1.0
+          > notify j1
+        2 restart e-2
+        10 register s-1 w-1 slots 2 offers j1/m-0.0#7 j1/r-0.0
+          > start s-1 j1/m-1.100000 map
+          > notify j1
+        11 failed s-1 j1/m-1.100000 SCRATCH_FULL disk full e-2
+          > notify j1
+        21 deadline
+          > start s-1 j1/m-1.100001 map
+        22 failed s-1 j1/m-1.100001 SCRATCH_FULL disk full e-2
+          > notify j1
+        42 deadline
+          > start s-1 j1/m-1.100002 map
+        43 failed s-1 j1/m-1.100002 SCRATCH_FULL disk full e-2
+          > notify j1
+        83 deadline
+        5000 heartbeat s-1 e-2
+        9000 heartbeat s-1 e-2
+        10043 deadline
+          > start s-1 j1/m-1.100003 map
+        ",
+    );
+}

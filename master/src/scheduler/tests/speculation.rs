@@ -187,3 +187,41 @@ fn a_slow_worker_gets_no_task_that_fast_ones_finish_sooner() {
         ",
     );
 }
+
+#[test]
+fn a_task_that_failed_on_all_fast_workers_does_not_wait_for_them() {
+    check(
+        "
+        0 submit j1 maps 5 reduces 0
+          > notify j1
+        0 register s-1 w-1 slots 1
+          > start s-1 j1/m-0.0 map
+          > notify j1
+        0 register s-2 w-2 slots 1
+          > start s-2 j1/m-1.0 map
+        0 register s-3 w-3 slots 1
+          > start s-3 j1/m-2.0 map
+        0 started s-1 j1/m-0.0
+        100 wrote s-2 j1/m-1.0 took 100000
+          > start s-2 j1/m-3.0 map
+          > notify j1
+        100 wrote s-3 j1/m-2.0 took 100000
+          > start s-3 j1/m-4.0 map
+          > notify j1
+        1000 wrote s-1 j1/m-0.0 took 1000000
+          > notify j1
+        1000 failed s-2 j1/m-3.0 INPUT_UNREADABLE no such file
+          > notify j1
+        1000 failed s-3 j1/m-4.0 INPUT_UNREADABLE no such file
+          > start s-3 j1/m-3.1 map
+          > start s-2 j1/m-4.1 map
+          > notify j1
+        1001 failed s-3 j1/m-3.1 INPUT_UNREADABLE no such file
+          > start s-1 j1/m-3.2 map
+          > notify j1
+        1001 failed s-2 j1/m-4.1 INPUT_UNREADABLE no such file
+          > notify j1
+        1011 deadline
+        ",
+    );
+}

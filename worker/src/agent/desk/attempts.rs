@@ -118,7 +118,9 @@ impl Desk {
         if !matches!(self.attempts.get(&id), Some(Attempt::Gathering { .. })) {
             return;
         }
-        match result {
+        // What the job needs may have turned out not to be had while it gathered.
+        let refusal = self.jobs.get(&id.job).and_then(|job| job.refusal.clone());
+        match refusal.map_or(result, Err) {
             Ok(Gathered { segments, given }) => self.enqueue(id, Work::Reduce { segments }, given),
             Err(failure) => self.end_attempt(id, Err(failure)),
         }

@@ -14,7 +14,7 @@ mod sorter;
 use std::sync::atomic::Ordering;
 
 use gristmill_common::counters::Counters;
-use gristmill_common::failure::{Failure, FailureCode, InputPosition};
+use gristmill_common::failure::{Disposition, Failure, FailureCode, InputPosition};
 use gristmill_common::input::{Block, Framing, Input, Provenance, RecordError};
 use gristmill_common::job::{JobError, MapOnly, MapReduce};
 use gristmill_common::pinned::{check_pinned, open_pinned};
@@ -66,6 +66,7 @@ pub(super) fn run<J: MapReduce>(
             Ok(block.records_read())
         })?;
     } else {
+        check_record_by_record(J::RECORD_BY_RECORD)?;
         let mut pairs = HeldPairs::new(&mut emitter, context);
         let map = |block: &mut Block<'_, J::Input>, pairs: &mut HeldPairs<'_, '_, J>| job.map_block(block, pairs);
         map_forgiving(input, context, &mut stats, (&mut letters, &mut pairs), map)?;
@@ -106,6 +107,7 @@ pub(super) fn run_map_only<J: MapOnly>(
             Ok(block.records_read())
         })?;
     } else {
+        check_record_by_record(J::RECORD_BY_RECORD)?;
         let mut records = HeldRecords::<J::Output>::new(&mut part, &mut counters, context);
         let map =
             |block: &mut Block<'_, J::Input>, records: &mut HeldRecords<'_, J::Output>| job.map_block(block, records);
@@ -181,6 +183,16 @@ fn for_each_block(
     }
     context.position.leave();
     Ok(())
+}
+
+/// A job that makes things of several records at once cannot leave one out: others would be missing too.
+fn check_record_by_record(is: bool) -> Result<(), Failure> {
+    let refused = || {
+        let mut failure = failures::user_error("this job cannot leave bad records out".to_owned());
+        failure.disposition = Disposition::Abort;
+        failure
+    };
+    is.then_some(()).ok_or_else(refused)
 }
 
 fn map_failed(error: &JobError) -> Failure {
