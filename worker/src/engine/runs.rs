@@ -21,7 +21,7 @@ use super::shuffle::{
 use super::{AttemptContext, LocalSegment, failures};
 
 /// Bytes a cursor needs besides its block.
-const CURSOR_BYTES: u64 = 512;
+pub(super) const CURSOR_BYTES: u64 = 512;
 
 /// Files with several map outputs that a reduce attempt holds open. Raised, a merge over very many
 /// small outputs opens fewer files; lowered, it leaves more descriptors to others.

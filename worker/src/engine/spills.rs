@@ -6,15 +6,20 @@ use gristmill_common::job::MapReduce;
 use gristmill_common::task::AttemptStats;
 
 use super::AttemptContext;
-use super::runs::{Run, SpillFile, merge_to_run};
+use super::merge::fan_in;
+use super::runs::{CURSOR_BYTES, Run, SpillFile, merge_to_run};
 use super::shuffle::SegmentWriter;
 
 /// Runs of one level that are merged into one of the next. Larger merges less often, smaller holds
 /// fewer indexes in memory.
 const RUNS_PER_LEVEL: usize = 64;
 
-/// Spills by level: those of level 0 come from memory, one of level `n + 1` is merged from
-/// [`RUNS_PER_LEVEL`] consecutive ones of level `n`.
+/// The part of an attempt's memory in which runs of one level are merged: what the buffer or table that is
+/// being filled meanwhile leaves.
+const MERGE_SHARE: u64 = 4;
+
+/// Spills by level: those of level 0 come from memory, and [`RUNS_PER_LEVEL`] consecutive ones of level `n`
+/// become one of level `n + 1`, or a few where memory is too small to merge all of them at once.
 #[derive(Debug, Default)]
 pub(super) struct Spills {
     levels: Vec<Level>,
@@ -58,11 +63,19 @@ impl Spills {
         self.stats.spilled_bytes += bytes;
         let mut at = 0;
         while self.levels[at].runs.len() >= RUNS_PER_LEVEL {
-            let full = std::mem::take(&mut self.levels[at]);
+            let mut full = std::mem::take(&mut self.levels[at]).runs;
             let mut stats = self.stats;
             let next = self.level(at + 1);
-            let run = merge_to_run::<J>(&full.runs, next.file(context)?, context, &mut stats)?;
-            next.runs.push(run);
+            let budget = context.spec.attempt_bytes.bytes() / MERGE_SHARE;
+            while !full.is_empty() {
+                let fit = fan_in(full.iter().map(Run::largest), CURSOR_BYTES, budget).min(full.len());
+                let rest = full.split_off(fit);
+                if full.len() > 1 {
+                    full = vec![merge_to_run::<J>(&full, next.file(context)?, context, &mut stats)?];
+                }
+                next.runs.append(&mut full);
+                full = rest;
+            }
             self.stats = stats;
             at += 1;
         }

@@ -227,3 +227,14 @@ fn values_of_one_key_may_be_ten_times_the_memory() {
         assert!(bench.stats.spills > 0);
     }
 }
+
+#[test]
+fn many_spills_of_large_records_are_merged_a_few_at_a_time() {
+    // Of runs with such blocks two at most fit into the memory that a full buffer leaves.
+    let mut bench = Bench::new(64 << 10, 1 << 30);
+    let lines = "1 4000\n".repeat(2000);
+    let parts = bench.run(&*IntoAnyJob.map_reduce(Sized), &[("a", lines.as_bytes())]).expect("the job succeeds").parts;
+    assert_eq!(parts.concat(), b"1\t8000000\n");
+    let AttemptStats { spills, merge_passes, .. } = bench.stats;
+    assert!(spills >= 128 && merge_passes >= 32 * (spills / 64), "{spills} spills, {merge_passes} merges");
+}
