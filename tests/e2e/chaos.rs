@@ -4,7 +4,7 @@ use std::path::Path;
 
 use gristmill_tests::chaos::{
     ChaosOptions, FaultKind, OperationsOf, OperationsOptions, campaign, damage, detection, fickle_run, operations,
-    overload, sharing,
+    sharing,
 };
 
 use crate::{GRISTMILL, example};
@@ -30,12 +30,6 @@ fn a_worker_that_is_gone_or_stands_still_is_noticed_in_time() {
     for detection in detection(GRISTMILL.as_ref(), 2) {
         assert!(detection.is_in_time(), "{detection:?}");
     }
-}
-
-#[test]
-fn a_machine_with_too_much_to_do_costs_no_session() {
-    let overload = overload(GRISTMILL.as_ref(), 3);
-    assert!(overload.is_clean(), "{overload:#?}");
 }
 
 #[test]

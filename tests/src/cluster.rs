@@ -156,9 +156,12 @@ impl Cluster {
     /// If it cannot be started.
     pub fn start_worker(&mut self, index: usize) {
         let name = format!("worker-{index}");
+        let says = self.workers[index].args.iter().any(|arg| arg == "--slots");
+        let slots: &[&str] = if says { &[] } else { &["--slots", "1"] };
         let worker = command(&self.binary, self.dir.path())
-            .args(["worker", "--slots", "1", "--dir"])
+            .args(["worker", "--dir"])
             .arg(self.worker_dir(index))
+            .args(slots)
             .args(&self.workers[index].args)
             .stdout(Stdio::null())
             .stderr(log(self.dir.path(), &name))

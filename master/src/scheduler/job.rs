@@ -180,7 +180,8 @@ impl Job {
 
     /// Why the job fails if a task used up the numbers of its attempts.
     pub(super) fn out_of_numbers(&self, task: TaskId) -> Option<Failure> {
-        let over = self.get(task).is_some_and(|task| task.next_number > self.last_number);
+        // The last one stays free: after very many masters it is the largest number there is.
+        let over = self.get(task).is_some_and(|task| task.next_number >= self.last_number);
         let message = || format!("task {task} was lost or given back {NUMBERS_PER_EPOCH} times");
         over.then(|| Failure::new(FailureCode::WorkerLost, message()))
     }
