@@ -23,6 +23,7 @@ mod job_error;
 pub mod key;
 pub mod key_values;
 pub mod naming;
+pub mod objects;
 pub mod output;
 pub mod output_name;
 pub mod partition;

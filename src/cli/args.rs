@@ -8,13 +8,14 @@ use clap::{ArgMatches, FromArgMatches as _};
 use gristmill_common::failure::Failure;
 use gristmill_common::job::PartOrder;
 use gristmill_common::naming::{ParseUriError, Uri};
+use gristmill_common::objects::LocalObjects;
 use gristmill_common::program::{InputSample, OptionError};
 use gristmill_common::size::ByteSize;
 use gristmill_common::spec::{self, JobShape, JobSpec, SideInput};
 use gristmill_common::storage::{InputError, expand_list_files, list_inputs, sample_input};
 use gristmill_common::text::{Delimiter, LineRule};
 use gristmill_master::runtime::{SubmitError, list_and_plan};
-use gristmill_worker::engine::{AnyJob, range_partitioning};
+use gristmill_worker::engine::{AnyJob, Reads, range_partitioning};
 use serde_json::Value;
 
 use super::error::{CliError, Exit};
@@ -222,7 +223,8 @@ impl JobRequest {
         if self.job.order() == PartOrder::Total {
             let plan = list_and_plan(&self.spec).map_err(|error| rejection(&error))?;
             self.spec.reducers = Some(plan.reducers);
-            let partitioning = range_partitioning(&*self.job, &self.spec, &plan, &self.shipped.paths);
+            let reads = Reads { files: &self.shipped.paths, objects: &LocalObjects::shared() };
+            let partitioning = range_partitioning(&*self.job, &self.spec, &plan, &reads);
             self.spec.partitioning = partitioning.map_err(unreadable)?;
         }
         Ok(())

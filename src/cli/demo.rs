@@ -9,6 +9,7 @@ use std::time::Duration;
 use clap::{ArgMatches, Args as _, Command, FromArgMatches as _};
 use gristmill_common::ids::JobId;
 use gristmill_common::naming::{self, Uri};
+use gristmill_common::objects::LocalObjects;
 use gristmill_common::setup::ShippedPaths;
 use gristmill_common::size::ByteSize;
 use gristmill_common::spec::JobSpec;
@@ -180,6 +181,7 @@ impl Demo<'_> {
             memory: None,
             scratch: self.dir,
             files: &ShippedPaths::new(),
+            objects: &LocalObjects::shared(),
             clock: self.context.clock,
             submitted,
         };

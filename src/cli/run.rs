@@ -81,6 +81,7 @@ impl<'a> Here<'a> {
             memory: request.memory,
             scratch: &context.current_dir.join(scratch),
             files: &request.shipped.paths,
+            objects: &LocalObjects::shared(),
             clock: context.clock,
             submitted,
         };

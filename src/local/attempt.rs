@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use gristmill_common::failure::{Failure, FailureCode};
 use gristmill_common::ids::{AttemptId, JobAttempt, JobId, Stage};
+use gristmill_common::objects::ObjectReader;
 use gristmill_common::setup::ShippedPaths;
 use gristmill_common::spec::JobSpec;
 use gristmill_common::task::{AttemptReport, JobPlan, SegmentSource};
@@ -34,6 +35,8 @@ pub(super) struct Embedded<'a> {
     pub(super) staging: &'a Path,
     /// The files that it reads besides.
     pub(super) files: &'a ShippedPaths,
+    /// Opens what it reads.
+    pub(super) objects: &'a Arc<dyn ObjectReader>,
 }
 
 impl Embedded<'_> {
@@ -56,6 +59,7 @@ impl Embedded<'_> {
             compression: Compression::None,
             cancelled,
             files: self.files,
+            objects: self.objects,
             position,
         };
         let task = id.attempt.task;

@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use gristmill_common::naming;
+use gristmill_common::objects::ObjectReader;
 use gristmill_common::setup::ShippedPaths;
 use gristmill_common::size::ByteSize;
 use gristmill_common::spec::JobSpec;
@@ -46,6 +47,8 @@ pub(crate) struct LocalOptions<'a> {
     pub(crate) scratch: &'a Path,
     /// Where the files lie that the job asks for by name.
     pub(crate) files: &'a ShippedPaths,
+    /// Opens what the job reads.
+    pub(crate) objects: &'a Arc<dyn ObjectReader>,
     /// This process's clock.
     pub(crate) clock: Clock,
     /// When the job was asked for.
@@ -133,6 +136,7 @@ pub(crate) fn run(
         pack: &pack,
         staging: &staging,
         files: options.files,
+        objects: options.objects,
     };
     let mut hooks = Hooks { clock: options.clock, is_interrupted: interrupted, progress, publish: &mut publish };
     let view = driver::drive(&embedded, &Slots { pool: &pool, positions: &positions }, &mut hooks);

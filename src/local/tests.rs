@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use gristmill_common::failure::{Failure, FailureCode};
 use gristmill_common::naming::Uri;
+use gristmill_common::objects::LocalObjects;
 use gristmill_common::prelude::*;
 use gristmill_common::reference::{ReferenceInput, run_map_reduce};
 use gristmill_common::setup::ShippedPaths;
@@ -76,8 +77,15 @@ impl Folder {
         let clock = Clock::start();
         let scratch = self.dir.path().join("scratch");
         let submitted = clock.wall();
-        let mut options =
-            LocalOptions { threads: 2, memory: None, scratch: &scratch, files: &ShippedPaths::new(), clock, submitted };
+        let mut options = LocalOptions {
+            threads: 2,
+            memory: None,
+            scratch: &scratch,
+            files: &ShippedPaths::new(),
+            objects: &LocalObjects::shared(),
+            clock,
+            submitted,
+        };
         (self.options)(&mut options);
         let prepared = prepare(spec, fresh_job_id(&clock)).expect("nothing forbids it");
         run(&*job, prepared, &options, interrupted, &mut |_| {})

@@ -1,11 +1,11 @@
 //! The join against a right side in memory: loaded once in each process, by the first attempt that
 //! needs it, and shared by all.
 
-use std::sync::OnceLock;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
 
 use gristmill_common::failure::{Failure, FailureCode, InputPosition};
-use gristmill_common::pinned::read_pinned;
+use gristmill_common::objects::{LocalObjects, ObjectReader};
 use gristmill_common::prelude::*;
 use gristmill_common::task::InputObject;
 use gristmill_common::text::LineRule;
@@ -19,12 +19,14 @@ pub(super) struct LoadedJoin {
     sides: Sides,
     objects: Vec<InputObject>,
     line_rule: LineRule,
+    /// Set with the first attempt.
+    reader: OnceLock<Arc<dyn ObjectReader>>,
     right: OnceLock<Result<RightRows, Failure>>,
 }
 
 impl LoadedJoin {
     pub(super) fn new(sides: Sides, objects: Vec<InputObject>, line_rule: LineRule) -> Self {
-        Self { sides, objects, line_rule, right: OnceLock::new() }
+        Self { sides, objects, line_rule, reader: OnceLock::new(), right: OnceLock::new() }
     }
 
     fn right(&self) -> Result<&RightRows> {
@@ -41,7 +43,7 @@ impl LoadedJoin {
     }
 
     fn load_object(&self, object: &InputObject, loaded: &mut RightRows) -> Result<(), Failure> {
-        let bytes = read_pinned(object)?;
+        let bytes = self.reader.get_or_init(LocalObjects::shared).read_whole(object)?;
         let name = object.uri.to_string();
         let position = AtomicU64::new(0);
         let start = self.line_rule.preamble(&bytes);
@@ -82,6 +84,11 @@ impl LoadedJoin {
 impl MapOnly for LoadedJoin {
     type Input = Lines;
     type Output = JoinedLines;
+
+    fn setup(&self, task: &TaskContext<'_>) -> Result<Option<Self>> {
+        self.reader.get_or_init(|| Arc::clone(task.objects()));
+        Ok(None)
+    }
 
     fn map(&self, record: &[u8], out: &mut impl Sink<[u8], [u8]>) -> Result<()> {
         let (mut rows, mut room) = (self.sides.left.rows(), Vec::new());

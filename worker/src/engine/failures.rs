@@ -40,12 +40,6 @@ pub(super) fn map_output_lost(attempt: AttemptId, error: &impl Display) -> Failu
     failure
 }
 
-/// An input object cannot be read.
-pub(super) fn input_unreadable(object: &Uri, offset: u64, error: &io::Error) -> Failure {
-    Failure::new(FailureCode::InputUnreadable, format!("cannot read input {object}: {error}"))
-        .at(InputPosition { object: object.to_string(), offset })
-}
-
 /// An input object is not what was planned.
 pub(super) fn input_changed(object: &Uri, offset: u64, how: &str) -> Failure {
     Failure::new(FailureCode::InputChanged, format!("input {object} changed since the job was planned: {how}"))

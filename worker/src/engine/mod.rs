@@ -41,6 +41,7 @@ use std::sync::atomic::AtomicBool;
 use gristmill_common::failure::{Failure, InputPosition};
 use gristmill_common::ids::{AttemptId, JobAttempt};
 use gristmill_common::job::PartOrder;
+use gristmill_common::objects::ObjectReader;
 use gristmill_common::program::OptionError;
 use gristmill_common::setup::{ShippedPaths, TaskContext};
 use gristmill_common::spec::{JobShape, JobSpec};
@@ -91,10 +92,19 @@ pub trait AnyJob: Send + Sync {
     /// # Errors
     ///
     /// `INPUT_UNREADABLE` or `INPUT_CHANGED` if an object cannot be read or is not what was planned.
-    fn sample_keys(&self, spec: &JobSpec, plan: &JobPlan, files: &ShippedPaths) -> Result<Vec<Vec<u8>>, Failure> {
-        let _ = (spec, plan, files);
+    fn sample_keys(&self, spec: &JobSpec, plan: &JobPlan, reads: &Reads<'_>) -> Result<Vec<Vec<u8>>, Failure> {
+        let _ = (spec, plan, reads);
         Ok(Vec::new())
     }
+}
+
+/// What a job may read besides the records that it is handed.
+#[derive(Debug, Clone, Copy)]
+pub struct Reads<'a> {
+    /// Where the files that were shipped with it lie.
+    pub files: &'a ShippedPaths,
+    /// Opens objects.
+    pub objects: &'a Arc<dyn ObjectReader>,
 }
 
 /// Builds the job that a spec names; implemented by whoever knows the jobs of the binary.
@@ -168,6 +178,8 @@ pub struct AttemptContext<'a> {
     pub cancelled: &'a Arc<AtomicBool>,
     /// Where the files that were shipped with the job lie.
     pub files: &'a ShippedPaths,
+    /// Opens what the attempt reads.
+    pub objects: &'a Arc<dyn ObjectReader>,
     /// Follows the record in hand, and whose turn it is: user code's or the engine's.
     pub position: &'a RecordPosition,
 }
@@ -183,6 +195,7 @@ impl<'a> AttemptContext<'a> {
             self.scratch.join(format!("{attempt}.own")),
         )
         .of_job(self.id.job, Arc::clone(self.cancelled))
+        .reading(Arc::clone(self.objects))
     }
 }
 

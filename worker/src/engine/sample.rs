@@ -5,8 +5,8 @@
 //! lacks it. An object that cannot be read ends the sampling: without it the parts would begin and end
 //! at other keys than those of a run that could read it.
 
-use std::fs::File;
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use gristmill_common::datum::Datum;
@@ -15,14 +15,14 @@ use gristmill_common::ids::{AttemptId, TaskId};
 use gristmill_common::input::{Block, Input, Provenance};
 use gristmill_common::job::{Emit, MapReduce, Result as JobResult};
 use gristmill_common::key::Key;
+use gristmill_common::objects::OpenObject;
 use gristmill_common::partition::{MAX_SPLITTER_BYTES, Partitioning};
-use gristmill_common::pinned::open_pinned;
-use gristmill_common::setup::{ShippedPaths, TaskContext};
+use gristmill_common::setup::TaskContext;
 use gristmill_common::spec::JobSpec;
 use gristmill_common::task::{JobPlan, Piece};
 
-use super::input::{PieceReader, ReadAt, ReadBuffer};
-use super::{AnyJob, failures, panics};
+use super::input::{PieceReader, ReadBuffer};
+use super::{AnyJob, Reads, failures, panics};
 
 /// Places of the input that are looked at. More follow an input whose keys change along the way more
 /// closely, and cost a read from disk each.
@@ -38,7 +38,7 @@ const KEYS_PER_PLACE: usize = 1024;
 /// Bytes read at once: most places need no more.
 const READ_BYTES: usize = 16 << 10;
 
-/// The ranges for a planned job whose parts are to be in order, which reads these files.
+/// The ranges for a planned job whose parts are to be in order, which reads that besides.
 ///
 /// # Errors
 ///
@@ -48,9 +48,9 @@ pub fn range_partitioning(
     job: &dyn AnyJob,
     spec: &JobSpec,
     plan: &JobPlan,
-    files: &ShippedPaths,
+    reads: &Reads<'_>,
 ) -> Result<Partitioning, Failure> {
-    let keys = if plan.reducers > 1 { job.sample_keys(spec, plan, files)? } else { Vec::new() };
+    let keys = if plan.reducers > 1 { job.sample_keys(spec, plan, reads)? } else { Vec::new() };
     Ok(Partitioning::ranges(keys, plan.reducers))
 }
 
@@ -59,10 +59,11 @@ pub(super) fn sample_keys<J: MapReduce>(
     job: &J,
     spec: &JobSpec,
     plan: &JobPlan,
-    files: &ShippedPaths,
+    reads: &Reads<'_>,
 ) -> Result<Vec<Vec<u8>>, Failure> {
     let folder = std::env::temp_dir().join(format!("gristmill-sample-{}", std::process::id()));
-    let task = TaskContext::new(AttemptId { task: TaskId::map(0), number: 0 }, plan.reducers, files, folder);
+    let first = AttemptId { task: TaskId::map(0), number: 0 };
+    let task = TaskContext::new(first, plan.reducers, reads.files, folder).reading(Arc::clone(reads.objects));
     let own = panics::catch(|| job.setup(&task)).map_err(|message| failures::user_panic(&message))?;
     let own = own.map_err(|error| failures::user_failed("setup", &error))?;
     let job = own.as_ref().unwrap_or(job);
@@ -74,7 +75,7 @@ pub(super) fn sample_keys<J: MapReduce>(
         let mut records = RECORDS_PER_PLACE;
         for (role, piece) in &place {
             let piece = (*role, piece);
-            match panics::catch(|| sample_piece(job, spec, piece, &mut buffer, &mut records, &mut found)) {
+            match panics::catch(|| sample_piece(job, (spec, reads), piece, &mut buffer, &mut records, &mut found)) {
                 Ok(Err(failure)) if is_of_object(&failure) => return Err(failure),
                 // What cannot be framed or mapped is the attempts' business; here it is only not found.
                 Ok(Ok(()) | Err(_)) | Err(_) => {}
@@ -122,15 +123,15 @@ fn places(plan: &JobPlan) -> Vec<Vec<(u32, Piece)>> {
 /// Maps the first records of a piece, `records` at most, and subtracts how many there were.
 fn sample_piece<J: MapReduce>(
     job: &J,
-    spec: &JobSpec,
+    (spec, reads): (&JobSpec, &Reads<'_>),
     (role, piece): (u32, &Piece),
     buffer: &mut ReadBuffer,
     records: &mut usize,
     found: &mut SampledKeys<'_>,
 ) -> Result<(), Failure> {
-    let file = NoReadAhead(open_pinned(&piece.object)?);
+    let open = NoReadAhead(reads.objects.open(&piece.object)?);
     let framing = J::Input::framing(&spec.line_rule);
-    let mut reader = PieceReader::start(&file, piece, framing, spec.max_record_bytes(), buffer)?;
+    let mut reader = PieceReader::start(&open, piece, framing, spec.max_record_bytes(), buffer)?;
     let Some(raw) = reader.next_block()? else { return Ok(()) };
     let mut end = 0;
     while end < raw.bytes.len() && *records > 0 {
@@ -171,15 +172,19 @@ impl<K: Key + ?Sized, V: gristmill_common::datum::Value + ?Sized> Emit<K, V> for
     fn count(&mut self, _name: &str, _by: u64) {}
 }
 
-/// A file of which little is read, so that nothing is to be loaded ahead.
-struct NoReadAhead(File);
+/// An object of which little is read, so that nothing is to be loaded ahead.
+struct NoReadAhead<'a>(Box<dyn OpenObject + 'a>);
 
-impl ReadAt for NoReadAhead {
+impl OpenObject for NoReadAhead<'_> {
     fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize> {
         self.0.read_at(into, offset)
     }
 
     fn will_read(&self, _offset: u64, _bytes: u64) {}
+
+    fn check(&self) -> Result<(), Failure> {
+        self.0.check()
+    }
 }
 
 #[cfg(test)]
@@ -187,11 +192,12 @@ mod tests {
     use super::*;
     use crate::engine::IntoAnyJob;
     use gristmill_common::naming::Uri;
+    use gristmill_common::objects::{LocalObjects, ObjectReader};
     use gristmill_common::prelude::*;
+    use gristmill_common::setup::ShippedPaths;
     use gristmill_common::spec::JobShape;
     use gristmill_common::task::{InputObject, Split};
     use std::path::Path;
-    use std::sync::Arc;
 
     /// Emits each line, and fails in both ways at some.
     struct Sorted;
@@ -234,10 +240,17 @@ mod tests {
         (JobSpec::new("sort", JobShape::MapReduce, vec![uri.clone()], uri), plan)
     }
 
+    fn reads<'a>(files: &'a ShippedPaths, objects: &'a Arc<dyn ObjectReader>) -> Reads<'a> {
+        Reads { files, objects }
+    }
+
     fn sample(files: &[&[u8]], split_size: u64) -> Vec<String> {
         let dir = tempfile::tempdir().expect("scratch");
         let (spec, plan) = plan(dir.path(), files, split_size, 2);
-        let keys = IntoAnyJob.map_reduce(Sorted).sample_keys(&spec, &plan, &ShippedPaths::new()).expect("readable");
+        let keys = IntoAnyJob
+            .map_reduce(Sorted)
+            .sample_keys(&spec, &plan, &reads(&ShippedPaths::new(), &LocalObjects::shared()))
+            .expect("readable");
         keys.into_iter().map(|key| String::from_utf8(key).expect("text")).collect()
     }
 
@@ -277,14 +290,15 @@ mod tests {
         let dir = tempfile::tempdir().expect("scratch");
         let (spec, plan) = plan(dir.path(), &[b"a\nb\n", b"c\nd\n"], 100, 2);
         let job = IntoAnyJob.map_reduce(Sorted);
-        let whole = range_partitioning(&*job, &spec, &plan, &ShippedPaths::new()).expect("readable");
+        let (files, objects) = (ShippedPaths::new(), LocalObjects::shared());
+        let whole = range_partitioning(&*job, &spec, &plan, &reads(&files, &objects)).expect("readable");
         assert_eq!(whole, Partitioning::Range { splitters: vec![b"c".to_vec()] });
         std::fs::remove_file(dir.path().join("0")).expect("removed");
-        let failure = range_partitioning(&*job, &spec, &plan, &ShippedPaths::new()).expect_err("an object is gone");
+        let failure = range_partitioning(&*job, &spec, &plan, &reads(&files, &objects)).expect_err("an object is gone");
         let gone = format!("cannot read input {}: ", dir.path().join("0").display());
         assert!(failure.code == FailureCode::InputUnreadable && failure.message.starts_with(&gone), "{failure:?}");
         let one = JobPlan { reducers: 1, ..plan };
-        let unsampled = range_partitioning(&*job, &spec, &one, &ShippedPaths::new()).expect("nothing is read");
+        let unsampled = range_partitioning(&*job, &spec, &one, &reads(&files, &objects)).expect("nothing is read");
         assert_eq!(unsampled, Partitioning::Range { splitters: vec![] });
     }
 

@@ -7,14 +7,13 @@ use std::sync::atomic::Ordering;
 use gristmill_common::failure::{Failure, FailureCode, InputPosition};
 use gristmill_common::job::{MapOnly, MapReduce, PartOrder, Result as JobResult};
 use gristmill_common::program::JobVisitor;
-use gristmill_common::setup::ShippedPaths;
 use gristmill_common::spec::{JobShape, JobSpec};
 use gristmill_common::task::{AttemptReport, AttemptStats, JobPlan};
 use gristmill_common::time::Clock;
 
 use super::kept::Kept;
 use super::map::MapInput;
-use super::{AnyJob, AttemptContext, EngineTask, failures, map, panics, reduce, sample};
+use super::{AnyJob, AttemptContext, EngineTask, Reads, failures, map, panics, reduce, sample};
 
 /// Makes an [`AnyJob`] of the visited job.
 #[derive(Debug, Clone, Copy)]
@@ -68,8 +67,8 @@ impl<J: MapReduce> AnyJob for Reducing<J> {
         J::ORDER
     }
 
-    fn sample_keys(&self, spec: &JobSpec, plan: &JobPlan, files: &ShippedPaths) -> Result<Vec<Vec<u8>>, Failure> {
-        sample::sample_keys(&self.job, spec, plan, files)
+    fn sample_keys(&self, spec: &JobSpec, plan: &JobPlan, reads: &Reads<'_>) -> Result<Vec<Vec<u8>>, Failure> {
+        sample::sample_keys(&self.job, spec, plan, reads)
     }
 }
 

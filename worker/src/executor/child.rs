@@ -14,6 +14,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::{fs, thread};
 
 use gristmill_common::ids::JobAttempt;
+use gristmill_common::objects::{LocalObjects, ObjectReader};
 use gristmill_common::setup::ShippedPaths;
 use gristmill_common::wire::{WireError, v1};
 use gristmill_sys::fatal;
@@ -246,6 +247,7 @@ struct Executor {
     compression: Compression,
     /// The files that were shipped with the job.
     files: ShippedPaths,
+    objects: Arc<dyn ObjectReader>,
 }
 
 impl Executor {
@@ -256,7 +258,7 @@ impl Executor {
         let pack = MapOutputPack::new(&open.scratch);
         let files = open.spec.files.iter();
         let files = files.map(|file| (file.name.clone(), scratch::shipped_file(&open.scratch, &file.name))).collect();
-        Ok(Self { job, open, board, pack, compression, files })
+        Ok(Self { job, open, board, pack, compression, files, objects: LocalObjects::shared() })
     }
 
     fn run(&self, run: &Run, cancelled: &Arc<AtomicBool>, replies: &SyncSender<FromExecutor>) {
@@ -273,6 +275,7 @@ impl Executor {
             compression: self.compression,
             cancelled,
             files: &self.files,
+            objects: &self.objects,
             position: self.board.slot(run.slot as usize % self.board.slots()),
         };
         let result = run_in_hand(self.job.as_ref(), &task, &context);

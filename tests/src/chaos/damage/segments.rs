@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use gristmill_common::ids::{AttemptId, JobAttempt, JobId, TaskId};
 use gristmill_common::naming::Uri;
+use gristmill_common::objects::LocalObjects;
 use gristmill_common::program::JobVisitor as _;
 use gristmill_common::setup::ShippedPaths;
 use gristmill_common::spec::{JobShape, JobSpec};
@@ -119,6 +120,7 @@ impl Segments {
             compression: self.compression,
             cancelled: &Arc::default(),
             files: &ShippedPaths::new(),
+            objects: &LocalObjects::shared(),
             position: &RecordPosition::new(),
         };
         run_in_hand(&*job, task, &context).map_err(|failure| failure.message)

@@ -4,11 +4,11 @@
 
 use gristmill_common::failure::{Failure, InputPosition};
 use gristmill_common::input::{self, Framing};
+use gristmill_common::objects::{OpenObject, failure_of};
 use gristmill_common::size::ByteSize;
 use gristmill_common::task::Piece;
 use gristmill_common::text::LineRule;
 
-use super::ReadAt;
 use crate::engine::failures;
 
 /// Bytes read at once. Larger reads spill out of the processor's cache before they are mapped,
@@ -44,7 +44,7 @@ impl ReadBuffer {
 
 /// Reads the records that start inside one piece.
 #[derive(Debug)]
-pub(in crate::engine) struct PieceReader<'a, S> {
+pub(in crate::engine) struct PieceReader<'a, S: ?Sized> {
     piece: &'a Piece,
     framing: Framing<'a>,
     source: &'a S,
@@ -68,7 +68,7 @@ pub(in crate::engine) struct RawBlock<'a> {
     pub(in crate::engine) buffer_bytes: usize,
 }
 
-impl<'a, S: ReadAt> PieceReader<'a, S> {
+impl<'a, S: OpenObject + ?Sized> PieceReader<'a, S> {
     /// Finds the first record of the piece in `source`, the piece's object.
     ///
     /// # Errors
@@ -288,7 +288,10 @@ impl<'a, S: ReadAt> PieceReader<'a, S> {
                 }
                 Ok(n) => got += n,
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(failures::input_unreadable(&self.piece.object.uri, at, &error)),
+                Err(error) => {
+                    let position = InputPosition { object: self.piece.object.uri.to_string(), offset: at };
+                    return Err(failure_of(&self.piece.object, error).at(position));
+                }
             }
         }
         self.filled += want;

@@ -5,20 +5,21 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use gristmill_common::failure::FailureCode;
+use gristmill_common::failure::{Failure, FailureCode};
 use gristmill_common::input::Framing;
 use gristmill_common::naming::Uri;
+use gristmill_common::objects::OpenObject;
 use gristmill_common::size::ByteSize;
 use gristmill_common::task::{InputObject, Piece};
 use gristmill_common::text::LineRule;
 use sha2::{Digest as _, Sha256};
 
-use super::{PieceReader, ReadAt, ReadBuffer};
+use super::{PieceReader, ReadBuffer};
 
 /// An object in memory: reading it a million times costs no system calls.
 struct InMemory(Vec<u8>);
 
-impl ReadAt for InMemory {
+impl OpenObject for InMemory {
     fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize> {
         let rest = self.0.get(offset as usize..).unwrap_or_default();
         let len = rest.len().min(into.len());
@@ -27,6 +28,10 @@ impl ReadAt for InMemory {
     }
 
     fn will_read(&self, _offset: u64, _bytes: u64) {}
+
+    fn check(&self) -> Result<(), Failure> {
+        Ok(())
+    }
 }
 
 /// What `records.tsv` says of a file: records, bytes, and a hash over each record behind its length.

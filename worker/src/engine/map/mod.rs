@@ -17,7 +17,6 @@ use gristmill_common::counters::Counters;
 use gristmill_common::failure::{Disposition, Failure, FailureCode, InputPosition};
 use gristmill_common::input::{Block, Framing, Input, Provenance, RecordError};
 use gristmill_common::job::{JobError, MapOnly, MapReduce};
-use gristmill_common::pinned::{check_pinned, open_pinned};
 use gristmill_common::task::{AttemptOutput, AttemptReport, AttemptStats, Split};
 
 use self::emitter::Emitter;
@@ -160,8 +159,8 @@ fn for_each_block(
         context.position.enter_piece(index as u64, piece.start);
         let max_record = context.spec.max_record_bytes();
         let at_start = |failure: Failure| failure.at(InputPosition { object: object.clone(), offset: piece.start });
-        let file = open_pinned(&piece.object).map_err(at_start)?;
-        let mut reader = PieceReader::start(&file, piece, framing, max_record, &mut buffer)?;
+        let open = context.objects.open(&piece.object).map_err(at_start)?;
+        let mut reader = PieceReader::start(open.as_ref(), piece, framing, max_record, &mut buffer)?;
         let mut beginning = piece.start == 0;
         while let Some(raw) = reader.next_block()? {
             if context.cancelled.load(Ordering::Relaxed) {
@@ -179,7 +178,7 @@ fn for_each_block(
             })?;
             stats.input_bytes += raw.bytes.len() as u64;
         }
-        check_pinned(&piece.object, &file).map_err(at_start)?;
+        open.check().map_err(at_start)?;
     }
     context.position.leave();
     Ok(())
