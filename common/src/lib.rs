@@ -16,6 +16,7 @@ pub mod counters;
 pub mod datum;
 pub mod durable;
 pub mod failure;
+pub mod form;
 pub mod ids;
 pub mod input;
 pub mod job;

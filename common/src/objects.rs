@@ -153,7 +153,7 @@ mod tests {
     use crate::naming::Uri;
 
     fn pin(path: &Path, size: u64) -> InputObject {
-        InputObject { uri: Uri::from_path(path), size, modified_micros: None, etag: None }
+        InputObject { uri: Uri::from_path(path), size, modified_micros: None, etag: None, form: None }
     }
 
     #[test]
@@ -169,7 +169,7 @@ mod tests {
     #[test]
     fn other_schemes_are_refused_for_good() {
         let uri = "s3://bucket/key".parse().expect("valid");
-        let object = InputObject { uri, size: 1, modified_micros: None, etag: None };
+        let object = InputObject { uri, size: 1, modified_micros: None, etag: None, form: None };
         let failure = LocalObjects.open(&object).err().expect("not local");
         assert_eq!(failure.disposition, Disposition::Abort);
         assert_eq!(failure.message, "cannot read s3://bucket/key: nothing here reads s3://");

@@ -85,6 +85,7 @@ mod tests {
             size: metadata.len(),
             modified_micros: Some(modified_micros(&metadata)),
             etag: None,
+            form: None,
         }
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::form::{Codec, Form};
 use crate::ids::ContentId;
 use crate::naming::Uri;
 use crate::partition::{PARTITIONER_VERSION, Partitioning};
@@ -85,6 +86,64 @@ pub struct ShippedFile {
     pub content: ContentId,
 }
 
+/// How stores other than the local file system are reached. Secrets are never among it: each process
+/// finds credentials of its own, in its environment.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StoreOptions {
+    /// The URL of a store that speaks the protocol of the scheme (`http://127.0.0.1:9000`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+    /// The region, where the store has such.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+    /// Whether requests are sent without credentials.
+    #[serde(default)]
+    pub anonymous: bool,
+}
+
+impl StoreOptions {
+    /// Whether nothing is asked for.
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// What becomes of a job if one of its input objects cannot be read to its end: damaged, cut short, or
+/// not in the form that it should have. One that is gone or out of reach fails the job in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnBadFile {
+    /// It fails.
+    #[default]
+    Fail,
+    /// The object is left out from where it is damaged on, counted, and named in `_bad`.
+    Skip,
+}
+
+/// How the records of an output are written, whatever the job's own type says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OutputFormat {
+    /// Rows of RFC 4180, after a header.
+    Csv,
+    /// One JSON object a line.
+    Json,
+    /// Parquet files.
+    Parquet,
+}
+
+impl OutputFormat {
+    /// What it is called on the command line and in messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            OutputFormat::Csv => "csv",
+            OutputFormat::Json => "json",
+            OutputFormat::Parquet => "parquet",
+        }
+    }
+}
+
 /// The request of one job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobSpec {
@@ -135,6 +194,24 @@ pub struct JobSpec {
     pub fsync: bool,
     /// Which reduce task owns a key.
     pub partitioning: Partitioning,
+    /// How stores other than the local file system are reached.
+    #[serde(default, skip_serializing_if = "StoreOptions::is_default")]
+    pub store: StoreOptions,
+    /// The form of all input objects; absent: each tells its own, by name or first bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input_form: Option<Form>,
+    /// What becomes of the job if an object cannot be read to its end.
+    #[serde(default)]
+    pub on_bad_file: OnBadFile,
+    /// How records are written; absent: as the job's own type says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_format: Option<OutputFormat>,
+    /// How parts are compressed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_compression: Option<Codec>,
+    /// Target size of a part, as stored; absent: a task writes one part, however large.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part_size: Option<ByteSize>,
 }
 
 /// A spec that no job can run with.
@@ -232,6 +309,12 @@ impl JobSpec {
             share: Share::default(),
             fsync: false,
             partitioning: Partitioning::default(),
+            store: StoreOptions::default(),
+            input_form: None,
+            on_bad_file: OnBadFile::default(),
+            output_format: None,
+            output_compression: None,
+            part_size: None,
         }
     }
 

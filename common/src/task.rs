@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::counters::Counters;
 use crate::failure::InputPosition;
+use crate::form::Form;
 use crate::ids::{AttemptId, JobAttempt, SessionId};
 use crate::naming::Uri;
 use crate::output_name::OutputName;
@@ -22,6 +23,10 @@ pub struct InputObject {
     pub modified_micros: Option<i64>,
     /// The store's entity tag, where it has one.
     pub etag: Option<String>,
+    /// How its content is stored, where that was told when the job was planned; an object that was not
+    /// looked at is one piece, and whoever reads it looks at its first bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub form: Option<Form>,
 }
 
 /// A byte range of one input object. The records that start inside it belong to it.

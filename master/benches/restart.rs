@@ -85,6 +85,7 @@ fn records(dir: &Path) -> Vec<Change> {
         size: u64::from(TASKS) * 10,
         modified_micros: Some(1),
         etag: None,
+        form: None,
     });
     let split = |index: u32| {
         let start = u64::from(index) * 10;

@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use clap::{ArgMatches, FromArgMatches as _};
 use gristmill_common::failure::Failure;
+use gristmill_common::form::{Codec, Form};
 use gristmill_common::job::PartOrder;
 use gristmill_common::naming::{ParseUriError, Uri};
 use gristmill_common::objects::LocalObjects;
 use gristmill_common::program::{InputSample, OptionError};
 use gristmill_common::size::ByteSize;
-use gristmill_common::spec::{self, JobShape, JobSpec, SideInput};
+use gristmill_common::spec::{self, JobShape, JobSpec, OnBadFile, OutputFormat, SideInput, StoreOptions};
 use gristmill_common::storage::{InputError, expand_list_files, list_inputs, sample_input};
 use gristmill_common::text::{Delimiter, LineRule};
 use gristmill_master::runtime::{SubmitError, list_and_plan};
@@ -91,6 +92,73 @@ pub(crate) struct JobArgs {
     /// Force parts to disk before they count; clusters always do
     #[arg(long, global = true, display_order = 15)]
     fsync: bool,
+
+    /// The form of all input: plain, parquet, or the compression gzip, bzip2, zstd, lz4, snappy, xz or deflate
+    /// [default: each file tells its own, by its name or its first bytes]
+    #[arg(long, value_name = "FORM", global = true, display_order = 16)]
+    input_form: Option<Form>,
+
+    /// What becomes of the job if a file is damaged: it fails, or the file is left out from there on,
+    /// and named in OUTPUT/_bad [default: fail]
+    #[arg(long, value_name = "WHAT", value_enum, global = true, display_order = 17)]
+    on_bad_file: Option<BadFile>,
+
+    /// Write rows of another format than the job's own
+    #[arg(long, value_name = "FORMAT", value_enum, global = true, display_order = 18)]
+    output_format: Option<Format>,
+
+    /// Compress parts: gzip, bzip2, zstd, lz4, snappy, xz or deflate
+    #[arg(long, value_name = "CODEC", global = true, display_order = 19)]
+    compression: Option<Codec>,
+
+    /// Begin another part when one has this size [default: a task writes one part, however large]
+    #[arg(long, value_name = "SIZE", global = true, display_order = 20)]
+    part_size: Option<ByteSize>,
+
+    #[command(flatten)]
+    store: StoreArgs,
+}
+
+/// Flags of verbs that reach other stores than the local file system.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(crate) struct StoreArgs {
+    /// The URL of the object store, where it is not the provider's own, such as http://127.0.0.1:9000
+    #[arg(long, value_name = "URL", global = true, display_order = 21)]
+    endpoint: Option<String>,
+
+    /// The region of the object store
+    #[arg(long, value_name = "NAME", global = true, display_order = 22)]
+    region: Option<String>,
+
+    /// Send requests to object stores without credentials
+    #[arg(long, global = true, display_order = 23)]
+    anonymous: bool,
+}
+
+impl StoreArgs {
+    /// What the flags and settings come to.
+    pub(crate) fn options(&self, settings: &Settings) -> StoreOptions {
+        StoreOptions {
+            endpoint: self.endpoint.clone().or_else(|| settings.get("endpoint")),
+            region: self.region.clone().or_else(|| settings.get("region")),
+            anonymous: self.anonymous || settings.get("anonymous").unwrap_or(false),
+        }
+    }
+}
+
+// What to do with a damaged file; plain comments, because documented values get a page of help each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum BadFile {
+    Fail,
+    Skip,
+}
+
+// The formats of rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    Csv,
+    Json,
+    Parquet,
 }
 
 // On or off; a plain comment, because documented values get a page of help each.
@@ -258,6 +326,19 @@ impl JobArgs {
             (None, Some(LineEndings::Any)) => LineRule::Any,
             (None, Some(LineEndings::Lf) | None) => LineRule::Lf,
         };
+        spec.input_form = self.input_form;
+        spec.on_bad_file = match self.on_bad_file {
+            Some(BadFile::Skip) => OnBadFile::Skip,
+            Some(BadFile::Fail) | None => OnBadFile::Fail,
+        };
+        spec.output_format = self.output_format.map(|format| match format {
+            Format::Csv => OutputFormat::Csv,
+            Format::Json => OutputFormat::Json,
+            Format::Parquet => OutputFormat::Parquet,
+        });
+        spec.output_compression = self.compression.or_else(|| settings.get("compression"));
+        spec.part_size = self.part_size;
+        spec.store = self.store.options(settings);
         Ok(spec)
     }
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{ArgMatches, Args as _, Command, FromArgMatches as _};
+use gristmill_common::objects::LocalObjects;
 use gristmill_master::runtime::{JobStatus, PreparedJob, fresh_job_id, prepare};
 use gristmill_master::scheduler::JobState;
 use gristmill_worker::engine::install_panic_hook;

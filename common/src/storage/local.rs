@@ -110,7 +110,13 @@ fn object(path: &Path, uri: Uri, metadata: &Metadata) -> Result<InputObject, Inp
     }
     // Permission is asked for by opening: the mode bits alone do not tell.
     File::open(path).map_err(|error| InputError::io(uri.to_string(), error))?;
-    Ok(InputObject { uri, size: metadata.len(), modified_micros: Some(modified_micros(metadata)), etag: None })
+    Ok(InputObject {
+        uri,
+        size: metadata.len(),
+        modified_micros: Some(modified_micros(metadata)),
+        etag: None,
+        form: None,
+    })
 }
 
 fn kind(metadata: &Metadata) -> &'static str {

@@ -52,6 +52,7 @@ impl ObjectStoreListing {
             size: meta.size,
             modified_micros: Some(meta.last_modified.timestamp_micros()),
             etag: meta.e_tag,
+            form: None,
         }
     }
 }

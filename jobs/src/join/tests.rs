@@ -72,7 +72,13 @@ fn loaded_by(flags: &[&str], line_rule: &LineRule, right: &[&[u8]], left: &[u8])
     let objects = right.iter().enumerate().map(|(index, bytes)| {
         let path = dir.path().join(index.to_string());
         fs::write(&path, bytes).expect("written");
-        InputObject { uri: Uri::from_path(&path), size: bytes.len() as u64, modified_micros: None, etag: None }
+        InputObject {
+            uri: Uri::from_path(&path),
+            size: bytes.len() as u64,
+            modified_micros: None,
+            etag: None,
+            form: None,
+        }
     });
     let objects: Vec<InputObject> = objects.collect();
     let sample = |role: u32, objects: &[InputObject], bytes: &[u8]| {

@@ -240,6 +240,7 @@ mod tests {
             size,
             modified_micros: Some(0),
             etag: None,
+            form: None,
         };
         sizes.iter().enumerate().map(object).collect()
     }

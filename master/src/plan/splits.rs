@@ -25,7 +25,7 @@ mod tests {
 
     fn sizes(bytes: u64, split_size: u64) -> Vec<u64> {
         let uri = "/in".parse().expect("a path");
-        let object = Arc::new(InputObject { uri, size: bytes, modified_micros: None, etag: None });
+        let object = Arc::new(InputObject { uri, size: bytes, modified_micros: None, etag: None, form: None });
         cut(&object, split_count(bytes, ByteSize(split_size))).map(|piece| piece.end - piece.start).collect()
     }
 

@@ -229,7 +229,8 @@ mod tests {
             let path = dir.join(index.to_string());
             std::fs::write(&path, bytes).expect("scratch");
             let size = bytes.len() as u64;
-            let object = InputObject { uri: Uri::from_path(&path), size, modified_micros: None, etag: None };
+            let object =
+                InputObject { uri: Uri::from_path(&path), size, modified_micros: None, etag: None, form: None };
             let object = Arc::new(object);
             for start in (0..size).step_by(split_size as usize) {
                 let end = size.min(start + split_size);

@@ -83,7 +83,8 @@ impl Bench {
             let path = self.path("in").join(name);
             fs::write(&path, bytes).expect("scratch");
             let size = bytes.len() as u64;
-            let object = InputObject { uri: Uri::from_path(&path), size, modified_micros: None, etag: None };
+            let object =
+                InputObject { uri: Uri::from_path(&path), size, modified_micros: None, etag: None, form: None };
             let object = Arc::new(object);
             let mut start = 0;
             while start < size {

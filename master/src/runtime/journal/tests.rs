@@ -30,8 +30,9 @@ fn uri(text: &str) -> Uri {
 }
 
 fn accepted(job: JobId) -> JournalRecord {
-    let object =
-        |name: &str, size| Arc::new(InputObject { uri: uri(name), size, modified_micros: Some(5), etag: None });
+    let object = |name: &str, size| {
+        Arc::new(InputObject { uri: uri(name), size, modified_micros: Some(5), etag: None, form: None })
+    };
     let (a, b) = (object("/in/a", 100), object("/in/b", 7));
     let piece = |object: &Arc<InputObject>, start, end| Piece { object: Arc::clone(object), start, end };
     let splits = vec![

@@ -75,7 +75,7 @@ impl Segments {
         let file = PathBuf::new();
         let mut made = Self { kind, scratch, file, attempt, fetched: None, spec, pack, compression, part: Vec::new() };
         let size = fs::metadata(&input).expect("a scratch file").len();
-        let object = Arc::new(InputObject { uri, size, modified_micros: None, etag: None });
+        let object = Arc::new(InputObject { uri, size, modified_micros: None, etag: None, form: None });
         let split = Split { pieces: vec![Piece { object, start: 0, end: size }], role: 0 };
         let task = EngineTask::Map { split: &split, partitions: PARTITION + 1, skip: &[] };
         made.attempt(attempt, &task).expect("the map attempt succeeds");

@@ -44,7 +44,13 @@ struct Digest {
 
 fn digest_in_splits(object: &InMemory, rule: &LineRule, split_size: u64, buffer: &mut ReadBuffer) -> Digest {
     let size = object.0.len() as u64;
-    let pinned = Arc::new(InputObject { uri: Uri::from_path("/x".as_ref()), size, modified_micros: None, etag: None });
+    let pinned = Arc::new(InputObject {
+        uri: Uri::from_path("/x".as_ref()),
+        size,
+        modified_micros: None,
+        etag: None,
+        form: None,
+    });
     let mut hash = Sha256::new();
     let (mut records, mut bytes, mut start) = (0, 0, 0);
     let mut framed = Vec::new();
@@ -124,7 +130,13 @@ fn real_files_give_the_expected_records_at_every_split_size() {
 /// The records of `length` bytes that a split reader finds, and where one is cut short.
 fn fixed_in_splits(object: &InMemory, length: usize, split_size: u64, read_bytes: usize) -> (Vec<u8>, Vec<u64>) {
     let size = object.0.len() as u64;
-    let pinned = Arc::new(InputObject { uri: Uri::from_path("/x".as_ref()), size, modified_micros: None, etag: None });
+    let pinned = Arc::new(InputObject {
+        uri: Uri::from_path("/x".as_ref()),
+        size,
+        modified_micros: None,
+        etag: None,
+        form: None,
+    });
     let mut buffer = ReadBuffer::reading(read_bytes);
     let (mut records, mut cut, mut start) = (vec![], vec![], 0);
     while start < size {
