@@ -10,6 +10,7 @@
 //! cargo chaos --damage TIMES [--seed S]   random damage to files of every kind, read in this process
 //! cargo chaos --operations [--every N]    each file operation of two jobs fails once, or every Nth does;
 //!     [--of jobs|master|successor|worker] or of a master or a worker while a cluster of them runs a job
+//! cargo chaos --moments KILLS [--seed S]   a master killed so often at random moments of jobs
 //! cargo chaos --places TIMES               a master that dies so often at each failpoint, at three errands
 //! cargo chaos --overload SECONDS           whether slow workers are given up on a machine with too much to do
 //! cargo chaos --pace [--repeat N] [--megabytes N] [-- SUBMIT FLAGS…]
@@ -24,13 +25,13 @@ use std::process::{Command, ExitCode};
 
 use gristmill_tests::chaos::{
     ChaosOptions, CrashRun, FaultKind, FickleRun, OperationsOf, OperationsOptions, campaign, crash_run, damage,
-    detection, fickle_run, operations, overload, pace, places, sharing,
+    detection, fickle_run, moments, operations, overload, pace, places, sharing,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
 
 const USAGE: &str = "usage: cargo chaos [--seconds N | --lab RUNS | --fickle RUNS | --sharing TASKS | --damage TIMES | --operations \
-                     | --detection | --pace | --places TIMES | --overload SECONDS] [--seed S] [--workers N] [--mix KIND,…] [--megabytes N] [--every N] \
+                     | --detection | --pace | --places TIMES | --moments KILLS | --overload SECONDS] [--seed S] [--workers N] [--mix KIND,…] [--megabytes N] [--every N] \
                      [--of jobs|master|successor|worker] [--repeat N] [--binary FILE] [--logs DIR] [-- SUBMIT FLAGS…]";
 
 /// What is done.
@@ -52,6 +53,8 @@ enum Mode {
     Operations(OperationsOf),
     /// How long a job takes under each disturbance.
     Pace,
+    /// So many masters killed at random moments.
+    Moments(u32),
     /// So many deaths of a master at each failpoint.
     Places(usize),
     /// So many seconds of a machine with too much to do.
@@ -94,6 +97,10 @@ fn main() -> ExitCode {
             (plain(&verdict), verdict.is_clean())
         }
         Mode::Pace => paces(&args),
+        Mode::Moments(kills) => {
+            let verdict = moments(&args.options, kills);
+            (plain(&verdict), verdict.is_clean())
+        }
         Mode::Places(times) => {
             let verdict = places(&args.options.binary, times);
             (plain(&verdict), verdict.is_clean())
@@ -161,6 +168,7 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Args, String> {
             }
             "--every" => args.every = value.parse::<NonZeroU64>().map_err(wrong)?.get(),
             "--repeat" => args.repeat = value.parse().map_err(wrong)?,
+            "--moments" => args.mode = Mode::Moments(value.parse().map_err(wrong)?),
             "--places" => args.mode = Mode::Places(value.parse().map_err(wrong)?),
             "--overload" => args.mode = Mode::Overload(value.parse().map_err(wrong)?),
             "--lab" => args.mode = Mode::Lab(value.parse().map_err(wrong)?),
