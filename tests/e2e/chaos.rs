@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use gristmill_tests::chaos::{
-    ChaosOptions, FaultKind, OperationsOf, OperationsOptions, campaign, damage, detection, fickle_run, operations,
-    sharing,
+    ChaosOptions, FaultKind, OperationsOf, OperationsOptions, campaign, damage, detection, fickle_run, moments,
+    operations, sharing,
 };
 
 use crate::{GRISTMILL, example};
@@ -30,6 +30,14 @@ fn a_worker_that_is_gone_or_stands_still_is_noticed_in_time() {
     for detection in detection(GRISTMILL.as_ref(), 2) {
         assert!(detection.is_in_time(), "{detection:?}");
     }
+}
+
+#[test]
+fn a_master_that_is_killed_at_any_moment_costs_no_job_and_no_attempt() {
+    let binary = GRISTMILL.into();
+    let options = ChaosOptions { binary, seed: 1, seconds: 0, workers: 2, mix: vec![], megabytes: 24 };
+    let moments = moments(&options, 4);
+    assert!(moments.is_clean(), "{moments:#?}");
 }
 
 #[test]
