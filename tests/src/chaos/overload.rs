@@ -1,6 +1,7 @@
 //! Whether a master counts workers out that are only slow to answer: jobs one after the other on more slots
 //! than there are processors, beside processes that take all they can get.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -31,15 +32,18 @@ pub struct Overload {
     pub sessions_lost: usize,
     /// Attempts that were lost with them.
     pub attempts_lost: u64,
-    /// What the master refused as stale.
-    pub refusals: u64,
+    /// What the master refused as stale, by reason. The slower of two attempts of a task may be told of its
+    /// end only after it has reported; nothing is lost by that.
+    pub refusals: BTreeMap<String, u64>,
 }
 
 impl Overload {
     /// Whether nobody was given up.
     pub fn is_clean(&self) -> bool {
         let Self { jobs, wrong, sessions_lost, attempts_lost, refusals, .. } = self;
-        *jobs > 0 && *wrong == 0 && *sessions_lost == 0 && *attempts_lost == 0 && *refusals == 0
+        let given_up = |reason: &str| refusals.get(reason).is_some_and(|count| *count > 0);
+        let refused = given_up("session") || given_up("epoch");
+        *jobs > 0 && *wrong == 0 && *sessions_lost == 0 && *attempts_lost == 0 && !refused
     }
 }
 
@@ -91,7 +95,7 @@ pub fn overload(binary: &Path, seconds: u64) -> Overload {
     overload.sessions_lost = sessions.iter().filter(|session| !self::sessions(&cluster).contains(session)).count();
     let shown = cluster.json(&["workers"]);
     let refusals = shown["stale_refusals"].as_object().into_iter().flatten();
-    overload.refusals = refusals.filter_map(|(_, count)| count.as_u64()).sum();
+    overload.refusals = refusals.filter_map(|(reason, count)| Some((reason.clone(), count.as_u64()?))).collect();
     overload
 }
 
