@@ -256,19 +256,18 @@ fn shares(options: &ChaosOptions, tasks: usize) -> (Value, bool) {
     let seen = sharing(&options.binary, options.workers, tasks);
     let in_time = seen.short_beside_seconds <= 3.0 * seen.short_alone_seconds;
     let fair = (0.225..=0.275).contains(&seen.light_share);
-    (plain(&seen), in_time && fair && seen.long_ends_last)
+    (plain(&seen), in_time && fair && seen.long_ends_last && seen.leftovers.is_empty())
 }
 
 /// How long the job takes under each disturbance.
 fn paces(args: &Args) -> (Value, bool) {
     let paces = pace(&args.options, args.repeat, &args.flags);
-    let clean = paces.iter().all(|pace| pace.wrong == 0);
+    let clean = paces.iter().all(|pace| pace.wrong == 0 && pace.left.is_empty());
     (plain(&paces), clean)
 }
 
 /// How soon the master notices that a worker is gone.
 fn detections(args: &Args) -> (Value, bool) {
     let detections = detection(&args.options.binary, args.repeat);
-    let clean = detections.iter().all(|detection| detection.is_in_time());
-    (plain(&detections), clean)
+    (plain(&detections), detections.is_clean())
 }

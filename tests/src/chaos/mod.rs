@@ -44,7 +44,7 @@ mod sharing;
 
 pub use self::campaign::{Verdict, campaign};
 pub use self::damage::{DamageCount, DamageVerdict, damage};
-pub use self::detection::{Detection, Silence, detection};
+pub use self::detection::{Detection, Detections, Silence, detection};
 pub use self::fickle::{FickleRun, fickle_run};
 pub use self::lab::{CrashRun, crash_run};
 pub use self::moments::{Moments, moments};

@@ -7,7 +7,7 @@ use gristmill_common::time::Clock;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::campaign::{JobData, words};
+use super::campaign::{JobData, lost_attempts, words};
 use super::leftovers::Leftovers;
 use super::options::ChaosOptions;
 use crate::cluster::{Cluster, run_to_end};
@@ -38,15 +38,13 @@ pub struct Moments {
     pub attempts_lost: u64,
     /// What was left when all had ended.
     pub leftovers: Leftovers,
-    /// Processes that did not end when they were asked to, or ended with an error.
-    pub unwilling: Vec<String>,
 }
 
 impl Moments {
     /// Whether no job was lost, no work done again and nothing left.
     pub fn is_clean(&self) -> bool {
-        let Self { kills, wrong, attempts_lost, leftovers, unwilling, .. } = self;
-        *kills > 0 && wrong.is_empty() && *attempts_lost == 0 && leftovers.is_empty() && unwilling.is_empty()
+        let Self { kills, wrong, attempts_lost, leftovers, .. } = self;
+        *kills > 0 && wrong.is_empty() && *attempts_lost == 0 && leftovers.is_empty()
     }
 }
 
@@ -80,9 +78,7 @@ pub fn moments(options: &ChaosOptions, kills: u32) -> Moments {
         moments.seconds.push((now() - started).as_secs_f64());
         moments.look_at(&cluster, &data, &job, &String::from_utf8_lossy(&ended.stderr));
     }
-    moments.leftovers.of_jobs(&cluster, options.workers, data.outputs());
-    moments.unwilling = cluster.end();
-    moments.leftovers.of_processes(&cluster, options.workers, &JobData::FOLDERS);
+    moments.leftovers = Leftovers::at_the_end(&mut cluster, Some(data.outputs()), &JobData::FOLDERS);
     moments
 }
 
@@ -94,9 +90,7 @@ impl Moments {
     fn look_at(&mut self, cluster: &Cluster, data: &JobData, job: &str, said: &str) {
         self.jobs += 1;
         let status: Value = cluster.json(&["status", job]);
-        for stage in ["map", "reduce"] {
-            self.attempts_lost += status["stats"][stage]["lost_attempts"].as_u64().unwrap_or_default();
-        }
+        self.attempts_lost += lost_attempts(&status, &["map", "reduce"]);
         if status["state"] != "succeeded" || !data.is_right(OUTPUT) {
             self.wrong.push(format!("{job} is {}: {said}", status["state"]));
         }

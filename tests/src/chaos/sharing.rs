@@ -9,6 +9,7 @@ use gristmill_common::time::Clock;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::leftovers::Leftovers;
 use crate::cluster::{Cluster, eventually, run_to_end};
 
 /// Bytes of each split, and so of each map task.
@@ -35,6 +36,8 @@ pub struct Sharing {
     pub samples: u64,
     /// What the first job had of them.
     pub light_share: f64,
+    /// What was left when all had ended.
+    pub leftovers: Leftovers,
 }
 
 /// Measures on a cluster of so many workers of one slot.
@@ -43,7 +46,7 @@ pub struct Sharing {
 ///
 /// If a process cannot be started, or a job fails or does not end in time.
 pub fn sharing(binary: &Path, workers: usize, long_tasks: usize) -> Sharing {
-    let cluster = Cluster::start(binary, workers);
+    let mut cluster = Cluster::start(binary, workers);
     let [long, short] = [("long", long_tasks), ("short", SHORT_TASKS)].map(|(name, tasks)| {
         let path = cluster.dir().join(name);
         let line = format!("{}\n", "word ".repeat(SPLIT_BYTES / 5));
@@ -85,7 +88,24 @@ pub fn sharing(binary: &Path, workers: usize, long_tasks: usize) -> Sharing {
     let both = [detached("light", "1"), detached("heavy", "3")];
     let (active, samples) = sample(&cluster, &both);
     let light_share = active[0] as f64 / (active[0] + active[1]).max(1) as f64;
-    Sharing { long_tasks, short_alone_seconds, short_beside_seconds, long_ends_last, active, samples, light_share }
+    for job in both {
+        // One that has succeeded by now cannot be cancelled, and says so.
+        cluster.run(&["cancel", &job]);
+        let over = ["cancelled", "succeeded"];
+        cluster.wait_for_job(&job, "its end", |status| over.iter().any(|state| status["state"] == *state));
+    }
+    let ours = ["long", "short", "first", "alone", "beside", "short-beside", "light", "heavy"];
+    let leftovers = Leftovers::at_the_end(&mut cluster, None, &ours);
+    Sharing {
+        long_tasks,
+        short_alone_seconds,
+        short_beside_seconds,
+        long_ends_last,
+        active,
+        samples,
+        light_share,
+        leftovers,
+    }
 }
 
 /// Attempts in force of two jobs, summed over samples until one of them has nothing more to assign.
