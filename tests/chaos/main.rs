@@ -254,7 +254,7 @@ fn fickle(options: &ChaosOptions, runs: u64) -> (Value, bool) {
 /// A short job beside a long one of so many tasks, and two of weights 1 and 3.
 fn shares(options: &ChaosOptions, tasks: usize) -> (Value, bool) {
     let seen = sharing(&options.binary, options.workers, tasks);
-    let in_time = seen.short_beside_seconds <= 3.0 * seen.short_alone_seconds;
+    let in_time = seen.ratio <= 3.0;
     let fair = (0.225..=0.275).contains(&seen.light_share);
     (plain(&seen), in_time && fair && seen.long_ends_last && seen.leftovers.is_empty())
 }
