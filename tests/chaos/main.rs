@@ -10,6 +10,7 @@
 //! cargo chaos --damage TIMES [--seed S]   random damage to files of every kind, read in this process
 //! cargo chaos --operations [--every N]    each file operation of two jobs fails once, or every Nth does;
 //!     [--of jobs|master|successor|worker] or of a master or a worker while a cluster of them runs a job
+//! cargo chaos --moments KILLS [--seed S]   a master killed so often at random moments of jobs
 //! cargo chaos --places TIMES               a master that dies so often at each failpoint, at three errands
 //! cargo chaos --overload SECONDS           whether slow workers are given up on a machine with too much to do
 //! cargo chaos --pace [--repeat N] [--megabytes N] [-- SUBMIT FLAGS…]
@@ -24,13 +25,13 @@ use std::process::{Command, ExitCode};
 
 use gristmill_tests::chaos::{
     ChaosOptions, CrashRun, FaultKind, FickleRun, OperationsOf, OperationsOptions, campaign, crash_run, damage,
-    detection, fickle_run, operations, overload, pace, places, sharing,
+    detection, fickle_run, moments, operations, overload, pace, places, sharing,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
 
 const USAGE: &str = "usage: cargo chaos [--seconds N | --lab RUNS | --fickle RUNS | --sharing TASKS | --damage TIMES | --operations \
-                     | --detection | --pace | --places TIMES | --overload SECONDS] [--seed S] [--workers N] [--mix KIND,…] [--megabytes N] [--every N] \
+                     | --detection | --pace | --places TIMES | --moments KILLS | --overload SECONDS] [--seed S] [--workers N] [--mix KIND,…] [--megabytes N] [--every N] \
                      [--of jobs|master|successor|worker] [--repeat N] [--binary FILE] [--logs DIR] [-- SUBMIT FLAGS…]";
 
 /// What is done.
@@ -52,6 +53,8 @@ enum Mode {
     Operations(OperationsOf),
     /// How long a job takes under each disturbance.
     Pace,
+    /// So many masters killed at random moments.
+    Moments(u32),
     /// So many deaths of a master at each failpoint.
     Places(usize),
     /// So many seconds of a machine with too much to do.
@@ -94,6 +97,10 @@ fn main() -> ExitCode {
             (plain(&verdict), verdict.is_clean())
         }
         Mode::Pace => paces(&args),
+        Mode::Moments(kills) => {
+            let verdict = moments(&args.options, kills);
+            (plain(&verdict), verdict.is_clean())
+        }
         Mode::Places(times) => {
             let verdict = places(&args.options.binary, times);
             (plain(&verdict), verdict.is_clean())
@@ -161,6 +168,7 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Args, String> {
             }
             "--every" => args.every = value.parse::<NonZeroU64>().map_err(wrong)?.get(),
             "--repeat" => args.repeat = value.parse().map_err(wrong)?,
+            "--moments" => args.mode = Mode::Moments(value.parse().map_err(wrong)?),
             "--places" => args.mode = Mode::Places(value.parse().map_err(wrong)?),
             "--overload" => args.mode = Mode::Overload(value.parse().map_err(wrong)?),
             "--lab" => args.mode = Mode::Lab(value.parse().map_err(wrong)?),
@@ -246,21 +254,20 @@ fn fickle(options: &ChaosOptions, runs: u64) -> (Value, bool) {
 /// A short job beside a long one of so many tasks, and two of weights 1 and 3.
 fn shares(options: &ChaosOptions, tasks: usize) -> (Value, bool) {
     let seen = sharing(&options.binary, options.workers, tasks);
-    let in_time = seen.short_beside_seconds <= 3.0 * seen.short_alone_seconds;
+    let in_time = seen.ratio <= 3.0;
     let fair = (0.225..=0.275).contains(&seen.light_share);
-    (plain(&seen), in_time && fair && seen.long_ends_last)
+    (plain(&seen), in_time && fair && seen.long_ends_last && seen.leftovers.is_empty())
 }
 
 /// How long the job takes under each disturbance.
 fn paces(args: &Args) -> (Value, bool) {
     let paces = pace(&args.options, args.repeat, &args.flags);
-    let clean = paces.iter().all(|pace| pace.wrong == 0);
+    let clean = paces.iter().all(|pace| pace.wrong == 0 && pace.left.is_empty());
     (plain(&paces), clean)
 }
 
 /// How soon the master notices that a worker is gone.
 fn detections(args: &Args) -> (Value, bool) {
     let detections = detection(&args.options.binary, args.repeat);
-    let clean = detections.iter().all(|detection| detection.is_in_time());
-    (plain(&detections), clean)
+    (plain(&detections), detections.is_clean())
 }

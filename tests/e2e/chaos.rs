@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use gristmill_tests::chaos::{
-    ChaosOptions, FaultKind, OperationsOf, OperationsOptions, campaign, damage, detection, fickle_run, operations,
-    sharing,
+    ChaosOptions, FaultKind, OperationsOf, OperationsOptions, campaign, damage, detection, fickle_run, moments,
+    operations, sharing,
 };
 
 use crate::{GRISTMILL, example};
@@ -27,9 +27,16 @@ fn ten_seconds_of_faults_cost_no_byte_and_leave_nothing() {
 
 #[test]
 fn a_worker_that_is_gone_or_stands_still_is_noticed_in_time() {
-    for detection in detection(GRISTMILL.as_ref(), 2) {
-        assert!(detection.is_in_time(), "{detection:?}");
-    }
+    let detections = detection(GRISTMILL.as_ref(), 2);
+    assert!(detections.is_clean(), "{detections:#?}");
+}
+
+#[test]
+fn a_master_that_is_killed_at_any_moment_costs_no_job_and_no_attempt() {
+    let binary = GRISTMILL.into();
+    let options = ChaosOptions { binary, seed: 1, seconds: 0, workers: 2, mix: vec![], megabytes: 24 };
+    let moments = moments(&options, 4);
+    assert!(moments.is_clean(), "{moments:#?}");
 }
 
 #[test]
@@ -44,7 +51,7 @@ fn an_output_is_made_of_one_attempt_of_each_map_task_though_they_differ() {
 fn a_short_job_ends_before_a_long_one_and_the_heavier_of_two_has_more_slots() {
     let seen = sharing(Path::new(GRISTMILL), 2, 800);
     assert!(seen.long_ends_last, "{seen:#?}");
-    assert!(seen.active[0] <= seen.active[1], "{seen:#?}");
+    assert!(seen.active[0] <= seen.active[1] && seen.leftovers.is_empty(), "{seen:#?}");
 }
 
 #[test]

@@ -83,6 +83,11 @@ impl Cluster {
         self.workers.len() - 1
     }
 
+    /// How many workers there are, running or not.
+    pub fn workers(&self) -> usize {
+        self.workers.len()
+    }
+
     /// The master's URL.
     pub fn url(&self) -> &str {
         &self.url

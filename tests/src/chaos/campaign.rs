@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use gristmill_common::time::Timestamp;
 use serde::Serialize;
+use serde_json::Value;
 
 use super::arena::Arena;
 use super::disk::SmallDisk;
@@ -49,7 +50,7 @@ pub struct Verdict {
     pub wrong_outputs: Vec<u64>,
     /// Jobs that did not succeed, and what `submit` said.
     pub failed_jobs: Vec<String>,
-    /// Processes that ended though nobody killed them, or did not end when asked to.
+    /// Processes that ended though nobody killed them.
     pub unexplained: Vec<String>,
     /// What was left.
     pub leftovers: Leftovers,
@@ -188,6 +189,11 @@ impl JobData {
     }
 }
 
+/// Attempts of these stages that a job's status counts as lost.
+pub(super) fn lost_attempts(status: &Value, stages: &[&str]) -> u64 {
+    stages.iter().filter_map(|stage| status["stats"][stage]["lost_attempts"].as_u64()).sum()
+}
+
 /// Arguments as commands take them.
 pub(super) fn words(args: &[String]) -> Vec<&str> {
     args.iter().map(String::as_str).collect()
@@ -271,11 +277,7 @@ impl Run<'_> {
         }
         let (arena, workers) = (&mut self.arena, self.options.workers);
         arena.cluster.wait_for_live_workers(workers);
-        let mut leftovers = Leftovers::default();
-        leftovers.of_jobs(&arena.cluster, workers, &self.data.outputs);
-        let mut unexplained = std::mem::take(&mut arena.unexplained);
-        unexplained.extend(arena.cluster.end());
-        leftovers.of_processes(&arena.cluster, workers, &OURS);
+        let leftovers = Leftovers::at_the_end(&mut arena.cluster, Some(&self.data.outputs), &OURS);
         Verdict {
             seed: self.options.seed,
             seconds: (arena.now() - Timestamp::ZERO).as_secs_f64(),
@@ -285,7 +287,7 @@ impl Run<'_> {
             skipped: std::mem::take(&mut self.skipped),
             wrong_outputs: std::mem::take(&mut self.wrong),
             failed_jobs: std::mem::take(&mut self.failed),
-            unexplained,
+            unexplained: std::mem::take(&mut arena.unexplained),
             leftovers,
         }
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use gristmill_common::time::{Clock, Timestamp};
 use serde::Serialize;
 
+use super::leftovers::Leftovers;
 use crate::cluster::{Cluster, eventually};
 
 /// Workers of the cluster; one of them falls silent.
@@ -53,18 +54,36 @@ impl Detection {
     }
 }
 
+/// What came of all runs.
+#[derive(Debug, Serialize)]
+pub struct Detections {
+    /// Each way of falling silent.
+    pub silences: Vec<Detection>,
+    /// What was left when all had ended.
+    pub leftovers: Leftovers,
+}
+
+impl Detections {
+    /// Whether all were in time and nothing was left.
+    pub fn is_clean(&self) -> bool {
+        self.silences.iter().all(Detection::is_in_time) && self.leftovers.is_empty()
+    }
+}
+
 /// Lets a worker fall silent `repeat` times in each way.
 ///
 /// # Panics
 ///
 /// If a process cannot be started, or the master never notices.
-pub fn detection(binary: &Path, repeat: u32) -> Vec<Detection> {
+pub fn detection(binary: &Path, repeat: u32) -> Detections {
     let mut cluster = Cluster::start(binary, WORKERS);
     let mut measure = |silence| {
         let (after, before) = (0..repeat).map(|_| run(&mut cluster, silence)).unzip();
         Detection { silence, after, before }
     };
-    Silence::ALL.into_iter().map(&mut measure).collect()
+    let silences = Silence::ALL.into_iter().map(&mut measure).collect();
+    cluster.wait_for_live_workers(WORKERS);
+    Detections { silences, leftovers: Leftovers::at_the_end(&mut cluster, None, &[]) }
 }
 
 /// Between which seconds the master noticed.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::leftovers::Leftovers;
 use crate::cluster::{Cluster, eventually_within};
 use crate::data::parts;
 use crate::random::Random;
@@ -94,6 +95,8 @@ pub fn fickle_run(binary: &Path, seed: u64, insists: bool) -> FickleRun {
         wrong: None,
     };
     run.wrong = if insists { run.wrong_refusal(&ended["failure"]["code"], &output) } else { run.wrong_output(&output) };
+    let leftovers = Leftovers::at_the_end(&mut cluster, None, &["in", "out", "seen"]);
+    run.wrong = run.wrong.or_else(|| leftovers.found());
     run
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use gristmill_common::time::{Clock, Timestamp};
 use serde::Serialize;
 
+use super::leftovers::Leftovers;
 use crate::cluster::{Cluster, run_to_end};
 use crate::data::parts;
 use crate::random::Random;
@@ -34,7 +35,7 @@ pub struct CrashRun {
     pub user_code_ended: u64,
     /// Workers killed, and started again at once.
     pub workers_killed: u64,
-    /// Absent if the job succeeded with the right output.
+    /// Absent if the job succeeded with the right output and nothing was left.
     pub wrong: Option<String>,
 }
 
@@ -76,6 +77,8 @@ pub fn crash_run(binary: &Path, workers: usize, seed: u64) -> CrashRun {
         Err(_) => Some(format!("submit did not end\n{}", cluster.logs())),
     };
     let ends = fs::read_to_string(folder.join("ends")).unwrap_or_default();
+    let leftovers = Leftovers::at_the_end(&mut cluster, None, &["in", "out", "seen"]);
+    let wrong = wrong.or_else(|| leftovers.found());
     CrashRun { seed, seconds, user_code_ended: ends.lines().count() as u64, workers_killed, wrong }
 }
 

@@ -25,29 +25,48 @@ pub struct Leftovers {
     pub locks: Vec<String>,
     /// Anything else that was not there, such as sockets and temporary files.
     pub strays: Vec<String>,
+    /// Processes that did not end when they were asked to, or ended with an error.
+    pub unwilling: Vec<String>,
 }
 
 impl Leftovers {
     /// Whether nothing is left.
     pub fn is_empty(&self) -> bool {
-        [&self.processes, &self.scratch, &self.staged, &self.locks, &self.strays].iter().all(|kind| kind.is_empty())
+        let Self { processes, scratch, staged, locks, strays, unwilling } = self;
+        [processes, scratch, staged, locks, strays, unwilling].iter().all(|kind| kind.is_empty())
     }
 
-    /// Waits until nothing is left of jobs whose outputs were removed from the folder `outputs`; looks
-    /// while the processes run.
-    pub(super) fn of_jobs(&mut self, cluster: &Cluster, workers: usize, outputs: &Path) {
+    /// What is left, in words, if anything is.
+    pub(super) fn found(&self) -> Option<String> {
+        (!self.is_empty()).then(|| format!("{self:?}"))
+    }
+
+    /// What is left when the jobs of a cluster are over and its processes were asked to end, which is done
+    /// here. All outputs were removed from the folder `outputs`, or lie in the cluster's own; `known` are the
+    /// names of what else lies there.
+    pub(super) fn at_the_end(cluster: &mut Cluster, outputs: Option<&Path>, known: &[&str]) -> Self {
+        let mut leftovers = Self::default();
+        leftovers.of_jobs(cluster, outputs);
+        leftovers.unwilling = cluster.end();
+        leftovers.of_processes(cluster, known);
+        leftovers
+    }
+
+    /// Waits until nothing is left of jobs that are over; looks while the processes run.
+    pub(super) fn of_jobs(&mut self, cluster: &Cluster, outputs: Option<&Path>) {
+        let workers = cluster.workers();
         eventually_within(SWEEP_PATIENCE, || {
             self.scratch =
                 (0..workers).flat_map(|worker| entries(&cluster.worker_dir(worker).join("scratch"))).collect();
-            self.staged = entries(outputs);
+            self.staged = outputs.map(entries).unwrap_or_default();
             self.scratch.is_empty() && self.staged.is_empty()
         });
     }
 
     /// Looks for what is left of processes that were asked to end; `known` are the names of what else
     /// lies in the cluster's folder.
-    pub(super) fn of_processes(&mut self, cluster: &Cluster, workers: usize, known: &[&str]) {
-        let dir = cluster.dir();
+    fn of_processes(&mut self, cluster: &Cluster, known: &[&str]) {
+        let (dir, workers) = (cluster.dir(), cluster.workers());
         // A killed executor is gone a moment after its worker.
         eventually_within(SWEEP_PATIENCE, || {
             self.processes = of_cluster(dir);

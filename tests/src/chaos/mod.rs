@@ -12,6 +12,7 @@
 //! | `fickle` | a job whose attempts differ, and map outputs that are lost |
 //! | `leftovers` | what is left when everything has ended |
 //! | `lab` | the crash application of a distributed systems course, many times |
+//! | `moments` | a master that is killed at random moments |
 //! | `operations` | every file operation of a job, a master or a worker, failed once |
 //! | `overload` | whether workers that are slow to answer are given up |
 //! | `pace` | how long a job takes disturbed and undisturbed |
@@ -31,6 +32,7 @@ mod disk;
 mod fickle;
 mod lab;
 mod leftovers;
+mod moments;
 mod operations;
 mod options;
 mod overload;
@@ -42,9 +44,10 @@ mod sharing;
 
 pub use self::campaign::{Verdict, campaign};
 pub use self::damage::{DamageCount, DamageVerdict, damage};
-pub use self::detection::{Detection, Silence, detection};
+pub use self::detection::{Detection, Detections, Silence, detection};
 pub use self::fickle::{FickleRun, fickle_run};
 pub use self::lab::{CrashRun, crash_run};
+pub use self::moments::{Moments, moments};
 pub use self::operations::{
     BadRun, FaultEffect, OperationsOf, OperationsOptions, OperationsVerdict, Struck, operations,
 };

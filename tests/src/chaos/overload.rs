@@ -1,6 +1,7 @@
 //! Whether a master counts workers out that are only slow to answer: jobs one after the other on more slots
 //! than there are processors, beside processes that take all they can get.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -9,7 +10,8 @@ use gristmill_common::time::Clock;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::campaign::{JobData, words};
+use super::campaign::{JobData, lost_attempts, words};
+use super::leftovers::Leftovers;
 use crate::cluster::{Cluster, run_to_end};
 
 /// Workers, of two slots each.
@@ -31,15 +33,20 @@ pub struct Overload {
     pub sessions_lost: usize,
     /// Attempts that were lost with them.
     pub attempts_lost: u64,
-    /// What the master refused as stale.
-    pub refusals: u64,
+    /// What the master refused as stale, by reason. The slower of two attempts of a task may be told of its
+    /// end only after it has reported; nothing is lost by that.
+    pub refusals: BTreeMap<String, u64>,
+    /// What was left when all had ended.
+    pub leftovers: Leftovers,
 }
 
 impl Overload {
     /// Whether nobody was given up.
     pub fn is_clean(&self) -> bool {
-        let Self { jobs, wrong, sessions_lost, attempts_lost, refusals, .. } = self;
-        *jobs > 0 && *wrong == 0 && *sessions_lost == 0 && *attempts_lost == 0 && *refusals == 0
+        let Self { jobs, wrong, sessions_lost, attempts_lost, refusals, leftovers, .. } = self;
+        let given_up = |reason: &str| refusals.get(reason).is_some_and(|count| *count > 0);
+        let refused = given_up("session") || given_up("epoch");
+        *jobs > 0 && *wrong == 0 && *sessions_lost == 0 && *attempts_lost == 0 && !refused && leftovers.is_empty()
     }
 }
 
@@ -68,7 +75,7 @@ impl Drop for Busy {
 ///
 /// If a process cannot be started, or a job does not end in time.
 pub fn overload(binary: &Path, seconds: u64) -> Overload {
-    let cluster = Cluster::start_with(binary, WORKERS, &["--slots", "2"]);
+    let mut cluster = Cluster::start_with(binary, WORKERS, &["--slots", "2"]);
     let data = JobData::prepare(&cluster, MEGABYTES);
     let sessions = sessions(&cluster);
     let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -79,9 +86,7 @@ pub fn overload(binary: &Path, seconds: u64) -> Overload {
         let ended = run_to_end(cluster.command(&[&["submit"], &words(&submission)[..], &["--json"]].concat()));
         overload.jobs += 1;
         let job: Value = serde_json::from_slice(&ended.stdout).unwrap_or_default();
-        for stage in ["map", "reduce"] {
-            overload.attempts_lost += job["stats"][stage]["lost_attempts"].as_u64().unwrap_or_default();
-        }
+        overload.attempts_lost += lost_attempts(&job, &["map", "reduce"]);
         if !(ended.status.success() && data.check_and_remove("counts")) {
             overload.wrong += 1;
         }
@@ -91,7 +96,8 @@ pub fn overload(binary: &Path, seconds: u64) -> Overload {
     overload.sessions_lost = sessions.iter().filter(|session| !self::sessions(&cluster).contains(session)).count();
     let shown = cluster.json(&["workers"]);
     let refusals = shown["stale_refusals"].as_object().into_iter().flatten();
-    overload.refusals = refusals.filter_map(|(_, count)| count.as_u64()).sum();
+    overload.refusals = refusals.filter_map(|(reason, count)| Some((reason.clone(), count.as_u64()?))).collect();
+    overload.leftovers = Leftovers::at_the_end(&mut cluster, Some(data.outputs()), &JobData::FOLDERS);
     overload
 }
 

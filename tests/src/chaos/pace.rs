@@ -8,6 +8,7 @@ use rustix::process::Signal;
 use serde::Serialize;
 
 use super::campaign::JobData;
+use super::leftovers::Leftovers;
 use super::options::ChaosOptions;
 use super::processes::{signal, tree};
 use crate::cluster::Cluster;
@@ -59,11 +60,13 @@ pub struct Pace {
     pub ratio: f64,
     /// Runs that failed or gave another output than the embedded run.
     pub wrong: usize,
+    /// What was left of runs, where anything was.
+    pub left: Vec<String>,
 }
 
 impl Pace {
     fn new(disturbance: Disturbance) -> Self {
-        Self { disturbance, seconds: vec![], ratio: 1.0, wrong: 0 }
+        Self { disturbance, seconds: vec![], ratio: 1.0, wrong: 0, left: vec![] }
     }
 
     fn mean(&self) -> f64 {
@@ -88,9 +91,10 @@ pub fn pace(options: &ChaosOptions, repeat: u32, flags: &[String]) -> Vec<Pace> 
     for round in 0..repeat {
         for pace in &mut paces {
             if round % STEADY == 0 || pace.disturbance.kills_workers() {
-                let (seconds, right) = run(options, &data, pace.disturbance, flags, &mut random);
+                let (seconds, right, left) = run(options, &data, pace.disturbance, flags, &mut random);
                 pace.seconds.push(seconds);
                 pace.wrong += usize::from(!right);
+                pace.left.extend(left);
             }
         }
     }
@@ -101,14 +105,14 @@ pub fn pace(options: &ChaosOptions, repeat: u32, flags: &[String]) -> Vec<Pace> 
     paces
 }
 
-/// One job on a new cluster: its seconds, and whether its output is right.
+/// One job on a new cluster: its seconds, whether its output is right, and what was left, if anything was.
 fn run(
     options: &ChaosOptions,
     data: &JobData,
     disturbance: Disturbance,
     flags: &[String],
     random: &mut Random,
-) -> (f64, bool) {
+) -> (f64, bool, Option<String>) {
     let mut cluster = Cluster::start(&options.binary, options.workers);
     let clock = Clock::start();
     let job = data.submit(&cluster, "output", flags);
@@ -133,7 +137,9 @@ fn run(
     }
     let seconds = (clock.now() - Timestamp::ZERO).as_secs_f64();
     let succeeded = job.join().is_ok_and(|output| output.status.success());
-    (seconds, succeeded && data.check_and_remove("output"))
+    let right = succeeded && data.check_and_remove("output");
+    let left = Leftovers::at_the_end(&mut cluster, Some(data.outputs()), &[]).found();
+    (seconds, right, left)
 }
 
 /// One period of a worker that runs a tenth of the time.

@@ -13,7 +13,7 @@ use gristmill_master::failpoint::FAILPOINTS;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::campaign::{JobData, words};
+use super::campaign::{JobData, lost_attempts, words};
 use super::leftovers::Leftovers;
 use crate::cluster::{Cluster, run_to_end};
 
@@ -179,9 +179,9 @@ impl Run {
         let shown = self.ask(&["status", &job, "--json"]);
         let status: Value = serde_json::from_slice(&shown.stdout)
             .map_err(|error| format!("no status ({error}): {}", String::from_utf8_lossy(&shown.stderr)))?;
-        let lost = |stage: &str| status["stats"][stage]["lost_attempts"].as_u64().unwrap_or_default();
-        if self.errand != Errand::GoOn && lost("map") > 0 {
-            return Err(format!("{} map attempts were lost though the worker lived", lost("map")));
+        let lost = lost_attempts(&status, &["map"]);
+        if self.errand != Errand::GoOn && lost > 0 {
+            return Err(format!("{lost} map attempts were lost though the worker lived"));
         }
         match status["state"].as_str() {
             Some("succeeded") if self.data.is_right(OUTPUT) => Ok(()),
@@ -193,15 +193,11 @@ impl Run {
     /// What is left when the output is removed and all have ended.
     fn leftovers(&mut self) -> Option<String> {
         self.data.remove(OUTPUT);
-        let mut leftovers = Leftovers::default();
-        leftovers.of_jobs(&self.cluster, 1, self.data.outputs());
+        // The master may die at what it still does for the job.
+        Leftovers::default().of_jobs(&self.cluster, Some(self.data.outputs()));
         self.look_after_master();
-        let unwilling = self.cluster.end();
-        leftovers.of_processes(&self.cluster, 1, &JobData::FOLDERS);
-        if !unwilling.is_empty() {
-            return Some(unwilling.join("; "));
-        }
-        (!leftovers.is_empty()).then(|| format!("{leftovers:?}"))
+        let leftovers = Leftovers::at_the_end(&mut self.cluster, Some(self.data.outputs()), &JobData::FOLDERS);
+        leftovers.found()
     }
 
     /// Runs a client to its end, while a master that dies is followed by another.

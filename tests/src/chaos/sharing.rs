@@ -9,6 +9,7 @@ use gristmill_common::time::Clock;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::leftovers::Leftovers;
 use crate::cluster::{Cluster, eventually, run_to_end};
 
 /// Bytes of each split, and so of each map task.
@@ -17,16 +18,22 @@ const SPLIT_BYTES: usize = 16 << 10;
 /// Map tasks of the short job.
 const SHORT_TASKS: usize = 10;
 
+/// Short jobs timed each way, one after the other; the middle one counts, as one job is over in a tenth of a
+/// second.
+const SHORT_JOBS: usize = 9;
+
 /// What came of it.
 #[derive(Debug, Serialize)]
 pub struct Sharing {
     /// Map tasks of the long job.
     pub long_tasks: usize,
-    /// Seconds of the short job with nothing beside it, from `submit` to its end.
-    pub short_alone_seconds: f64,
+    /// Seconds of each short job with nothing beside it, from `submit` to its end, the shortest first.
+    pub alone_seconds: Vec<f64>,
     /// The same while the long one runs.
-    pub short_beside_seconds: f64,
-    /// Whether the long one was still at it when the short one ended.
+    pub beside_seconds: Vec<f64>,
+    /// How many times longer the middle one beside the long job took.
+    pub ratio: f64,
+    /// Whether the long one was still at it when the last short one ended.
     pub long_ends_last: bool,
     /// Attempts in force of the two long jobs of weights 1 and 3, over all samples in which both had tasks
     /// that waited.
@@ -35,6 +42,8 @@ pub struct Sharing {
     pub samples: u64,
     /// What the first job had of them.
     pub light_share: f64,
+    /// What was left when all had ended.
+    pub leftovers: Leftovers,
 }
 
 /// Measures on a cluster of so many workers of one slot.
@@ -43,7 +52,7 @@ pub struct Sharing {
 ///
 /// If a process cannot be started, or a job fails or does not end in time.
 pub fn sharing(binary: &Path, workers: usize, long_tasks: usize) -> Sharing {
-    let cluster = Cluster::start(binary, workers);
+    let mut cluster = Cluster::start(binary, workers);
     let [long, short] = [("long", long_tasks), ("short", SHORT_TASKS)].map(|(name, tasks)| {
         let path = cluster.dir().join(name);
         let line = format!("{}\n", "word ".repeat(SPLIT_BYTES / 5));
@@ -57,35 +66,61 @@ pub fn sharing(binary: &Path, workers: usize, long_tasks: usize) -> Sharing {
         args.into_iter().chain(["--weight", weight]).map(str::to_owned).collect()
     };
     let words = |args: &[String]| args.iter().map(String::as_str).collect::<Vec<_>>().join(" ");
-    let timed = |name: &str| {
+    let timed = |name: String| {
         let clock = Clock::start();
-        let args = job(&short, name, "1");
+        let args = job(&short, &name, "1");
         let args: Vec<&str> = ["submit"].into_iter().chain(args.iter().map(String::as_str)).collect();
         let ended = run_to_end(cluster.command(&args));
         assert!(
             ended.status.success(),
             "{}: {}",
-            words(&job(&short, name, "1")),
+            words(&job(&short, &name, "1")),
             String::from_utf8_lossy(&ended.stderr)
         );
         Duration::from_micros(clock.now().as_micros()).as_secs_f64()
+    };
+    let several = |name: &str| {
+        let mut seconds: Vec<f64> = (0..SHORT_JOBS).map(|number| timed(format!("{name}-{number}"))).collect();
+        seconds.sort_by(f64::total_cmp);
+        seconds
     };
     let detached = |name: &str, weight: &str| {
         let args = job(&long, name, weight);
         cluster.submit_detached(&args.iter().map(String::as_str).collect::<Vec<_>>())
     };
     // Executors start with the first job.
-    timed("first");
-    let short_alone_seconds = timed("alone");
-    let beside = detached("beside", "1");
+    timed("first".to_owned());
+    let alone_seconds = several("alone");
+    let beside = detached("long-one", "1");
     cluster.wait_for_job(&beside, "a beginning", |status| status["stats"]["map"]["done"] != 0);
-    let short_beside_seconds = timed("short-beside");
+    let beside_seconds = several("beside");
+    let ratio = beside_seconds[SHORT_JOBS / 2] / alone_seconds[SHORT_JOBS / 2];
     let long_ends_last = cluster.json(&["status", &beside])["state"] != "succeeded";
     cluster.wait_for_job(&beside, "success", |status| status["state"] == "succeeded");
     let both = [detached("light", "1"), detached("heavy", "3")];
     let (active, samples) = sample(&cluster, &both);
     let light_share = active[0] as f64 / (active[0] + active[1]).max(1) as f64;
-    Sharing { long_tasks, short_alone_seconds, short_beside_seconds, long_ends_last, active, samples, light_share }
+    for job in both {
+        // One that has succeeded by now cannot be cancelled, and says so.
+        cluster.run(&["cancel", &job]);
+        let over = ["cancelled", "succeeded"];
+        cluster.wait_for_job(&job, "its end", |status| over.iter().any(|state| status["state"] == *state));
+    }
+    let mut ours = ["long", "short", "first", "long-one", "light", "heavy"].map(str::to_owned).to_vec();
+    ours.extend((0..SHORT_JOBS).flat_map(|number| ["alone", "beside"].map(|name| format!("{name}-{number}"))));
+    let ours: Vec<&str> = ours.iter().map(String::as_str).collect();
+    let leftovers = Leftovers::at_the_end(&mut cluster, None, &ours);
+    Sharing {
+        long_tasks,
+        alone_seconds,
+        beside_seconds,
+        ratio,
+        long_ends_last,
+        active,
+        samples,
+        light_share,
+        leftovers,
+    }
 }
 
 /// Attempts in force of two jobs, summed over samples until one of them has nothing more to assign.
