@@ -145,6 +145,14 @@ impl Form {
         codec.map(Form::Compressed)
     }
 
+    /// A name without the ending that tells a compression: what the content may be named.
+    pub fn content_name(name: &str) -> &str {
+        match (Form::of_name(name), name.rsplit_once('.')) {
+            (Some(Form::Compressed(_)), Some((content, _))) => content,
+            _ => name,
+        }
+    }
+
     /// The form that an object's first [`HEAD_BYTES`] tell, or as many as it has. zlib, whose two bytes
     /// begin much else, is only told by name.
     pub fn of_head(head: &[u8]) -> Form {
@@ -211,6 +219,8 @@ mod tests {
         check("a.parquet", Some(Form::Parquet));
         check("part-00000", None);
         check("gz", None);
+        assert_eq!(Form::content_name("a.json.gz"), "a.json");
+        assert_eq!(Form::content_name("a.json"), "a.json");
         for codec in Codec::ALL {
             assert_eq!(codec.name().parse(), Ok(codec));
             assert_eq!(Form::of_name(&format!("x.{}", codec.endings()[0])), Some(Form::Compressed(codec)));
