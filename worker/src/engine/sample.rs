@@ -44,8 +44,8 @@ const PASSED_BYTES_PER_PLACE: u64 = 2 << 20;
 /// Blocks of compressed content that are decoded for all places of an object, if it is read by blocks.
 const BLOCKS: usize = 64;
 
-/// Bytes in which a block of compressed content surely begins.
-const BLOCK_BYTES: u64 = 1 << 20;
+/// Compressed bytes that hold hardly more blocks than that, so that all of them may be read.
+const FEW_BLOCKS_BYTES: u64 = 8 << 20;
 
 /// Bytes read at once: most places need no more.
 const READ_BYTES: usize = 16 << 10;
@@ -179,10 +179,8 @@ fn sample_stretch<J: MapReduce>(
             }
         }
         // To begin anywhere costs a block, so that one serves several places.
-        form if form == Form::SeekableZstd || form.codec().is_some_and(Codec::is_splittable) => {
-            let bytes = (stretch.whole.end - stretch.whole.start).div_ceil(stretch.pieces.len() as u64).max(1);
-            let together = stretch.pieces.len().div_ceil(BLOCKS).max(BLOCK_BYTES.div_ceil(bytes) as usize);
-            for pieces in stretch.pieces.chunks(together) {
+        form if is_read_by_blocks(form) && stretch.whole.end - stretch.whole.start > FEW_BLOCKS_BYTES => {
+            for pieces in stretch.pieces.chunks(stretch.pieces.len().div_ceil(BLOCKS)) {
                 let ends = pieces.first().zip(pieces.last());
                 let Some(((_, first), (_, last))) = ends else { continue };
                 let piece = Piece { object: Arc::clone(&first.object), start: first.start, end: last.end };
@@ -192,6 +190,11 @@ fn sample_stretch<J: MapReduce>(
         _ => sampler.sample(&stretch.whole, &stretch.pieces, Take::WhenPassed, buffer)?,
     }
     Ok(())
+}
+
+/// Whether reading may begin in the middle of an object.
+fn is_read_by_blocks(form: Form) -> bool {
+    form == Form::SeekableZstd || form.codec().is_some_and(Codec::is_splittable)
 }
 
 /// When the records of a place are taken from an object that is read in order.
@@ -329,10 +332,12 @@ impl OpenObject for NoReadAhead<'_> {
 mod tests {
     use super::*;
     use crate::engine::IntoAnyJob;
+    use gristmill_common::compression::Encoder;
     use gristmill_common::naming::Uri;
     use gristmill_common::objects::{LocalObjects, ObjectReader};
     use gristmill_common::prelude::*;
     use gristmill_common::setup::ShippedPaths;
+    use gristmill_common::size::ByteSize;
     use gristmill_common::spec::JobShape;
     use gristmill_common::task::Split;
     use std::path::Path;
@@ -439,6 +444,25 @@ mod tests {
         let one = JobPlan { reducers: 1, ..plan };
         let unsampled = range_partitioning(&*job, &spec, &one, &reads(&files, &objects)).expect("nothing is read");
         assert_eq!(unsampled, Partitioning::Range { splitters: vec![] });
+    }
+
+    #[test]
+    fn compressed_inputs_are_sampled_evenly_and_always_alike() {
+        let lines: Vec<String> = (0..200_000).map(|n| format!("{n:06}")).collect();
+        let content = lines.join("\n").into_bytes();
+        for codec in [Codec::Gzip, Codec::Bzip2, Codec::Zstd] {
+            let mut encoder = Encoder::new(codec, ByteSize::mib(16)).expect("it begins");
+            let (mut part, mut stored) = (encoder.begin(), Vec::new());
+            content.chunks(20_000).for_each(|piece| encoder.encode(&mut part, piece, &mut stored).expect("it goes on"));
+            encoder.finish(&mut part, &mut stored).expect("it ends");
+            let seen = sample(&[&stored], 10_000);
+            assert_eq!(seen, sample(&[&stored], 1 << 20), "{codec}: the plan's splits do not matter");
+            assert!(seen.len() > 5_000, "{codec}: {} keys", seen.len());
+            for quarter in 1..4 {
+                let key: usize = seen[seen.len() * quarter / 4].parse().expect("a line");
+                assert!(key.abs_diff(quarter * 50_000) < 15_000, "{codec}: {key} at {quarter} of 4");
+            }
+        }
     }
 
     #[test]
