@@ -69,7 +69,7 @@ enum Kind {
     Bzip2 { level: u32 },
     Zstd { compressor: Compressor<'static>, frame: Vec<u8> },
     Lz4 { block: Vec<u8> },
-    Snappy { encoder: snap::raw::Encoder, chunk: Vec<u8> },
+    Snappy { encoder: Box<snap::raw::Encoder>, chunk: Vec<u8> },
     Xz { dictionary: u32 },
 }
 
@@ -107,7 +107,7 @@ impl Encoder {
             }
             Codec::Snappy => {
                 let chunk = vec![0; snap::raw::max_compress_len(snappy::FRAME_BYTES)];
-                (Kind::Snappy { encoder: snap::raw::Encoder::new(), chunk }, PIECE_BYTES)
+                (Kind::Snappy { encoder: Box::new(snap::raw::Encoder::new()), chunk }, PIECE_BYTES)
             }
             Codec::Xz => {
                 let piece = ((memory / XZ_FACTOR) as usize).clamp(MIN_PIECE_BYTES, MAX_PIECE_BYTES);

@@ -100,13 +100,9 @@ fn pass_header(stored: &mut StoredBytes<'_>, is_first: bool) -> Result<(), Troub
             return Err(Trouble::CutShort);
         }
     }
-    for text in [NAME, COMMENT] {
-        while flags & text != 0 {
-            let [byte] = stored.take_array()?.ok_or(Trouble::CutShort)?;
-            if byte == 0 {
-                break;
-            }
-        }
+    for _ in [NAME, COMMENT].into_iter().filter(|text| flags & text != 0) {
+        // It ends with a zero.
+        while stored.take_array::<1>()?.ok_or(Trouble::CutShort)? != [0] {}
     }
     if flags & HEADER_CHECKSUM != 0 && !stored.skip(2) { Err(Trouble::CutShort) } else { Ok(()) }
 }
