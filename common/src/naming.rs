@@ -152,9 +152,15 @@ pub fn is_hidden(name: &str) -> bool {
     name.starts_with(['_', '.'])
 }
 
-/// The file of part `index` in a job's output.
+/// What part `index` is called, without the ending that tells its form.
 pub fn part_name(index: u32) -> String {
     format!("part-{index:05}")
+}
+
+/// The file of part `index` in a job's output, where parts have this ending
+/// ([`JobSpec::part_ending`](crate::spec::JobSpec::part_ending)).
+pub fn part_file_name(index: u32, ending: &str) -> String {
+    part_name(index) + ending
 }
 
 /// The file in which one attempt stages part `index`; no other attempt ever writes it.
@@ -284,6 +290,7 @@ mod tests {
     fn names_are_fixed() {
         assert_eq!(part_name(7), "part-00007");
         assert_eq!(part_name(123_456), "part-123456");
+        assert_eq!((part_file_name(7, ""), part_file_name(7, ".gz")), ("part-00007".into(), "part-00007.gz".into()));
         let attempt = "r-7.1".parse().expect("valid");
         assert_eq!(staged_part_name(7, attempt), "part-00007.r-7.1");
         assert_eq!(staged_named_dir("part-00007.r-7.1"), "part-00007.r-7.1.named");

@@ -332,6 +332,11 @@ impl JobSpec {
         roles
     }
 
+    /// What the names of parts end with: how they are stored. Empty if they are as they are.
+    pub fn part_ending(&self) -> String {
+        self.output_compression.map_or_else(String::new, |codec| format!(".{}", codec.endings()[0]))
+    }
+
     /// The largest record that an attempt reads, the largest pair of key and value that it takes, and the
     /// largest that a fold may make of a key's values; all of them as encoded.
     pub fn max_record_bytes(&self) -> ByteSize {

@@ -3,9 +3,10 @@
 //! ([`crate::pipeline`]).
 
 use clap::{ArgMatches, Args as _, FromArgMatches as _};
+use gristmill_common::form::Codec;
 use gristmill_common::ids::ContentId;
 use gristmill_common::naming::Uri;
-use gristmill_common::spec::{JobSpec, SideInput};
+use gristmill_common::spec::{JobSpec, OnBadFile, SideInput};
 use gristmill_common::text::LineRule;
 use gristmill_common::time::WallTime;
 use gristmill_master::runtime::verify::FinishedOutput;
@@ -73,6 +74,12 @@ impl<'a> PipelineCall<'a> {
             let message = "a pipeline does not keep bad records, so --max-bad-records does not apply";
             return Err(
                 CliError::usage(message).hint("have its first stage pass over what it cannot use, and count it")
+            );
+        }
+        if general.spec.on_bad_file == OnBadFile::Skip {
+            let message = "a pipeline does not keep what it leaves out, so --on-bad-file skip does not apply";
+            return Err(
+                CliError::usage(message).hint("copy what is well of the input first: run copy --on-bad-file skip")
             );
         }
         let args = PipelineArgs::from_arg_matches(matches).map_err(|error| usage_error(&error))?;
@@ -173,6 +180,14 @@ impl<'a> PipelineCall<'a> {
         spec.reducers = stage.reducers.or(wishes.reducers).or(spec.reducers);
         if !next.reads.contains(&Data::Input) {
             spec.line_rule = LineRule::default();
+        }
+        if next.reads.iter().chain(&next.sides).any(|data| *data != Data::Input) {
+            // What earlier stages wrote tells its form itself.
+            spec.input_form = None;
+        }
+        if next.stage != self.planned.outline.last() && spec.output_compression.is_some() {
+            // Whatever the output is for, this is for the next stage: read fast, and by several tasks.
+            spec.output_compression = Some(Codec::Zstd);
         }
         let mut request = JobRequest::complete(entry, options, general, &context.current_dir)?;
         let roles = wishes.side_inputs.len() as u32 + 1..;

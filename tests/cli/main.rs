@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod cluster;
+mod compression;
 mod generate;
 mod harness;
 mod help;

@@ -1,6 +1,7 @@
 //! The flags of jobs over tables that may be JSON lines, and which of both formats an input has.
 
 use clap::{Args, ValueEnum};
+use gristmill_common::form::Form;
 use gristmill_common::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -39,7 +40,8 @@ impl Format {
     /// The format of an input, by name and first byte.
     fn of(sample: &InputSample) -> Self {
         let is_json = sample.first_record.as_ref().is_some_and(|(record, object)| {
-            JSON_ENDINGS.iter().any(|ending| object.ends_with(ending)) || without_mark(record).starts_with(b"{")
+            let name = Form::content_name(object);
+            JSON_ENDINGS.iter().any(|ending| name.ends_with(ending)) || without_mark(record).starts_with(b"{")
         });
         if is_json { Format::Json } else { Format::Delimited }
     }

@@ -22,7 +22,7 @@
 
 use gristmill_common::counters::Counters;
 use gristmill_common::ids::{JobId, TaskId};
-use gristmill_common::naming::{BAD_DIR, bad_records_name_of, part_name};
+use gristmill_common::naming::{BAD_DIR, bad_records_name_of, part_file_name};
 use gristmill_common::spec::JobSpec;
 use gristmill_common::task::{AttemptStats, BadRecords, JobPlan, NamedPart, PartSummary};
 use gristmill_common::time::WallTime;
@@ -91,15 +91,23 @@ pub struct ManifestPart {
     pub checksum: String,
 }
 
-/// The records that one map task skipped.
+/// The records that one map task skipped, and the damaged objects of which it left something out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ManifestBad {
     /// The path, relative to the output, of a file of JSON lines.
     pub path: String,
     /// Its size.
     pub bytes: u64,
-    /// Its lines.
+    /// Its lines that are records.
     pub records: u64,
+    /// Its lines that are damaged objects.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub objects: u64,
+}
+
+/// Whether a count is not worth writing.
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// What the committed attempts did.
@@ -146,14 +154,16 @@ impl Manifest {
             let checksum = format!("xxh3:{checksum:016x}");
             ManifestPart { path, bytes, records, checksum }
         };
-        let main =
-            (0..).zip(parts).map(|(index, part)| entry(part_name(index), part.bytes, part.records, part.checksum));
+        let ending = self.spec.part_ending();
+        let main = (0..)
+            .zip(parts)
+            .map(|(index, part)| entry(part_file_name(index, &ending), part.bytes, part.records, part.checksum));
         let named = (0..).zip(parts).flat_map(|(index, part)| part.named.iter().map(move |named| (named, index)));
         let mut named: Vec<(&NamedPart, u32)> = named.collect();
         named.sort_unstable_by(|(a, a_index), (b, b_index)| (&a.name, a_index).cmp(&(&b.name, b_index)));
         let named = named
             .into_iter()
-            .map(|(part, index)| entry(part.name.part_path(index), part.bytes, part.records, part.checksum));
+            .map(|(part, index)| entry(part.name.part_path(index, &ending), part.bytes, part.records, part.checksum));
         self.parts = main.chain(named).collect();
         self.counters = counters;
         self.stats = stats;
@@ -175,6 +185,7 @@ impl Manifest {
             path: format!("{BAD_DIR}/{}", bad_records_name_of(&bad.staged_name).unwrap_or_default()),
             bytes: bad.bytes,
             records: bad.records,
+            objects: bad.objects,
         };
         self.bad = bad.iter().map(entry).collect();
         self

@@ -34,7 +34,7 @@ pub(super) fn map_forgiving<I: Input, S: HoldBack>(
     map: impl Fn(&mut Block<'_, I>, &mut S) -> JobResult<()>,
 ) -> Result<(), Failure> {
     let framing = I::framing(&context.spec.line_rule);
-    for_each_block(input.split, framing, context, stats, |raw| {
+    for_each_block(input.split, framing, context, (stats, letters), |raw, letters| {
         let mut records = 0;
         for (record, content) in one_by_one(raw, framing) {
             records += 1;

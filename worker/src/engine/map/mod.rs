@@ -17,7 +17,8 @@ use gristmill_common::counters::Counters;
 use gristmill_common::failure::{Disposition, Failure, FailureCode, InputPosition};
 use gristmill_common::input::{Block, Framing, Input, Provenance, RecordError};
 use gristmill_common::job::{JobError, MapOnly, MapReduce};
-use gristmill_common::task::{AttemptOutput, AttemptReport, AttemptStats, Split};
+use gristmill_common::spec::OnBadFile;
+use gristmill_common::task::{AttemptOutput, AttemptReport, AttemptStats, Piece, Split};
 
 use self::emitter::Emitter;
 use self::forgiving::map_forgiving;
@@ -25,7 +26,7 @@ use self::held::{HeldPairs, HeldRecords};
 use self::partitioner::Partitioner;
 pub(super) use self::sort_buffer::SortBuffer;
 use super::dead_letters::DeadLetters;
-use super::input::{PieceReader, ReadBuffer};
+use super::input::{PieceRecords, RawBlock, ReadBuffer, Reading};
 use super::kept::Kept;
 use super::output::{PartSink, PartWriter};
 use super::{AttemptContext, failures};
@@ -52,7 +53,8 @@ pub(super) fn run<J: MapReduce>(
     let mut stats = AttemptStats::default();
     let mut letters = DeadLetters::new(context.staging, context.id.attempt);
     if context.spec.max_bad_records == 0 {
-        for_each_block(input.split, J::Input::framing(&context.spec.line_rule), context, &mut stats, |raw| {
+        let framing = J::Input::framing(&context.spec.line_rule);
+        for_each_block(input.split, framing, context, (&mut stats, &mut letters), |raw, _| {
             let _turn = context.position.user_turn();
             let mut block = raw.records::<J::Input>(context);
             let result = job.map_block(&mut block, &mut emitter);
@@ -95,7 +97,8 @@ pub(super) fn run_map_only<J: MapOnly>(
     let mut letters = DeadLetters::new(context.staging, context.id.attempt);
     if context.spec.max_bad_records == 0 {
         let mut sink = PartSink::<J::Output>::new(&mut part, &mut counters);
-        for_each_block(input.split, J::Input::framing(&context.spec.line_rule), context, &mut stats, |raw| {
+        let framing = J::Input::framing(&context.spec.line_rule);
+        for_each_block(input.split, framing, context, (&mut stats, &mut letters), |raw, _| {
             let _turn = context.position.user_turn();
             let mut block = raw.records::<J::Input>(context);
             let result = job.map_block(&mut block, &mut sink);
@@ -145,43 +148,92 @@ impl<'a> RawRecords<'a> {
 }
 
 /// Reads the split block by block; a failure is given the position of the record in hand. `map` tells
-/// how many records a block had.
+/// how many records a block had, and may write dead letters. Objects that are damaged are left out from
+/// there on, if the job says so.
 fn for_each_block(
     split: &Split,
     framing: Framing<'_>,
     context: &AttemptContext<'_>,
-    stats: &mut AttemptStats,
-    mut map: impl FnMut(&RawRecords<'_>) -> Result<u64, Failure>,
+    (stats, letters): (&mut AttemptStats, &mut DeadLetters),
+    mut map: impl FnMut(&RawRecords<'_>, &mut DeadLetters) -> Result<u64, Failure>,
 ) -> Result<(), Failure> {
     let mut buffer = ReadBuffer::default();
+    let how = Reading::new(context.spec, framing);
     for (index, piece) in split.pieces.iter().enumerate() {
         let object = piece.object.uri.to_string();
         context.position.enter_piece(index as u64, piece.start);
-        let max_record = context.spec.max_record_bytes();
-        let at_start = |failure: Failure| failure.at(InputPosition { object: object.clone(), offset: piece.start });
-        let open = context.objects.open(&piece.object).map_err(at_start)?;
-        let mut reader = PieceReader::start(open.as_ref(), piece, framing, max_record, &mut buffer)?;
-        let mut beginning = piece.start == 0;
-        while let Some(raw) = reader.next_block()? {
-            if context.cancelled.load(Ordering::Relaxed) {
-                return Err(failures::cancelled());
-            }
+        let mut mapped = (0, 0);
+        let ended = for_each_block_of(piece, &how, context, &mut buffer, |raw, beginning| {
             let from = Provenance { object: &object, offset: raw.offset, role: split.role };
-            let beginning = std::mem::take(&mut beginning);
             let records = RawRecords { bytes: raw.bytes, from, beginning, buffer_bytes: raw.buffer_bytes };
-            stats.input_records += map(&records).map_err(|failure| match failure.position {
+            mapped.0 += map(&records, letters).map_err(|failure| match failure.position {
                 Some(_) => failure,
                 None => {
                     let offset = context.position.offset().load(Ordering::Relaxed);
                     failure.at(InputPosition { object: object.clone(), offset })
                 }
             })?;
-            stats.input_bytes += raw.bytes.len() as u64;
+            mapped.1 += raw.bytes.len() as u64;
+            Ok(())
+        })?;
+        stats.input_records += mapped.0;
+        // Of other objects it is not known how many bytes a record takes.
+        stats.input_bytes += if ended.is_plain { mapped.1 } else { piece.end - piece.start };
+        if let Some(failure) = ended.damage {
+            letters.add_object(&object, &failure)?;
         }
-        open.check().map_err(at_start)?;
     }
     context.position.leave();
     Ok(())
+}
+
+/// How reading a piece ended.
+struct Ended {
+    /// What the object is damaged by, if it is and the rest of it is left out.
+    damage: Option<Failure>,
+    /// Whether bytes of records are bytes of the object.
+    is_plain: bool,
+}
+
+/// Reads one piece block by block, and tells `map` which block begins with its object's first record.
+fn for_each_block_of(
+    piece: &Piece,
+    how: &Reading<'_>,
+    context: &AttemptContext<'_>,
+    buffer: &mut ReadBuffer,
+    mut map: impl FnMut(&RawBlock<'_>, bool) -> Result<(), Failure>,
+) -> Result<Ended, Failure> {
+    let at_start = |failure: Failure| match failure.position {
+        Some(_) => failure,
+        None => failure.at(InputPosition { object: piece.object.uri.to_string(), offset: piece.start }),
+    };
+    let left_out =
+        |failure: &Failure| failure.code == FailureCode::InputDamaged && context.spec.on_bad_file == OnBadFile::Skip;
+    let open = context.objects.open(&piece.object).map_err(at_start)?;
+    let mut ended = Ended { damage: None, is_plain: false };
+    match PieceRecords::open(open.as_ref(), piece, how, buffer) {
+        Err(failure) if left_out(&failure) => ended.damage = Some(failure),
+        Err(failure) => return Err(at_start(failure)),
+        Ok(mut records) => {
+            ended.is_plain = records.is_plain();
+            let mut beginning = piece.start == 0;
+            loop {
+                match records.next_block() {
+                    Ok(Some(_)) if context.cancelled.load(Ordering::Relaxed) => return Err(failures::cancelled()),
+                    Ok(Some(raw)) => map(&raw, std::mem::take(&mut beginning))?,
+                    Ok(None) => break,
+                    Err(failure) if left_out(&failure) => {
+                        ended.damage = Some(failure);
+                        break;
+                    }
+                    Err(failure) => return Err(at_start(failure)),
+                }
+            }
+        }
+    }
+    // What changed meanwhile looks like damage.
+    open.check().map_err(at_start)?;
+    Ok(ended)
 }
 
 /// A job that makes things of several records at once cannot leave one out: others would be missing too.

@@ -4,8 +4,10 @@
 //! |---|---|
 //! | `part.rs` | the part of the main output, and with it all that the attempt stages |
 //! | `named.rs` | parts of named outputs: many of them, in little memory and few open files |
+//! | `coding.rs` | how parts are stored: as they are, or compressed |
 //! | `sink.rs` | what user code puts records into |
 
+mod coding;
 mod named;
 mod part;
 mod sink;

@@ -7,6 +7,7 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+use gristmill_common::compression::EncodedPart;
 use gristmill_common::durable::{NotDurable, force_all};
 use gristmill_common::failure::Failure;
 use gristmill_common::output_name::{MAX_NAMES, MAX_NAMES_BYTES, OutputName, OutputNameError};
@@ -15,6 +16,7 @@ use gristmill_common::size::ByteSize;
 use gristmill_common::task::NamedPart;
 use xxhash_rust::xxh3::Xxh3;
 
+use super::coding::{Coding, StoredAs};
 use crate::engine::failures;
 
 /// The part of an attempt's memory that pending records may take, and as much again for what is known of
@@ -29,6 +31,10 @@ const NAME_BYTES: usize = 1 << 10;
 
 /// Pending bytes of one part that are written without waiting for others.
 const PIECE_BYTES: usize = 256 << 10;
+
+/// The most memory for what formats have to remember of the pieces of all parts: tables of frames. Beyond,
+/// parts are written without, and each is read by one task.
+const MAX_TABLE_BYTES: usize = 1 << 20;
 
 /// Files kept open. More save opening a file again for a write where records of many names alternate;
 /// every attempt that runs at the same time has as many.
@@ -51,6 +57,11 @@ pub(in crate::engine) struct NamedParts {
     folder: PathBuf,
     header: Vec<u8>,
     limits: Limits,
+    stored_as: StoredAs,
+    /// Made with the first write.
+    coding: Option<Coding>,
+    /// What the parts' formats have to remember, all together.
+    table_bytes: usize,
     numbers: HashMap<OutputName, usize>,
     parts: Vec<Part>,
     names_bytes: usize,
@@ -78,6 +89,7 @@ struct Part {
     file: Option<File>,
     /// Whether its file is there.
     created: bool,
+    encoded: Option<EncodedPart>,
     bytes: u64,
     records: u64,
     hash: Box<Xxh3>,
@@ -116,11 +128,14 @@ impl Limits {
 
 impl NamedParts {
     /// None yet: their files go into `folder`, which is not there, and begin with `header`.
-    pub(super) fn new(folder: PathBuf, header: Vec<u8>, attempt_bytes: ByteSize) -> Self {
+    pub(super) fn new(folder: PathBuf, header: Vec<u8>, stored_as: StoredAs) -> Self {
         Self {
             folder,
             header,
-            limits: Limits::of(attempt_bytes),
+            limits: Limits::of(stored_as.attempt_bytes),
+            stored_as,
+            coding: None,
+            table_bytes: 0,
             numbers: HashMap::new(),
             parts: Vec::new(),
             names_bytes: 0,
@@ -153,7 +168,8 @@ impl NamedParts {
         self.numbers.insert(name.clone(), number);
         let (pending, hash) = (self.header.clone(), Box::new(Xxh3::new()));
         self.held += pending.capacity();
-        self.parts.push(Part { name, pending, file: None, created: false, bytes: 0, records: 0, hash });
+        let (file, created, encoded) = (None, false, None);
+        self.parts.push(Part { name, pending, file, created, encoded, bytes: 0, records: 0, hash });
         Ok(number)
     }
 
@@ -193,13 +209,43 @@ impl NamedParts {
 
     /// Writes what is pending of one part, and gives its memory back.
     fn write(&mut self, number: usize) -> Result<(), Failure> {
-        let part = &mut self.parts[number];
-        let pending = std::mem::take(&mut part.pending);
+        let pending = std::mem::take(&mut self.parts[number].pending);
         self.held -= pending.capacity();
-        part.hash.update(&pending);
-        part.bytes += pending.len() as u64;
-        let written = self.open(number).and_then(|mut file| file.write_all(&pending));
+        let written = self.store(number, &pending, false);
         written.map_err(|error| self.failed(number, &error))
+    }
+
+    /// Writes what stands for some content of a part, and for its end if it `ends`.
+    fn store(&mut self, number: usize, content: &[u8], ends: bool) -> io::Result<()> {
+        self.open(number)?;
+        let coding = match &mut self.coding {
+            Some(coding) => coding,
+            none => none.insert(Coding::new(self.stored_as)?),
+        };
+        let Part { file, created, encoded, bytes, hash, .. } = &mut self.parts[number];
+        if !*created {
+            *encoded = coding.begin();
+            *created = true;
+        }
+        let Some(file) = file else { return Err(io::Error::other("its file is not open")) };
+        let memory = |encoded: &Option<EncodedPart>| encoded.as_ref().map_or(0, EncodedPart::memory);
+        let before = memory(encoded);
+        let mut write = |stored: &[u8]| {
+            hash.update(stored);
+            *bytes += stored.len() as u64;
+            file.write_all(stored)
+        };
+        coding.store(encoded, content, &mut write)?;
+        if ends {
+            coding.end(encoded, &mut write)?;
+        }
+        self.table_bytes = self.table_bytes + memory(encoded) - before;
+        if self.table_bytes > MAX_TABLE_BYTES {
+            // So many small pieces that nobody would be helped by finding them.
+            self.parts.iter_mut().filter_map(|part| part.encoded.as_mut()).for_each(EncodedPart::give_up_table);
+            self.table_bytes = 0;
+        }
+        Ok(())
     }
 
     /// The file of a part, opened where it ends. Another one may be closed for it.
@@ -214,9 +260,7 @@ impl NamedParts {
             None if part.created => File::options().append(true).open(path)?,
             None => {
                 create_folder(&self.folder)?;
-                let file = File::create(path)?;
-                part.created = true;
-                file
+                File::create(path)?
             }
         };
         if self.open.len() == OPEN_FILES
@@ -236,9 +280,10 @@ impl NamedParts {
     /// Writes what is left and says what the parts hold.
     pub(super) fn finish(mut self, fsync: bool) -> Result<Box<[NamedPart]>, Failure> {
         for number in 0..self.parts.len() {
-            let Part { pending, created, .. } = &self.parts[number];
-            if !created || !pending.is_empty() {
-                self.write(number)?;
+            let Part { pending, created, .. } = &mut self.parts[number];
+            if !*created || !pending.is_empty() || self.stored_as.codec.is_some() {
+                let pending = std::mem::take(pending);
+                self.store(number, &pending, true).map_err(|error| self.failed(number, &error))?;
             }
         }
         if fsync && !self.parts.is_empty() {

@@ -4,18 +4,19 @@ use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 
+use gristmill_common::compression::EncodedPart;
 use gristmill_common::counters::{Counters, NAMED_PARTS};
 use gristmill_common::failure::Failure;
 use gristmill_common::naming;
-use gristmill_common::size::ByteSize;
 use gristmill_common::task::{AttemptStats, PartSummary};
 use xxhash_rust::xxh3::Xxh3;
 
+use super::coding::{Coding, StoredAs};
 use super::named::NamedParts;
 use crate::engine::{AttemptContext, failures};
 
-/// Bytes collected before the file is written to.
-pub(super) const WRITE_BYTES: usize = 1 << 20;
+/// Bytes collected before the file is written to, where they are stored as they are.
+const WRITE_BYTES: usize = 1 << 20;
 
 /// The staged part of one attempt. Removed, with those of named outputs, when dropped before
 /// [`finish`](Self::finish).
@@ -24,13 +25,17 @@ pub(in crate::engine) struct PartWriter {
     path: PathBuf,
     staged_name: String,
     pub(super) pending: Vec<u8>,
+    /// Bytes collected before the file is written to.
+    pub(super) write_bytes: usize,
+    coding: Coding,
+    encoded: Option<EncodedPart>,
     bytes: u64,
     pub(super) records: u64,
     hash: Box<Xxh3>,
     keep: bool,
     /// What every part of the job begins with.
     header: Vec<u8>,
-    attempt_bytes: ByteSize,
+    stored_as: StoredAs,
     /// Absent until a record is put to one.
     named: Option<Box<NamedParts>>,
 }
@@ -41,18 +46,25 @@ impl PartWriter {
         let attempt = context.id.attempt;
         let staged_name = naming::staged_part_name(attempt.task.index, attempt);
         let path = context.staging.join(&staged_name);
-        let file = File::create(&path).map_err(|error| failures::write_failed("part", &path, &error))?;
+        let failed = |error: io::Error| failures::write_failed("part", &path, &error);
+        let stored_as = StoredAs::of(context.spec);
+        let coding = Coding::new(stored_as).map_err(failed)?;
+        let write_bytes = coding.piece_bytes(WRITE_BYTES);
+        let file = File::create(&path).map_err(failed)?;
         Ok(Self {
             file,
             path,
             staged_name,
-            pending: Vec::with_capacity(WRITE_BYTES + WRITE_BYTES / 8),
+            pending: Vec::with_capacity(write_bytes + write_bytes / 8),
+            write_bytes,
+            encoded: coding.begin(),
+            coding,
             bytes: 0,
             records: 0,
             hash: Box::new(Xxh3::new()),
             keep: false,
             header: Vec::new(),
-            attempt_bytes: context.spec.attempt_bytes,
+            stored_as,
             named: None,
         })
     }
@@ -67,7 +79,7 @@ impl PartWriter {
     pub(in crate::engine) fn append(&mut self, bytes: &[u8], records: u64) -> Result<(), Failure> {
         self.pending.extend_from_slice(bytes);
         self.records += records;
-        if self.pending.len() >= WRITE_BYTES { self.write_pending() } else { Ok(()) }
+        if self.pending.len() >= self.write_bytes { self.write_pieces() } else { Ok(()) }
     }
 
     /// The attempt's parts of named outputs.
@@ -75,15 +87,36 @@ impl PartWriter {
     pub(in crate::engine) fn named(&mut self) -> &mut NamedParts {
         self.named.get_or_insert_with(|| {
             let folder = self.path.with_file_name(naming::staged_named_dir(&self.staged_name));
-            Box::new(NamedParts::new(folder, self.header.clone(), self.attempt_bytes))
+            Box::new(NamedParts::new(folder, self.header.clone(), self.stored_as))
         })
     }
 
-    pub(super) fn write_pending(&mut self) -> Result<(), Failure> {
-        self.hash.update(&self.pending);
-        self.bytes += self.pending.len() as u64;
-        let written = self.file.write_all(&self.pending);
-        self.pending.clear();
+    /// Writes what is pending, but for what does not make a piece.
+    pub(super) fn write_pieces(&mut self) -> Result<(), Failure> {
+        self.write(self.coding.whole_pieces(self.pending.len()))
+    }
+
+    /// Writes the first `count` pending bytes.
+    fn write(&mut self, count: usize) -> Result<(), Failure> {
+        let Self { file, hash, bytes, pending, coding, encoded, .. } = self;
+        let written = coding.store(encoded, &pending[..count], |stored| {
+            hash.update(stored);
+            *bytes += stored.len() as u64;
+            file.write_all(stored)
+        });
+        pending.drain(..count);
+        written.map_err(|error| self.failed(&error))
+    }
+
+    /// Writes what is left, and what ends a part.
+    fn write_end(&mut self) -> Result<(), Failure> {
+        self.write(self.pending.len())?;
+        let Self { file, hash, bytes, coding, encoded, .. } = self;
+        let written = coding.end(encoded, |stored| {
+            hash.update(stored);
+            *bytes += stored.len() as u64;
+            file.write_all(stored)
+        });
         written.map_err(|error| self.failed(&error))
     }
 
@@ -99,7 +132,7 @@ impl PartWriter {
         counters: &mut Counters,
     ) -> Result<PartSummary, Failure> {
         let fsync = context.spec.fsync;
-        self.write_pending()?;
+        self.write_end()?;
         if fsync {
             self.file.sync_all().map_err(|error| self.failed(&error))?;
         }

@@ -9,7 +9,7 @@ use gristmill_common::job::{JobError, Result as JobResult, Sink};
 use gristmill_common::output::Output;
 
 use super::named::Unnameable;
-use super::part::{PartWriter, WRITE_BYTES};
+use super::part::PartWriter;
 
 /// Hands what user code puts to the part's format.
 pub(in crate::engine) struct PartSink<'a, O> {
@@ -37,8 +37,8 @@ impl<O: Output> Sink<O::Key, O::Value> for PartSink<'_, O> {
     fn put(&mut self, key: <O::Key as Datum>::Ref<'_>, value: <O::Value as Datum>::Ref<'_>) -> JobResult<()> {
         O::write(&key, &value, &mut self.part.pending);
         self.part.records += 1;
-        if self.part.pending.len() >= WRITE_BYTES
-            && let Err(failure) = self.part.write_pending()
+        if self.part.pending.len() >= self.part.write_bytes
+            && let Err(failure) = self.part.write_pieces()
         {
             self.failure = Some(failure);
             return Err(JobError::interrupted());
