@@ -55,7 +55,8 @@ pub(crate) struct JobArgs {
     #[arg(long, value_name = "SIZE", global = true, display_order = 6)]
     split_size: Option<ByteSize>,
 
-    /// What ends a text record: LF, before which one CR is dropped [default], or any of LF, CRLF and CR
+    /// What ends a text record: LF, before which one CR is dropped [default], any of LF, CRLF and CR, or LF
+    /// outside double quotes, which makes each file one task
     #[arg(long, value_name = "RULE", value_enum, global = true, display_order = 7)]
     line_endings: Option<LineEndings>,
 
@@ -168,12 +169,13 @@ enum Switch {
     Off,
 }
 
-// The two line rules that have names; plain comments, because documented values get a page of help
+// The line rules that have names; plain comments, because documented values get a page of help
 // each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum LineEndings {
     Lf,
     Any,
+    Quoted,
 }
 
 /// A job of the command line: what to run, and the code that runs it.
@@ -324,6 +326,7 @@ impl JobArgs {
         spec.line_rule = match (&self.delimiter, self.line_endings) {
             (Some(delimiter), _) => LineRule::Delimiter(delimiter.clone()),
             (None, Some(LineEndings::Any)) => LineRule::Any,
+            (None, Some(LineEndings::Quoted)) => LineRule::Quoted,
             (None, Some(LineEndings::Lf) | None) => LineRule::Lf,
         };
         spec.input_form = self.input_form;

@@ -130,7 +130,7 @@ fn sample_piece<J: MapReduce>(
     found: &mut SampledKeys<'_>,
 ) -> Result<(), Failure> {
     let open = NoReadAhead(reads.objects.open(&piece.object)?);
-    let framing = J::Input::framing(&spec.line_rule);
+    let framing = J::Input::framing(&spec.line_rule, role);
     let mut reader = PieceReader::start(&open, piece, framing, spec.max_record_bytes(), buffer)?;
     let Some(raw) = reader.next_block()? else { return Ok(()) };
     let mut end = 0;
@@ -139,7 +139,7 @@ fn sample_piece<J: MapReduce>(
         *records -= 1;
     }
     let object = piece.object.uri.to_string();
-    let (from, position) = (Provenance { object: &object, offset: raw.offset, role }, AtomicU64::new(0));
+    let (from, position) = (Provenance::new(&object, raw.offset, role), AtomicU64::new(0));
     let mut block = Block::new(&raw.bytes[..end], &spec.line_rule, from, &position);
     if piece.start == 0 {
         block = block.beginning_object();
@@ -173,9 +173,9 @@ impl<K: Key + ?Sized, V: gristmill_common::datum::Value + ?Sized> Emit<K, V> for
 }
 
 /// An object of which little is read, so that nothing is to be loaded ahead.
-struct NoReadAhead<'a>(Box<dyn OpenObject + 'a>);
+struct NoReadAhead(Box<dyn OpenObject>);
 
-impl OpenObject for NoReadAhead<'_> {
+impl OpenObject for NoReadAhead {
     fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize> {
         self.0.read_at(into, offset)
     }

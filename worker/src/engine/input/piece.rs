@@ -98,6 +98,8 @@ impl<'a, S: OpenObject + ?Sized> PieceReader<'a, S> {
             match framing {
                 Framing::Text(rule) => reader.find_start(rule)?,
                 Framing::Length(length) => reader.base = piece.start.next_multiple_of(length as u64),
+                // All records belong to the piece that begins the object.
+                Framing::Whole | Framing::Warc | Framing::Rows => reader.done = piece.start > 0,
             }
         }
         Ok(reader)
@@ -150,7 +152,33 @@ impl<'a, S: OpenObject + ?Sized> PieceReader<'a, S> {
         match self.framing {
             Framing::Text(rule) => self.next_lines(rule),
             Framing::Length(length) => self.next_fixed(length),
+            Framing::Whole | Framing::Warc | Framing::Rows => self.next_in_order(),
         }
+    }
+
+    /// The next records of an object that is read from its beginning to its end.
+    fn next_in_order(&mut self) -> Result<Option<RawBlock<'_>>, Failure> {
+        let size = self.piece.object.size;
+        while !self.done {
+            let (rest, at) = (self.filled - self.given, self.base + self.given as u64);
+            let ended = self.base + self.filled as u64 >= size;
+            let whole = if ended { rest } else { self.framing.whole_records(&self.buffer[self.given..self.filled]) };
+            if whole > 0 || ended {
+                self.check_records(whole)?;
+                self.done = ended;
+                let from = self.given;
+                self.given += whole;
+                let buffer_bytes = self.buffer.capacity();
+                let bytes = &self.buffer[from..from + whole];
+                return Ok((whole > 0).then_some(RawBlock { bytes, offset: at, buffer_bytes }));
+            }
+            if rest > self.max_record.as_usize() {
+                return Err(self.too_large("a record, as far as it was read,", rest, at));
+            }
+            self.compact();
+            self.fill(size)?;
+        }
+        Ok(None)
     }
 
     /// The next records of `length` bytes. A record belongs to the piece that holds its first byte.

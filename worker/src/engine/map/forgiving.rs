@@ -33,7 +33,7 @@ pub(super) fn map_forgiving<I: Input, S: HoldBack>(
     (letters, sink): (&mut DeadLetters, &mut S),
     map: impl Fn(&mut Block<'_, I>, &mut S) -> JobResult<()>,
 ) -> Result<(), Failure> {
-    let framing = I::framing(&context.spec.line_rule);
+    let framing = I::framing(&context.spec.line_rule, input.split.role);
     for_each_block(input.split, framing, context, stats, |raw| {
         let mut records = 0;
         for (record, content) in one_by_one(raw, framing) {

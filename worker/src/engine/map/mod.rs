@@ -52,18 +52,24 @@ pub(super) fn run<J: MapReduce>(
     let mut stats = AttemptStats::default();
     let mut letters = DeadLetters::new(context.staging, context.id.attempt);
     if context.spec.max_bad_records == 0 {
-        for_each_block(input.split, J::Input::framing(&context.spec.line_rule), context, &mut stats, |raw| {
-            let _turn = context.position.user_turn();
-            let mut block = raw.records::<J::Input>(context);
-            let result = job.map_block(&mut block, &mut emitter);
-            // A failure of the engine is the cause whatever user code made of it.
-            if let Some(failure) = emitter.take_failure() {
-                return Err(failure);
-            }
-            result.map_err(|error| map_failed(&error))?;
-            emitter.end_block(raw.buffer_bytes)?;
-            Ok(block.records_read())
-        })?;
+        for_each_block(
+            input.split,
+            J::Input::framing(&context.spec.line_rule, input.split.role),
+            context,
+            &mut stats,
+            |raw| {
+                let _turn = context.position.user_turn();
+                let mut block = raw.records::<J::Input>(context);
+                let result = job.map_block(&mut block, &mut emitter);
+                // A failure of the engine is the cause whatever user code made of it.
+                if let Some(failure) = emitter.take_failure() {
+                    return Err(failure);
+                }
+                result.map_err(|error| map_failed(&error))?;
+                emitter.end_block(raw.buffer_bytes)?;
+                Ok(block.records_read())
+            },
+        )?;
     } else {
         check_record_by_record(J::RECORD_BY_RECORD)?;
         let mut pairs = HeldPairs::new(&mut emitter, context);
@@ -95,16 +101,22 @@ pub(super) fn run_map_only<J: MapOnly>(
     let mut letters = DeadLetters::new(context.staging, context.id.attempt);
     if context.spec.max_bad_records == 0 {
         let mut sink = PartSink::<J::Output>::new(&mut part, &mut counters);
-        for_each_block(input.split, J::Input::framing(&context.spec.line_rule), context, &mut stats, |raw| {
-            let _turn = context.position.user_turn();
-            let mut block = raw.records::<J::Input>(context);
-            let result = job.map_block(&mut block, &mut sink);
-            if let Some(failure) = sink.failure.take() {
-                return Err(failure);
-            }
-            result.map_err(|error| map_failed(&error))?;
-            Ok(block.records_read())
-        })?;
+        for_each_block(
+            input.split,
+            J::Input::framing(&context.spec.line_rule, input.split.role),
+            context,
+            &mut stats,
+            |raw| {
+                let _turn = context.position.user_turn();
+                let mut block = raw.records::<J::Input>(context);
+                let result = job.map_block(&mut block, &mut sink);
+                if let Some(failure) = sink.failure.take() {
+                    return Err(failure);
+                }
+                result.map_err(|error| map_failed(&error))?;
+                Ok(block.records_read())
+            },
+        )?;
     } else {
         check_record_by_record(J::RECORD_BY_RECORD)?;
         let mut records = HeldRecords::<J::Output>::new(&mut part, &mut counters, context);
@@ -166,7 +178,7 @@ fn for_each_block(
             if context.cancelled.load(Ordering::Relaxed) {
                 return Err(failures::cancelled());
             }
-            let from = Provenance { object: &object, offset: raw.offset, role: split.role };
+            let from = Provenance::new(&object, raw.offset, split.role);
             let beginning = std::mem::take(&mut beginning);
             let records = RawRecords { bytes: raw.bytes, from, beginning, buffer_bytes: raw.buffer_bytes };
             stats.input_records += map(&records).map_err(|failure| match failure.position {
