@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 /// The engine's count of records that were skipped because the job allows some to be bad.
 pub const BAD_RECORDS: &str = "gristmill.bad_records";
 
+/// The engine's count of input objects, or pieces of them, that were left out because they are damaged.
+pub const BAD_FILES: &str = "gristmill.bad_files";
+
 /// The engine's count of parts of named outputs, if there are any.
 pub const NAMED_PARTS: &str = "gristmill.named_parts";
 

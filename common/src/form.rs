@@ -57,11 +57,11 @@ impl Codec {
         }
     }
 
-    /// Whether several tasks can read one object, each a part of it.
+    /// Whether several tasks can read any object of this codec, each a part of it.
     pub fn is_splittable(self) -> bool {
         match self {
-            Codec::Bzip2 | Codec::Zstd => true,
-            Codec::Gzip | Codec::Lz4 | Codec::Snappy | Codec::Xz | Codec::Deflate => false,
+            Codec::Bzip2 => true,
+            Codec::Gzip | Codec::Zstd | Codec::Lz4 | Codec::Snappy | Codec::Xz | Codec::Deflate => false,
         }
     }
 }
@@ -95,8 +95,12 @@ impl FromStr for Codec {
 pub enum Form {
     /// Its bytes are its content.
     Plain,
-    /// Its content is compressed.
+    /// Its content is compressed. Several tasks read one object only if its codec has blocks that are
+    /// found from anywhere, as bzip2 has.
     Compressed(Codec),
+    /// Its content is compressed with zstd, in frames that a table at its end lists, so that several tasks
+    /// read one object. Told by whoever plans a job; to all others it is zstd like any.
+    SeekableZstd,
     /// A Parquet file.
     Parquet,
 }
@@ -108,6 +112,25 @@ pub const HEAD_BYTES: usize = 16;
 const PLAIN_ENDINGS: [&str; 9] = ["txt", "text", "csv", "tsv", "json", "jsonl", "ndjson", "log", "md"];
 
 impl Form {
+    /// How the content is compressed, if it is.
+    pub fn codec(self) -> Option<Codec> {
+        match self {
+            Form::Compressed(codec) => Some(codec),
+            Form::SeekableZstd => Some(Codec::Zstd),
+            Form::Plain | Form::Parquet => None,
+        }
+    }
+
+    /// The form of an object, as far as it is told without a look at it: what was asked for, what was
+    /// pinned, what its name tells; in this order.
+    pub fn told(asked: Option<Form>, pinned: Option<Form>, name: &str) -> Option<Form> {
+        // What was asked for cannot say that there is a table of frames; a look at the object can.
+        let finer = pinned.filter(|pinned| {
+            *pinned == Form::SeekableZstd && asked.is_none_or(|asked| asked.codec() == Some(Codec::Zstd))
+        });
+        finer.or(asked).or(pinned).or_else(|| Form::of_name(name))
+    }
+
     /// The form that the end of a name tells, in any case of letters.
     pub fn of_name(name: &str) -> Option<Form> {
         let (_, ending) = name.rsplit_once('.')?;
@@ -156,6 +179,7 @@ impl fmt::Display for Form {
         match self {
             Form::Plain => f.write_str("plain"),
             Form::Compressed(codec) => codec.fmt(f),
+            Form::SeekableZstd => f.write_str("zstd-seekable"),
             Form::Parquet => f.write_str("parquet"),
         }
     }
@@ -168,6 +192,7 @@ impl FromStr for Form {
         match text {
             "plain" => Ok(Form::Plain),
             "parquet" => Ok(Form::Parquet),
+            "zstd-seekable" => Ok(Form::SeekableZstd),
             codec => codec.parse().map(Form::Compressed),
         }
     }
@@ -191,6 +216,20 @@ mod tests {
             assert_eq!(Form::of_name(&format!("x.{}", codec.endings()[0])), Some(Form::Compressed(codec)));
         }
         assert!("brotli".parse::<Codec>().is_err());
+    }
+
+    #[test]
+    fn what_is_asked_for_wins_but_for_a_table_that_was_seen() {
+        let zstd = Form::Compressed(Codec::Zstd);
+        let check = |asked: Option<Form>, pinned: Option<Form>, name: &str, expect: Option<Form>| {
+            assert_eq!(Form::told(asked, pinned, name), expect, "{asked:?} {pinned:?} {name}");
+        };
+        check(None, None, "part-00000", None);
+        check(None, None, "a.zst", Some(zstd));
+        check(None, Some(Form::Plain), "a.zst", Some(Form::Plain));
+        check(Some(Form::Plain), Some(zstd), "a.zst", Some(Form::Plain));
+        check(Some(zstd), Some(Form::SeekableZstd), "a", Some(Form::SeekableZstd));
+        check(Some(Form::Plain), Some(Form::SeekableZstd), "a", Some(Form::Plain));
     }
 
     #[test]

@@ -3,8 +3,9 @@
 //! | for | modules |
 //! |---|---|
 //! | job authors | [`job`], [`input`], [`output`], [`formats`], [`datum`], [`key`], [`combine`], [`partition`], [`setup`], [`program`], [`pipeline`], [`key_values`] |
-//! | everyone | [`ids`], [`time`], [`size`], [`spec`], [`task`], [`failure`], [`counters`], [`naming`], [`output_name`], [`text`], [`decimal`], [`codec`], [`backoff`], [`removal`], [`durable`] |
+//! | everyone | [`ids`], [`time`], [`size`], [`spec`], [`task`], [`objects`], [`form`], [`content`], [`failure`], [`record_offset`], [`counters`], [`naming`], [`output_name`], [`text`], [`decimal`], [`codec`], [`backoff`], [`removal`], [`durable`] |
 //! | tests | [`mod@reference`], the sequential oracle |
+//! | those who read compressed objects | `compression` (feature `compression`) |
 //! | those who wait | `storage` (feature `storage`), `wire` (feature `wire`) |
 //!
 //! Without its features this crate knows neither tokio nor the network.
@@ -12,6 +13,9 @@
 pub mod backoff;
 pub mod codec;
 pub mod combine;
+#[cfg(feature = "compression")]
+pub mod compression;
+pub mod content;
 pub mod counters;
 pub mod datum;
 pub mod decimal;
@@ -35,6 +39,7 @@ pub mod partition;
 pub mod pinned;
 pub mod pipeline;
 pub mod program;
+pub mod record_offset;
 pub mod reference;
 pub mod removal;
 pub mod setup;

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io;
 use std::sync::Arc;
 
-use crate::failure::{Disposition, Failure, FailureCode};
+use crate::failure::{Disposition, Failure, FailureCode, InputPosition};
 use crate::pinned::{check_pinned, open_pinned};
 use crate::task::InputObject;
 
@@ -44,7 +44,8 @@ pub trait ObjectReader: fmt::Debug + Send + Sync {
     /// Both name the object.
     fn open(&self, object: &InputObject) -> Result<Box<dyn OpenObject>, Failure>;
 
-    /// Reads a whole object, which must be what was planned before and after.
+    /// Reads a whole object as it is stored, which must be what was planned before and after. What it
+    /// holds is told by [`read_content`](crate::content::read_content).
     ///
     /// # Errors
     ///
@@ -69,8 +70,7 @@ pub trait ObjectReader: fmt::Debug + Send + Sync {
         }
         open.check()?;
         if filled < size {
-            let message = format!("input {} changed since the job was planned: it ends at byte {filled}", object.uri);
-            return Err(Failure::new(FailureCode::InputChanged, message));
+            return Err(ended_early(object, filled as u64));
         }
         Ok(bytes)
     }
@@ -82,6 +82,13 @@ pub fn failure_of(object: &InputObject, error: io::Error) -> Failure {
         Ok(failure) => failure,
         Err(error) => unreadable(object, &error),
     }
+}
+
+/// An open object ended before it should.
+pub fn ended_early(object: &InputObject, at: u64) -> Failure {
+    let InputObject { uri, size, .. } = object;
+    let message = format!("input {uri} changed since the job was planned: it ends at byte {at}, not {size}");
+    Failure::new(FailureCode::InputChanged, message).at(InputPosition { object: uri.to_string(), offset: at })
 }
 
 fn unreadable(object: &InputObject, error: &io::Error) -> Failure {

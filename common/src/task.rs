@@ -122,13 +122,17 @@ pub struct NamedPart {
     pub checksum: u64,
 }
 
-/// The records that an attempt skipped, kept as a staged file of JSON lines.
+/// The records that an attempt skipped, and the damaged objects of which it left something out, kept as a
+/// staged file of JSON lines.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct BadRecords {
     /// The file's name in the staging folder.
     pub staged_name: String,
-    /// How many were skipped.
+    /// How many records were skipped.
     pub records: u64,
+    /// Of how many objects something was left out.
+    #[serde(default)]
+    pub objects: u64,
     /// The file's size.
     pub bytes: u64,
 }

@@ -6,7 +6,7 @@
 //! |---|---|
 //! | `job`, `name`, `state`, `output` | id, job of the binary, `queued` … `succeeded`, location |
 //! | `parts`, `records`, `bytes` | what it wrote so far, to named outputs too |
-//! | `counters`, `bad_records` | name -> sum; records skipped |
+//! | `counters`, `bad_records`, `bad_files` | name -> sum; records skipped; damaged files of which something was left out |
 //! | `stats` | `{map, reduce}`: what the committed attempts did, and of each stage its `tasks`, `done`, `active`, `failed_attempts`, `lost_attempts` |
 //! | `submitted`, `wall_ms` | when, in UTC; how long it took, or has taken |
 //! | `nondeterministic` | map tasks whose attempts made different records |
@@ -14,7 +14,7 @@
 //! | `replay` | `status` only: the command that runs the task which failed the job again |
 //! | `peak_rss_bytes` | `run` only: the most memory the process had |
 
-use gristmill_common::counters::{BAD_RECORDS, NAMED_PARTS};
+use gristmill_common::counters::{BAD_FILES, BAD_RECORDS, NAMED_PARTS};
 use gristmill_common::ids::JobId;
 use gristmill_common::task::AttemptStats;
 use gristmill_common::time::WallTime;
@@ -36,6 +36,7 @@ pub(crate) fn job(status: &JobStatus, now: WallTime) -> Value {
         "bytes": stats.output_bytes,
         "counters": view.counters,
         "bad_records": view.counters.get(BAD_RECORDS),
+        "bad_files": view.counters.get(BAD_FILES),
         "stats": { "map": stage_stats(&view.map, &view.map_stats), "reduce": stage_stats(&view.reduce, &view.reduce_stats) },
         "submitted": status.submitted.to_string(),
         "wall_ms": wall_millis(status, now),

@@ -59,7 +59,8 @@ impl TryFrom<v1::NamedPart> for NamedPart {
 
 impl From<&BadRecords> for v1::BadRecords {
     fn from(bad: &BadRecords) -> Self {
-        Self { staged_name: bad.staged_name.clone(), records: bad.records, bytes: bad.bytes }
+        let BadRecords { staged_name, records, objects, bytes } = bad.clone();
+        Self { staged_name, records, objects, bytes }
     }
 }
 
@@ -69,7 +70,7 @@ impl TryFrom<v1::BadRecords> for BadRecords {
     /// Refuses names that would lead out of the staging folder.
     fn try_from(wire: v1::BadRecords) -> Result<Self, WireError> {
         let staged_name = staged_name("BadRecords.staged_name", wire.staged_name)?;
-        Ok(Self { staged_name, records: wire.records, bytes: wire.bytes })
+        Ok(Self { staged_name, records: wire.records, objects: wire.objects, bytes: wire.bytes })
     }
 }
 

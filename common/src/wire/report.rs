@@ -176,7 +176,7 @@ mod tests {
     use crate::task::{BadRecords, NamedPart, PartSummary};
     use crate::wire::round_trip;
 
-    const CODES: [FailureCode; 19] = [
+    const CODES: [FailureCode; 20] = [
         FailureCode::UserError,
         FailureCode::UserPanic,
         FailureCode::ExecutorCrash,
@@ -186,6 +186,7 @@ mod tests {
         FailureCode::RecordTooLarge,
         FailureCode::InputUnreadable,
         FailureCode::InputChanged,
+        FailureCode::InputDamaged,
         FailureCode::MapOutputLost,
         FailureCode::SourceUnreachable,
         FailureCode::NondeterministicMap,
@@ -249,7 +250,8 @@ mod tests {
             AttemptOutput::Part(part(&["b", "a/b=c"])),
         ];
         for output in outputs {
-            let bad = Some(Box::new(BadRecords { staged_name: "bad-00000.m-0.0".into(), records: 2, bytes: 30 }));
+            let bad =
+                Some(Box::new(BadRecords { staged_name: "bad-00000.m-0.0".into(), records: 2, objects: 1, bytes: 30 }));
             let report = AttemptReport { output, counters: counters.clone(), stats, bad };
             round_trip::<v1::AttemptReport, _>(&report);
         }

@@ -91,15 +91,23 @@ pub struct ManifestPart {
     pub checksum: String,
 }
 
-/// The records that one map task skipped.
+/// The records that one map task skipped, and the damaged objects of which it left something out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ManifestBad {
     /// The path, relative to the output, of a file of JSON lines.
     pub path: String,
     /// Its size.
     pub bytes: u64,
-    /// Its lines.
+    /// Its lines that are records.
     pub records: u64,
+    /// Its lines that are damaged objects.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub objects: u64,
+}
+
+/// Whether a count is not worth writing.
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// What the committed attempts did.
@@ -175,6 +183,7 @@ impl Manifest {
             path: format!("{BAD_DIR}/{}", bad_records_name_of(&bad.staged_name).unwrap_or_default()),
             bytes: bad.bytes,
             records: bad.records,
+            objects: bad.objects,
         };
         self.bad = bad.iter().map(entry).collect();
         self

@@ -175,12 +175,13 @@ impl FinishedOutput {
 
     /// What is wrong with one file of skipped records, if anything is: its size or its number of lines.
     pub fn check_bad(&self, bad: &ManifestBad) -> Option<Damage> {
+        let expected = bad.records.saturating_add(bad.objects);
         let mut lines = 0;
         let count = |bytes: &[u8]| lines += bytes.iter().filter(|&&byte| byte == b'\n').count() as u64;
         let problem = match digest(&self.folder.join(&bad.path), count) {
             Err(problem) => problem,
             Ok((bytes, _)) if bytes != bad.bytes => Problem::Size { expected: bad.bytes, found: bytes },
-            Ok(_) if lines != bad.records => Problem::Lines { expected: bad.records, found: lines },
+            Ok(_) if lines != expected => Problem::Lines { expected, found: lines },
             Ok(_) => return None,
         };
         Some(Damage { path: bad.path.clone(), problem })

@@ -40,12 +40,6 @@ pub(super) fn map_output_lost(attempt: AttemptId, error: &impl Display) -> Failu
     failure
 }
 
-/// An input object is not what was planned.
-pub(super) fn input_changed(object: &Uri, offset: u64, how: &str) -> Failure {
-    Failure::new(FailureCode::InputChanged, format!("input {object} changed since the job was planned: {how}"))
-        .at(InputPosition { object: object.to_string(), offset })
-}
-
 /// A record does not fit into a quarter of the attempt's memory.
 pub(super) fn record_too_large(what: &str, bytes: usize, limit: ByteSize) -> Failure {
     let most = limit.bytes();

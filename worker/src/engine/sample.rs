@@ -9,19 +9,21 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+use gristmill_common::content::form_of;
 use gristmill_common::datum::Datum;
 use gristmill_common::failure::{Failure, FailureCode};
+use gristmill_common::form::{Codec, Form};
 use gristmill_common::ids::{AttemptId, TaskId};
-use gristmill_common::input::{Block, Input, Provenance};
+use gristmill_common::input::{Block, Heading, Provenance};
 use gristmill_common::job::{Emit, MapReduce, Result as JobResult};
 use gristmill_common::key::Key;
 use gristmill_common::objects::OpenObject;
 use gristmill_common::partition::{MAX_SPLITTER_BYTES, Partitioning};
 use gristmill_common::setup::TaskContext;
 use gristmill_common::spec::JobSpec;
-use gristmill_common::task::{JobPlan, Piece};
+use gristmill_common::task::{InputObject, JobPlan, Piece};
 
-use super::input::{PieceReader, ReadBuffer};
+use super::input::{PieceRecords, RawBlock, ReadBuffer, Reading, heading_of};
 use super::{AnyJob, Reads, failures, panics};
 
 /// Places of the input that are looked at. More follow an input whose keys change along the way more
@@ -34,6 +36,16 @@ const RECORDS_PER_PLACE: usize = 64;
 
 /// The most keys taken at each place, for jobs that emit many for a record.
 const KEYS_PER_PLACE: usize = 1024;
+
+/// Bytes of content that may be read for each place of an object that can only be read from its beginning.
+/// More finds places further behind, and takes as long as decoding that much does.
+const PASSED_BYTES_PER_PLACE: u64 = 2 << 20;
+
+/// Blocks of compressed content that are decoded for all places of an object, if it is read by blocks.
+const BLOCKS: usize = 64;
+
+/// Bytes in which a block of compressed content surely begins.
+const BLOCK_BYTES: u64 = 1 << 20;
 
 /// Bytes read at once: most places need no more.
 const READ_BYTES: usize = 16 << 10;
@@ -70,27 +82,22 @@ pub(super) fn sample_keys<J: MapReduce>(
 
     let mut keys = Vec::new();
     let mut buffer = ReadBuffer::reading(READ_BYTES);
-    for place in places(plan) {
-        let mut found = SampledKeys { keys: &mut keys, left: KEYS_PER_PLACE };
-        let mut records = RECORDS_PER_PLACE;
-        for (role, piece) in &place {
-            let piece = (*role, piece);
-            match panics::catch(|| sample_piece(job, (spec, reads), piece, &mut buffer, &mut records, &mut found)) {
-                Ok(Err(failure)) if is_of_object(&failure) => return Err(failure),
-                // What cannot be framed or mapped is the attempts' business; here it is only not found.
-                Ok(Ok(()) | Err(_)) | Err(_) => {}
-            }
-            if records == 0 {
-                break;
-            }
-        }
+    let places = places(plan);
+    let mut left = vec![Left { records: RECORDS_PER_PLACE, keys: KEYS_PER_PLACE }; places.len()];
+    for stretch in stretches(&places) {
+        let mut found = Found { keys: &mut keys, left: &mut left };
+        unless_of_object(sample_stretch(job, (spec, reads), &stretch, &mut buffer, &mut found))?;
     }
     Ok(keys)
 }
 
-/// Whether a failure tells of an object as a whole, and not of what is in it.
-fn is_of_object(failure: &Failure) -> bool {
-    matches!(failure.code, FailureCode::InputUnreadable | FailureCode::InputChanged)
+/// Passes over a failure that does not tell of an object as a whole. What cannot be framed, decoded or mapped
+/// is the attempts' business; here it is only not found.
+fn unless_of_object(sampled: Result<(), Failure>) -> Result<(), Failure> {
+    sampled.or_else(|failure| match failure.code {
+        FailureCode::InputUnreadable | FailureCode::InputChanged => Err(failure),
+        _ => Ok(()),
+    })
 }
 
 /// Stretches of the input that follow each other and are even in bytes, each as pieces of objects.
@@ -120,45 +127,185 @@ fn places(plan: &JobPlan) -> Vec<Vec<(u32, Piece)>> {
     places
 }
 
-/// Maps the first records of a piece, `records` at most, and subtracts how many there were.
-fn sample_piece<J: MapReduce>(
+/// Pieces of one object that are read one after the other.
+struct Stretch<'a> {
+    role: u32,
+    /// All of them.
+    whole: Piece,
+    /// Each with the number of its place.
+    pieces: Vec<(usize, &'a Piece)>,
+}
+
+/// The pieces of all places, those of one object together.
+fn stretches(places: &[Vec<(u32, Piece)>]) -> Vec<Stretch<'_>> {
+    let mut stretches: Vec<Stretch<'_>> = Vec::new();
+    for (place, pieces) in places.iter().enumerate() {
+        for (role, piece) in pieces {
+            match stretches.last_mut().filter(|last| Arc::ptr_eq(&last.whole.object, &piece.object)) {
+                Some(last) if last.role == *role && last.whole.end == piece.start => {
+                    last.whole.end = piece.end;
+                    last.pieces.push((place, piece));
+                }
+                _ => stretches.push(Stretch { role: *role, whole: piece.clone(), pieces: vec![(place, piece)] }),
+            }
+        }
+    }
+    stretches
+}
+
+/// Maps the first records of each piece, as many as its place still lacks.
+fn sample_stretch<J: MapReduce>(
     job: &J,
     (spec, reads): (&JobSpec, &Reads<'_>),
-    (role, piece): (u32, &Piece),
+    stretch: &Stretch<'_>,
     buffer: &mut ReadBuffer,
-    records: &mut usize,
-    found: &mut SampledKeys<'_>,
+    found: &mut Found<'_>,
 ) -> Result<(), Failure> {
-    let open = NoReadAhead(reads.objects.open(&piece.object)?);
-    let framing = J::Input::framing(&spec.line_rule, role);
-    let mut reader = PieceReader::start(&open, piece, framing, spec.max_record_bytes(), buffer)?;
-    let Some(raw) = reader.next_block()? else { return Ok(()) };
-    let mut end = 0;
-    while end < raw.bytes.len() && *records > 0 {
-        end = framing.record_at(raw.bytes, end).next;
-        *records -= 1;
+    let wanted = |left: &[Left], place: usize| left[place].records > 0;
+    if !stretch.pieces.iter().any(|(place, _)| wanted(found.left, *place)) {
+        return Ok(());
     }
-    let object = piece.object.uri.to_string();
-    let (from, position) = (Provenance::new(&object, raw.offset, role), AtomicU64::new(0));
-    let mut block = Block::new(&raw.bytes[..end], &spec.line_rule, from, &position);
-    if piece.start == 0 {
-        block = block.beginning_object();
+    let how = Reading::of::<J::Input>(spec, stretch.role, job.columns(stretch.role), &**reads.objects);
+    let object = &*stretch.whole.object;
+    let open = NoReadAhead { open: reads.objects.open(object)?, object };
+    let form = form_of(object, how.form, &open)?;
+    let mut sampler = Sampler { job, spec, how: &how, open: &open, role: stretch.role, found };
+    match form {
+        Form::Plain => {
+            for (place, piece) in &stretch.pieces {
+                if wanted(sampler.found.left, *place) {
+                    unless_of_object(sampler.sample(piece, &[(*place, piece)], Take::AtOnce, buffer))?;
+                }
+            }
+        }
+        // To begin anywhere costs a block, so that one serves several places.
+        form if form == Form::SeekableZstd || form.codec().is_some_and(Codec::is_splittable) => {
+            let bytes = (stretch.whole.end - stretch.whole.start).div_ceil(stretch.pieces.len() as u64).max(1);
+            let together = stretch.pieces.len().div_ceil(BLOCKS).max(BLOCK_BYTES.div_ceil(bytes) as usize);
+            for pieces in stretch.pieces.chunks(together) {
+                let ends = pieces.first().zip(pieces.last());
+                let Some(((_, first), (_, last))) = ends else { continue };
+                let piece = Piece { object: Arc::clone(&first.object), start: first.start, end: last.end };
+                unless_of_object(sampler.sample(&piece, pieces, Take::AtOnce, buffer))?;
+            }
+        }
+        _ => sampler.sample(&stretch.whole, &stretch.pieces, Take::WhenPassed, buffer)?,
     }
-    // An error of `map` ends this place early; what was emitted before it is as good as any key.
-    let _ = job.map_block(&mut block, found);
     Ok(())
+}
+
+/// When the records of a place are taken from an object that is read in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Take {
+    /// As soon as those of the places before have been.
+    AtOnce,
+    /// Once as much of the object has been read.
+    WhenPassed,
+}
+
+/// What is known of a block.
+struct Of<'h> {
+    is_row: bool,
+    heading: Option<&'h Heading>,
+}
+
+/// Maps records of one object.
+struct Sampler<'s, 'f, J> {
+    job: &'s J,
+    spec: &'s JobSpec,
+    how: &'s Reading<'s>,
+    open: &'s NoReadAhead<'s>,
+    role: u32,
+    found: &'s mut Found<'f>,
+}
+
+impl<J: MapReduce> Sampler<'_, '_, J> {
+    /// Reads a piece from its beginning and maps as many records for each place as it still lacks.
+    fn sample(
+        &mut self,
+        piece: &Piece,
+        places: &[(usize, &Piece)],
+        take: Take,
+        buffer: &mut ReadBuffer,
+    ) -> Result<(), Failure> {
+        let mut records = PieceRecords::open(self.open, piece, self.how, buffer)?;
+        let (is_row, has_columns, mut heading) = (records.is_row(), records.has_columns(), None);
+        let mut places = places.iter().peekable();
+        let mut bytes_left = PASSED_BYTES_PER_PLACE * places.len() as u64;
+        let mut beginning = piece.start == 0;
+        while places.peek().is_some() && bytes_left > 0 {
+            let Some(raw) = records.next_block()? else { break };
+            bytes_left = bytes_left.saturating_sub(raw.bytes.len() as u64);
+            if heading.is_none() && !has_columns {
+                heading = heading_of(self.open, piece, self.how, beginning.then_some(raw.bytes))?;
+            }
+            let of = Of { is_row, heading: heading.as_ref() };
+            let due = |place: &Piece| take == Take::AtOnce || place.start <= raw.stored_to;
+            let mut used = 0;
+            while let Some(&&(place, _)) = places.peek().filter(|(_, piece)| due(piece)) {
+                used += self.map_first(&raw, &of, used, place, std::mem::take(&mut beginning));
+                if take == Take::AtOnce && self.found.left[place].records > 0 && places.len() > 1 {
+                    break;
+                }
+                places.next();
+                if used == raw.bytes.len() {
+                    break;
+                }
+            }
+            beginning = false;
+        }
+        Ok(())
+    }
+
+    /// Maps the first records of a block behind those `used`, as many as a place still lacks; tells how
+    /// many bytes they take.
+    fn map_first(&mut self, raw: &RawBlock<'_>, of: &Of<'_>, used: usize, place: usize, beginning: bool) -> usize {
+        let bytes = &raw.bytes[used..];
+        let left = &mut self.found.left[place];
+        let mut end = 0;
+        while end < bytes.len() && left.records > 0 {
+            end = self.how.framing_of(of.is_row).record_at(bytes, end).next;
+            left.records -= 1;
+        }
+        let object = self.open.object.uri.to_string();
+        let mut from = Provenance::new(&object, raw.offset + used as u64, self.role).under(of.heading);
+        from.is_row = of.is_row;
+        let position = AtomicU64::new(0);
+        let mut block = Block::new(&bytes[..end], &self.spec.line_rule, from, &position);
+        if beginning {
+            block = block.beginning_object();
+        }
+        let mut keys = SampledKeys { keys: self.found.keys, left: &mut left.keys };
+        // An error of `map` ends this place early; what was emitted before it is as good as any key.
+        let mapped = panics::catch(|| self.job.map_block(&mut block, &mut keys));
+        let _ = mapped;
+        end
+    }
+}
+
+/// What a place still lacks.
+#[derive(Debug, Clone, Copy)]
+struct Left {
+    records: usize,
+    keys: usize,
+}
+
+/// The keys found so far, and what each place still lacks.
+struct Found<'a> {
+    keys: &'a mut Vec<Vec<u8>>,
+    left: &'a mut [Left],
 }
 
 /// Takes the keys that `map` emits, and nothing else.
 struct SampledKeys<'a> {
     keys: &'a mut Vec<Vec<u8>>,
-    left: usize,
+    left: &'a mut usize,
 }
 
 impl<K: Key + ?Sized, V: gristmill_common::datum::Value + ?Sized> Emit<K, V> for SampledKeys<'_> {
     fn emit(&mut self, key: <K as Datum>::Ref<'_>, _value: <V as Datum>::Ref<'_>) -> JobResult<()> {
-        if self.left > 0 {
-            self.left -= 1;
+        if *self.left > 0 {
+            *self.left -= 1;
             let mut encoded = Vec::new();
             K::encode(&key, &mut encoded);
             // No splitter is longer, so what follows decides nothing.
@@ -173,17 +320,20 @@ impl<K: Key + ?Sized, V: gristmill_common::datum::Value + ?Sized> Emit<K, V> for
 }
 
 /// An object of which little is read, so that nothing is to be loaded ahead.
-struct NoReadAhead(Box<dyn OpenObject>);
+struct NoReadAhead<'a> {
+    open: Box<dyn OpenObject>,
+    object: &'a InputObject,
+}
 
-impl OpenObject for NoReadAhead {
+impl OpenObject for NoReadAhead<'_> {
     fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.0.read_at(into, offset)
+        self.open.read_at(into, offset)
     }
 
     fn will_read(&self, _offset: u64, _bytes: u64) {}
 
     fn check(&self) -> Result<(), Failure> {
-        self.0.check()
+        self.open.check()
     }
 }
 
@@ -196,7 +346,7 @@ mod tests {
     use gristmill_common::prelude::*;
     use gristmill_common::setup::ShippedPaths;
     use gristmill_common::spec::JobShape;
-    use gristmill_common::task::{InputObject, Split};
+    use gristmill_common::task::Split;
     use std::path::Path;
 
     /// Emits each line, and fails in both ways at some.

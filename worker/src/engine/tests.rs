@@ -26,6 +26,7 @@ use super::shuffle::{MapOutputPack, MapOutputs, SegmentRange};
 use super::{AnyJob, AttemptContext, Compression, EngineTask, IntoAnyJob, LocalSegment, Reads, range_partitioning};
 
 mod bad_records;
+mod formats;
 mod limits;
 mod named;
 mod shapes;

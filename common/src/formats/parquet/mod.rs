@@ -8,7 +8,10 @@
 //! | `column.rs` | the values of one column, a batch at a time |
 //! | `read.rs` | files, row groups, and rows put together |
 //! | `write.rs` | rows taken apart, and row groups written |
+//! | `absent.rs` | what stands for `read.rs` and `write.rs` in a program without the feature |
 
+#[cfg(not(feature = "parquet"))]
+mod absent;
 #[cfg(feature = "parquet")]
 mod column;
 #[cfg(feature = "parquet")]
@@ -29,12 +32,15 @@ use serde::de::DeserializeOwned;
 
 use super::de::from_row;
 use super::delimited::columns_of;
+use super::row::BadRow;
 use crate::input::{Input, Provenance, Reading, RecordError};
 
+#[cfg(not(feature = "parquet"))]
+pub use self::absent::{GroupRows, ParquetFile, ParquetWriter, compresses_with};
 #[cfg(feature = "parquet")]
-pub use self::read::{GroupRows, ParquetFile, RowForm, Wanted};
+pub use self::read::{GroupRows, ParquetFile};
 #[cfg(feature = "parquet")]
-pub use self::write::{ParquetWriter, WriteProblem, compresses_with};
+pub use self::write::{ParquetWriter, compresses_with};
 
 /// Why a Parquet file cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -64,24 +70,48 @@ fn place(row_group: Option<usize>, column: Option<&str>) -> String {
     }
 }
 
-/// The place of a row among the records of its object, for messages and for what is skipped: the bytes of the rows
-/// before it in its row group, as they are read, and which row group.
-///
-/// | bits | what |
-/// |---|---|
-/// | 63 | 0 |
-/// | 62 | 1, which no offset in a file is |
-/// | 61 to 40 | the row group |
-/// | 39 to 0 | the bytes |
-pub fn row_offset(row_group: usize, bytes: u64) -> u64 {
-    OFFSET_MARK | (row_group as u64).min((1 << 22) - 1) << 40 | bytes.min((1 << 40) - 1)
+/// Why rows cannot be written.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteProblem {
+    /// A value does not fit its column.
+    #[error("column {column:?}: {reason}")]
+    Value {
+        /// The column.
+        column: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// What should be rows is none.
+    #[error(transparent)]
+    Row(#[from] BadRow),
+    /// The columns or the file cannot be.
+    #[error("cannot write a Parquet file: {reason}")]
+    File {
+        /// Why not.
+        reason: String,
+    },
 }
 
-const OFFSET_MARK: u64 = 1 << 62;
+/// Which columns of a file are read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wanted {
+    /// All.
+    All,
+    /// Those of these names that there are, in this order.
+    Named(Vec<String>),
+}
 
-/// Row group and bytes, if this is the place of a row.
-pub fn place_of_offset(offset: u64) -> Option<(usize, u64)> {
-    (offset >> 62 == 1).then_some(((offset >> 40 & ((1 << 22) - 1)) as usize, offset & ((1 << 40) - 1)))
+/// What rows become.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RowForm {
+    /// [Rows](super::row): of named columns their values, and of all columns one struct.
+    Rows,
+    /// Text, each row ended by these bytes: the values of the only column, if it is one of strings or bytes, and
+    /// otherwise JSON objects.
+    Text {
+        /// What ends a row.
+        end: Vec<u8>,
+    },
 }
 
 /// Rows of Parquet files as values of `T`: as an input, what `T`'s `Deserialize` makes of each, as an output, what its

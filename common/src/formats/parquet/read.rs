@@ -11,40 +11,18 @@ use parquet::file::serialized_reader::SerializedPageReader;
 use super::super::row::{Items, Open, Value, name};
 use super::super::schema::{Kind, Schema};
 use super::super::text::write_json_row;
-use super::ParquetProblem;
 use super::column::{BATCH_ROWS, LeafReader};
 use super::source::Source;
 use super::tree::{self, Node, Shape};
+use super::{ParquetProblem, RowForm, Wanted};
 use crate::failure::Failure;
 use crate::objects::OpenObject;
-
-/// Which columns are read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Wanted {
-    /// All.
-    All,
-    /// Those of these names that there are, in this order.
-    Named(Vec<String>),
-}
-
-/// What rows become.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RowForm {
-    /// [Rows](super::super::row): of named columns their values, and of all columns one struct.
-    Rows,
-    /// Text, each row ended by these bytes: the values of the only column, if it is one of strings or bytes, and
-    /// otherwise JSON objects.
-    Text {
-        /// What ends a row.
-        end: Vec<u8>,
-    },
-}
 
 /// An open file.
 pub struct ParquetFile {
     source: Source,
     metadata: ParquetMetaData,
-    nodes: Vec<Node>,
+    nodes: Arc<[Node]>,
     schema: Schema,
 }
 
@@ -64,7 +42,7 @@ impl ParquetFile {
         let source = Source::new(object, size);
         let metadata =
             ParquetMetaDataReader::new().parse_and_finish(&source).map_err(|error| problem(error, None, None))?;
-        let nodes = tree::of_schema(metadata.file_metadata().schema())?;
+        let nodes: Arc<[Node]> = tree::of_schema(metadata.file_metadata().schema())?.into();
         let columns = nodes.iter().map(|node| node.column.clone()).collect();
         let schema = Schema::new(columns).map_err(|error| damaged(None, error.to_string()))?;
         Ok(Self { source, metadata, nodes, schema })
@@ -98,12 +76,24 @@ impl ParquetFile {
         self.metadata.row_groups()[..group].iter().map(|group| group.num_rows().max(0) as u64).sum()
     }
 
+    /// Rows of a row group.
+    pub fn rows_of(&self, group: usize) -> u64 {
+        self.metadata.row_group(group).num_rows().max(0) as u64
+    }
+
+    /// Where a row group lies in the file: its first byte, and how many there are.
+    pub fn stored_place(&self, group: usize) -> (u64, u64) {
+        let metadata = self.metadata.row_group(group);
+        let bytes = metadata.compressed_size().max(0) as u64;
+        (middle(metadata).unwrap_or(0).saturating_sub(bytes / 2), bytes)
+    }
+
     /// Begins a row group.
     ///
     /// # Errors
     ///
     /// If it is damaged, or its columns are stored in a way that is not known here.
-    pub fn read_group(&self, group: usize, wanted: &Wanted, form: RowForm) -> Result<GroupRows<'_>, ParquetProblem> {
+    pub fn read_group(&self, group: usize, wanted: &Wanted, form: RowForm) -> Result<GroupRows, ParquetProblem> {
         let metadata = self.metadata.row_group(group);
         let places: Vec<Option<usize>> = match wanted {
             Wanted::All => (0..self.nodes.len()).map(Some).collect(),
@@ -113,12 +103,12 @@ impl ParquetFile {
         for place in places.iter().flatten() {
             self.open_leaves(group, &self.nodes[*place], &mut leaves)?;
         }
-        let columns: Vec<Option<&Node>> = places.iter().map(|place| place.map(|place| &self.nodes[place])).collect();
         let rows =
             u64::try_from(metadata.num_rows()).map_err(|_| damaged(Some(group), "it has a negative number of rows"))?;
         Ok(GroupRows {
             group,
-            columns,
+            nodes: Arc::clone(&self.nodes),
+            columns: places,
             named: *wanted == Wanted::All,
             leaves,
             form,
@@ -173,10 +163,12 @@ fn middle(group: &RowGroupMetaData) -> Option<u64> {
 }
 
 /// The rows of one row group.
-pub struct GroupRows<'f> {
+pub struct GroupRows {
     group: usize,
-    /// The columns wanted, each in its place.
-    columns: Vec<Option<&'f Node>>,
+    /// All columns of the file.
+    nodes: Arc<[Node]>,
+    /// Which of them are wanted, each in its place; nothing for one that the file has not.
+    columns: Vec<Option<usize>>,
     /// Whether a row is one struct of all columns.
     named: bool,
     leaves: Vec<Option<LeafReader>>,
@@ -189,7 +181,13 @@ pub struct GroupRows<'f> {
     row: Vec<u8>,
 }
 
-impl GroupRows<'_> {
+impl std::fmt::Debug for GroupRows {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("GroupRows").field("group", &self.group).finish_non_exhaustive()
+    }
+}
+
+impl GroupRows {
     /// Appends rows until `out` has `most` bytes, or at least one; gives how many, 0 at the end of the row group.
     ///
     /// # Errors
@@ -212,7 +210,7 @@ impl GroupRows<'_> {
         let rows = self.left.min(BATCH_ROWS as u64) as usize;
         self.left -= rows as u64;
         self.loaded = rows;
-        for column in self.columns.iter().flatten() {
+        for column in self.columns.iter().flatten().map(|column| &self.nodes[*column]) {
             for leaf in column.leaves.clone() {
                 let Some(reader) = &mut self.leaves[leaf] else { continue };
                 let of_column = |error| problem(error, Some(self.group), Some(column.column.name.clone()));
@@ -227,11 +225,13 @@ impl GroupRows<'_> {
     }
 
     fn write_row(&mut self, out: &mut Vec<u8>) -> Result<(), ParquetProblem> {
-        let Self { group, columns, named, leaves, form, row, .. } = self;
+        let Self { group, nodes, columns, named, leaves, form, row, .. } = self;
+        let nodes = &**nodes;
         let RowForm::Text { end } = form else {
-            return write_values(*group, columns, *named, leaves, out);
+            return write_values(*group, (nodes, columns), *named, leaves, out);
         };
-        if let [Some(Node { leaves: only, shape: Shape::Leaf(_), column, .. })] = columns[..]
+        if let [Some(only)] = columns[..]
+            && let Node { leaves: only, shape: Shape::Leaf(_), column, .. } = &nodes[only]
             && matches!(column.kind, Kind::String | Kind::Binary)
             && let Some(reader) = &mut leaves[only.start]
         {
@@ -247,8 +247,8 @@ impl GroupRows<'_> {
             return Ok(());
         }
         row.clear();
-        write_values(*group, columns, false, leaves, row)?;
-        let shown = columns.iter().map(|node| node.map_or("", |node| node.column.name.as_str()));
+        write_values(*group, (nodes, columns), false, leaves, row)?;
+        let shown = columns.iter().map(|column| column.map_or("", |column| nodes[column].column.name.as_str()));
         let items = Items::of_row(row).expect("it was just written");
         let from = out.len();
         write_json_row(shown, items, out).expect("it was just written");
@@ -265,14 +265,14 @@ impl GroupRows<'_> {
 /// Appends the next row of the columns.
 fn write_values(
     group: usize,
-    columns: &[Option<&Node>],
+    (nodes, columns): (&[Node], &[Option<usize>]),
     named: bool,
     leaves: &mut [Option<LeafReader>],
     out: &mut Vec<u8>,
 ) -> Result<(), ParquetProblem> {
     let row = Open::row(out);
     let whole = named.then(|| Open::structure(out));
-    for column in columns {
+    for column in columns.iter().map(|column| column.map(|column| &nodes[column])) {
         match column {
             None => Value::Absent.encode(out),
             Some(node) => {

@@ -194,14 +194,6 @@ fn damaged_files_are_refused_with_the_place() {
     assert!(error.starts_with("row group 0, column \"name\": "), "{error}");
 }
 
-#[test]
-fn offsets_of_rows_are_told_from_those_of_bytes() {
-    for (group, bytes) in [(0, 0), (7, 12_345), ((1 << 22) - 1, (1 << 40) - 1)] {
-        assert_eq!(place_of_offset(row_offset(group, bytes)), Some((group, bytes)));
-    }
-    assert_eq!([0, u64::MAX >> 2, u64::MAX].map(place_of_offset), [None; 3]);
-}
-
 /// A row `(list of lists of ints, struct with a list in it, map)`, any of it null.
 type Nested =
     (Option<Vec<Option<Vec<Option<i64>>>>>, Option<(Option<String>, Vec<i64>)>, Option<Vec<(String, Option<i64>)>>);

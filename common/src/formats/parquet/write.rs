@@ -13,8 +13,8 @@ use parquet::file::writer::SerializedFileWriter;
 use super::super::coerce::{self, misfit};
 use super::super::row::{self, BadRow, Items, Value};
 use super::super::schema::{Kind, Schema};
-use super::ParquetProblem;
 use super::tree::{self, Node, Shape, decimal_bytes};
+use super::{ParquetProblem, WriteProblem};
 use crate::form::Codec;
 
 /// Bytes of a page before it is ended. Larger pages compress better, smaller ones take less memory where they are read.
@@ -22,28 +22,6 @@ const PAGE_BYTES: usize = 1 << 20;
 
 /// What readers are told of who wrote a file. Without a version, so that a newer one writes the same bytes.
 const CREATED_BY: &str = "gristmill";
-
-/// Why rows cannot be written.
-#[derive(Debug, thiserror::Error)]
-pub enum WriteProblem {
-    /// A value does not fit its column.
-    #[error("column {column:?}: {reason}")]
-    Value {
-        /// The column.
-        column: String,
-        /// What is wrong.
-        reason: String,
-    },
-    /// What should be rows is none.
-    #[error(transparent)]
-    Row(#[from] BadRow),
-    /// The columns or the file cannot be.
-    #[error("cannot write a Parquet file: {reason}")]
-    File {
-        /// Why not.
-        reason: String,
-    },
-}
 
 /// Writes a file, a row group at a time.
 pub struct ParquetWriter {

@@ -118,7 +118,7 @@ fn skipped_records_are_published_beside_the_parts() {
     let parts = stage(&claim, &["zero\n"]);
     let bad = |staged_name: &str, text: &str| {
         fs::write(claim.staged_parts_dir().join(staged_name), text).expect("staged");
-        BadRecords { staged_name: staged_name.to_owned(), records: 1, bytes: text.len() as u64 }
+        BadRecords { staged_name: staged_name.to_owned(), records: 1, objects: 0, bytes: text.len() as u64 }
     };
     let skipped = [bad("part-m-00000.jsonl.m-0.0", "{}\n"), bad("part-m-00007.jsonl.m-7.2", "{\"a\":1}\n")];
     let strange = bad("elsewhere", "{}\n");

@@ -23,7 +23,8 @@ fn output() -> tempfile::TempDir {
     let dir = tempfile::tempdir().expect("scratch");
     let spec = JobSpec::new("copy", JobShape::MapOnly, vec![uri(dir.path())], uri(dir.path()));
     let times = JobTimes { started: WallTime::default(), finished: WallTime::default() };
-    let bad = BadRecords { staged_name: "part-m-00002.jsonl.m-2.0".into(), records: 2, bytes: BAD.len() as u64 };
+    let bad =
+        BadRecords { staged_name: "part-m-00002.jsonl.m-2.0".into(), records: 2, objects: 0, bytes: BAD.len() as u64 };
     let summary = |bytes: &&[u8]| PartSummary {
         staged_name: String::new(),
         bytes: bytes.len() as u64,

@@ -226,7 +226,7 @@ fn parse_offers(options: &[&str]) -> Vec<Offer> {
 
 fn parse_bad(options: &[&str]) -> Option<BadRecords> {
     let records = option(options, "skipped")?.into();
-    Some(BadRecords { staged_name: "bad".to_owned(), records, bytes: 1 })
+    Some(BadRecords { staged_name: "bad".to_owned(), records, objects: 0, bytes: 1 })
 }
 
 fn parse_profile(options: &[&str]) -> WorkerProfile {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use gristmill_common::failure::{Failure, FailureCode};
+use gristmill_common::form::Form;
 use gristmill_common::input::Framing;
 use gristmill_common::naming::Uri;
 use gristmill_common::objects::OpenObject;
@@ -14,7 +15,7 @@ use gristmill_common::task::{InputObject, Piece};
 use gristmill_common::text::LineRule;
 use sha2::{Digest as _, Sha256};
 
-use super::{PieceReader, ReadBuffer};
+use super::{PieceRecords, ReadBuffer, Reading};
 
 /// An object in memory: reading it a million times costs no system calls.
 struct InMemory(Vec<u8>);
@@ -32,6 +33,11 @@ impl OpenObject for InMemory {
     fn check(&self) -> Result<(), Failure> {
         Ok(())
     }
+}
+
+/// How plain objects are read here.
+fn plain(framing: Framing<'_>) -> Reading<'_> {
+    Reading::plain(framing)
 }
 
 /// What `records.tsv` says of a file: records, bytes, and a hash over each record behind its length.
@@ -57,8 +63,8 @@ fn digest_in_splits(object: &InMemory, rule: &LineRule, split_size: u64, buffer:
     while start < size {
         let end = if rule.is_splittable() { (start + split_size).min(size) } else { size };
         let piece = Piece { object: Arc::clone(&pinned), start, end };
-        let mut reader =
-            PieceReader::start(object, &piece, Framing::Text(rule), ByteSize::mib(4), buffer).expect("readable");
+        let how = plain(Framing::Text(rule));
+        let mut reader = PieceRecords::open(object, &piece, &how, buffer).expect("readable");
         while let Some(block) = reader.next_block().expect("readable") {
             let mut at = 0;
             while at < block.bytes.len() {
@@ -142,9 +148,8 @@ fn fixed_in_splits(object: &InMemory, length: usize, split_size: u64, read_bytes
     while start < size {
         let end = (start + split_size).min(size);
         let piece = Piece { object: Arc::clone(&pinned), start, end };
-        let limit = ByteSize::mib(4);
-        let mut reader =
-            PieceReader::start(object, &piece, Framing::Length(length), limit, &mut buffer).expect("readable");
+        let how = plain(Framing::Length(length));
+        let mut reader = PieceRecords::open(object, &piece, &how, &mut buffer).expect("readable");
         loop {
             match reader.next_block() {
                 Ok(Some(block)) => {

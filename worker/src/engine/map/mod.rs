@@ -15,9 +15,10 @@ use std::sync::atomic::Ordering;
 
 use gristmill_common::counters::Counters;
 use gristmill_common::failure::{Disposition, Failure, FailureCode, InputPosition};
-use gristmill_common::input::{Block, Framing, Input, Provenance, RecordError};
+use gristmill_common::input::{Block, Heading, Input, Provenance, RecordError};
 use gristmill_common::job::{JobError, MapOnly, MapReduce};
-use gristmill_common::task::{AttemptOutput, AttemptReport, AttemptStats, Split};
+use gristmill_common::spec::OnBadFile;
+use gristmill_common::task::{AttemptOutput, AttemptReport, AttemptStats, Piece, Split};
 
 use self::emitter::Emitter;
 use self::forgiving::map_forgiving;
@@ -25,7 +26,7 @@ use self::held::{HeldPairs, HeldRecords};
 use self::partitioner::Partitioner;
 pub(super) use self::sort_buffer::SortBuffer;
 use super::dead_letters::DeadLetters;
-use super::input::{PieceReader, ReadBuffer};
+use super::input::{PieceRecords, RawBlock, ReadBuffer, Reading, heading_of};
 use super::kept::Kept;
 use super::output::{PartSink, PartWriter};
 use super::{AttemptContext, failures};
@@ -52,29 +53,25 @@ pub(super) fn run<J: MapReduce>(
     let mut stats = AttemptStats::default();
     let mut letters = DeadLetters::new(context.staging, context.id.attempt);
     if context.spec.max_bad_records == 0 {
-        for_each_block(
-            input.split,
-            J::Input::framing(&context.spec.line_rule, input.split.role),
-            context,
-            &mut stats,
-            |raw| {
-                let _turn = context.position.user_turn();
-                let mut block = raw.records::<J::Input>(context);
-                let result = job.map_block(&mut block, &mut emitter);
-                // A failure of the engine is the cause whatever user code made of it.
-                if let Some(failure) = emitter.take_failure() {
-                    return Err(failure);
-                }
-                result.map_err(|error| map_failed(&error))?;
-                emitter.end_block(raw.buffer_bytes)?;
-                Ok(block.records_read())
-            },
-        )?;
+        let how = reading::<J::Input>(context, input.split.role, job.columns(input.split.role));
+        for_each_block(input.split, &how, context, (&mut stats, &mut letters), |raw, _| {
+            let _turn = context.position.user_turn();
+            let mut block = raw.records::<J::Input>(context);
+            let result = job.map_block(&mut block, &mut emitter);
+            // A failure of the engine is the cause whatever user code made of it.
+            if let Some(failure) = emitter.take_failure() {
+                return Err(failure);
+            }
+            result.map_err(|error| map_failed(&error))?;
+            emitter.end_block(raw.buffer_bytes)?;
+            Ok(block.records_read())
+        })?;
     } else {
         check_record_by_record(J::RECORD_BY_RECORD)?;
         let mut pairs = HeldPairs::new(&mut emitter, context);
         let map = |block: &mut Block<'_, J::Input>, pairs: &mut HeldPairs<'_, '_, J>| job.map_block(block, pairs);
-        map_forgiving(input, context, &mut stats, (&mut letters, &mut pairs), map)?;
+        let how = reading::<J::Input>(context, input.split.role, job.columns(input.split.role));
+        map_forgiving((input, &how), context, &mut stats, (&mut letters, &mut pairs), map)?;
     }
     {
         let _turn = context.position.user_turn();
@@ -101,28 +98,24 @@ pub(super) fn run_map_only<J: MapOnly>(
     let mut letters = DeadLetters::new(context.staging, context.id.attempt);
     if context.spec.max_bad_records == 0 {
         let mut sink = PartSink::<J::Output>::new(&mut part, &mut counters);
-        for_each_block(
-            input.split,
-            J::Input::framing(&context.spec.line_rule, input.split.role),
-            context,
-            &mut stats,
-            |raw| {
-                let _turn = context.position.user_turn();
-                let mut block = raw.records::<J::Input>(context);
-                let result = job.map_block(&mut block, &mut sink);
-                if let Some(failure) = sink.failure.take() {
-                    return Err(failure);
-                }
-                result.map_err(|error| map_failed(&error))?;
-                Ok(block.records_read())
-            },
-        )?;
+        let how = reading::<J::Input>(context, input.split.role, job.columns(input.split.role));
+        for_each_block(input.split, &how, context, (&mut stats, &mut letters), |raw, _| {
+            let _turn = context.position.user_turn();
+            let mut block = raw.records::<J::Input>(context);
+            let result = job.map_block(&mut block, &mut sink);
+            if let Some(failure) = sink.failure.take() {
+                return Err(failure);
+            }
+            result.map_err(|error| map_failed(&error))?;
+            Ok(block.records_read())
+        })?;
     } else {
         check_record_by_record(J::RECORD_BY_RECORD)?;
         let mut records = HeldRecords::<J::Output>::new(&mut part, &mut counters, context);
         let map =
             |block: &mut Block<'_, J::Input>, records: &mut HeldRecords<'_, J::Output>| job.map_block(block, records);
-        map_forgiving(input, context, &mut stats, (&mut letters, &mut records), map)?;
+        let how = reading::<J::Input>(context, input.split.role, job.columns(input.split.role));
+        map_forgiving((input, &how), context, &mut stats, (&mut letters, &mut records), map)?;
     }
     {
         let _turn = context.position.user_turn();
@@ -156,44 +149,121 @@ impl<'a> RawRecords<'a> {
     }
 }
 
+/// How records of a type are read; of files of columns, those of these names, or all.
+fn reading<'c, I: Input>(context: &'c AttemptContext<'_>, role: u32, columns: Option<Vec<String>>) -> Reading<'c> {
+    Reading::of::<I>(context.spec, role, columns, &**context.objects)
+}
+
 /// Reads the split block by block; a failure is given the position of the record in hand. `map` tells
-/// how many records a block had.
+/// how many records a block had, and may write dead letters. Objects that are damaged are left out from
+/// there on, if the job says so.
 fn for_each_block(
     split: &Split,
-    framing: Framing<'_>,
+    how: &Reading<'_>,
     context: &AttemptContext<'_>,
-    stats: &mut AttemptStats,
-    mut map: impl FnMut(&RawRecords<'_>) -> Result<u64, Failure>,
+    (stats, letters): (&mut AttemptStats, &mut DeadLetters),
+    mut map: impl FnMut(&RawRecords<'_>, &mut DeadLetters) -> Result<u64, Failure>,
 ) -> Result<(), Failure> {
     let mut buffer = ReadBuffer::default();
     for (index, piece) in split.pieces.iter().enumerate() {
         let object = piece.object.uri.to_string();
         context.position.enter_piece(index as u64, piece.start);
-        let max_record = context.spec.max_record_bytes();
-        let at_start = |failure: Failure| failure.at(InputPosition { object: object.clone(), offset: piece.start });
-        let open = context.objects.open(&piece.object).map_err(at_start)?;
-        let mut reader = PieceReader::start(open.as_ref(), piece, framing, max_record, &mut buffer)?;
-        let mut beginning = piece.start == 0;
-        while let Some(raw) = reader.next_block()? {
-            if context.cancelled.load(Ordering::Relaxed) {
-                return Err(failures::cancelled());
-            }
-            let from = Provenance::new(&object, raw.offset, split.role);
-            let beginning = std::mem::take(&mut beginning);
+        let mut mapped = (0, 0);
+        let ended = for_each_block_of(piece, how, context, &mut buffer, |raw, of| {
+            let mut from = Provenance::new(&object, raw.offset, split.role).under(of.heading);
+            from.is_row = of.is_row;
+            let beginning = of.beginning;
             let records = RawRecords { bytes: raw.bytes, from, beginning, buffer_bytes: raw.buffer_bytes };
-            stats.input_records += map(&records).map_err(|failure| match failure.position {
+            mapped.0 += map(&records, letters).map_err(|failure| match failure.position {
                 Some(_) => failure,
                 None => {
                     let offset = context.position.offset().load(Ordering::Relaxed);
+                    let mut failure = failure;
+                    if let Some(row) = raw.row_at(how.framing_of(of.is_row), offset) {
+                        failure.message = format!("{} ({row})", failure.message);
+                    }
                     failure.at(InputPosition { object: object.clone(), offset })
                 }
             })?;
-            stats.input_bytes += raw.bytes.len() as u64;
+            mapped.1 += raw.bytes.len() as u64;
+            Ok(())
+        })?;
+        stats.input_records += mapped.0;
+        // Of other objects it is not known how many bytes a record takes.
+        stats.input_bytes += if ended.is_plain { mapped.1 } else { piece.end - piece.start };
+        if let Some(failure) = ended.damage {
+            letters.add_object(&object, &failure)?;
         }
-        open.check().map_err(at_start)?;
     }
     context.position.leave();
     Ok(())
+}
+
+/// How reading a piece ended.
+struct Ended {
+    /// What the object is damaged by, if it is and the rest of it is left out.
+    damage: Option<Failure>,
+    /// Whether bytes of records are bytes of the object.
+    is_plain: bool,
+}
+
+/// What is known of a block.
+struct Of<'h> {
+    /// Whether it begins with its object's first record.
+    beginning: bool,
+    /// Whether its records are rows.
+    is_row: bool,
+    /// The heading of its object.
+    heading: Option<&'h Heading>,
+}
+
+/// Reads one piece block by block.
+fn for_each_block_of(
+    piece: &Piece,
+    how: &Reading<'_>,
+    context: &AttemptContext<'_>,
+    buffer: &mut ReadBuffer,
+    mut map: impl FnMut(&RawBlock<'_>, Of<'_>) -> Result<(), Failure>,
+) -> Result<Ended, Failure> {
+    let at_start = |failure: Failure| match failure.position {
+        Some(_) => failure,
+        None => failure.at(InputPosition { object: piece.object.uri.to_string(), offset: piece.start }),
+    };
+    let left_out =
+        |failure: &Failure| failure.code == FailureCode::InputDamaged && context.spec.on_bad_file == OnBadFile::Skip;
+    let open = context.objects.open(&piece.object).map_err(at_start)?;
+    let mut ended = Ended { damage: None, is_plain: false };
+    match PieceRecords::open(open.as_ref(), piece, how, buffer) {
+        Err(failure) if left_out(&failure) => ended.damage = Some(failure),
+        Err(failure) => return Err(at_start(failure)),
+        Ok(mut records) => {
+            ended.is_plain = records.is_plain();
+            let (mut beginning, mut heading) = (piece.start == 0, None);
+            let (is_row, has_columns) = (records.is_row(), records.has_columns());
+            loop {
+                match records.next_block() {
+                    Ok(Some(_)) if context.cancelled.load(Ordering::Relaxed) => return Err(failures::cancelled()),
+                    Ok(Some(raw)) => {
+                        if heading.is_none() && !has_columns {
+                            let first = beginning.then_some(raw.bytes);
+                            heading = heading_of(open.as_ref(), piece, how, first).map_err(at_start)?;
+                        }
+                        let beginning = std::mem::take(&mut beginning);
+                        map(&raw, Of { beginning, is_row, heading: heading.as_ref() })?;
+                    }
+                    Ok(None) => break,
+                    Err(failure) if left_out(&failure) => {
+                        ended.damage = Some(failure);
+                        break;
+                    }
+                    Err(failure) => return Err(at_start(failure)),
+                }
+            }
+        }
+    }
+    // What changed meanwhile looks like damage.
+    open.check().map_err(at_start)?;
+    Ok(ended)
 }
 
 /// A job that makes things of several records at once cannot leave one out: others would be missing too.
