@@ -125,6 +125,8 @@ impl<'a> PieceRecords<'a> {
         }
         let (object, framing) = (&*piece.object, how.framing);
         match form_of(object, how.form, open)? {
+            // All records belong to the piece that begins the object.
+            Form::Plain if !framing.is_splittable() && piece.start > 0 => Ok(PieceRecords::None),
             Form::Plain => {
                 let source = Box::new(PlainSource::new(open, piece, framing));
                 PieceReader::start(source, object, framing, how.max_record, buffer).map(PieceRecords::Framed)

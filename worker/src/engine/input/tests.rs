@@ -6,11 +6,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use gristmill_common::failure::{Failure, FailureCode};
-use gristmill_common::form::Form;
 use gristmill_common::input::Framing;
 use gristmill_common::naming::Uri;
 use gristmill_common::objects::OpenObject;
-use gristmill_common::size::ByteSize;
 use gristmill_common::task::{InputObject, Piece};
 use gristmill_common::text::LineRule;
 use sha2::{Digest as _, Sha256};
