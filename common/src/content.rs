@@ -7,7 +7,8 @@ use crate::form::{Form, HEAD_BYTES};
 use crate::objects::{ObjectReader, OpenObject, ended_early, failure_of};
 use crate::task::InputObject;
 
-/// Bytes read at once.
+/// Bytes decoded at once.
+#[cfg(feature = "compression")]
 const READ_BYTES: usize = 256 << 10;
 
 /// The form of an object: what was asked for all input, what was pinned, what the name tells, what the

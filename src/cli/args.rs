@@ -375,8 +375,10 @@ fn samples(spec: &JobSpec) -> Result<Vec<InputSample>, CliError> {
     let inputs = std::iter::once((0, &spec.inputs)).chain(sides.iter().map(|(&role, uris)| (role, uris)));
     let mut samples = Vec::new();
     for (role, uris) in inputs {
-        let objects = list_inputs(uris).map_err(|error| rejection(&SubmitError::Input(error)))?;
-        let sample = sample_input(role, objects, &spec.line_rule);
+        let mut objects = list_inputs(uris).map_err(|error| rejection(&SubmitError::Input(error)))?;
+        // Whoever reads them without the spec knows their form from this.
+        objects.iter_mut().for_each(|object| object.form = object.form.or(spec.input_form));
+        let sample = sample_input(role, objects, &spec.line_rule, &LocalObjects);
         samples.push(sample.map_err(unreadable)?);
     }
     Ok(samples)

@@ -1,10 +1,9 @@
 //! What an input looks like before a job over it starts: its objects and its first record. Reads one
 //! record of one object and nothing else.
 
-use std::io::Read as _;
-
+use crate::content::read_beginning;
 use crate::failure::{Failure, FailureCode, InputPosition};
-use crate::pinned::open_pinned;
+use crate::objects::ObjectReader;
 use crate::program::InputSample;
 use crate::task::InputObject;
 use crate::text::LineRule;
@@ -12,36 +11,46 @@ use crate::text::LineRule;
 /// The longest first record. It is read whole, and a table's header is far shorter.
 const MAX_FIRST_RECORD_BYTES: u64 = 1 << 20;
 
-/// Samples an input that was listed.
+/// Samples an input that was listed. Objects are read in the form that is pinned, or that they tell
+/// themselves.
 ///
 /// # Errors
 ///
-/// If the first object cannot be read, or its first record is longer than a mebibyte; names the
-/// object.
-pub fn sample_input(role: u32, objects: Vec<InputObject>, rule: &LineRule) -> Result<InputSample, Failure> {
-    let first = objects.iter().find(|object| object.size > 0);
-    let first_record = first.map(|object| Ok((first_record(object, rule)?, object.uri.to_string()))).transpose()?;
+/// If the first object that holds anything, or one before it, cannot be read, or its first record is longer
+/// than a mebibyte; names the object.
+pub fn sample_input(
+    role: u32,
+    objects: Vec<InputObject>,
+    rule: &LineRule,
+    reader: &dyn ObjectReader,
+) -> Result<InputSample, Failure> {
+    let mut first_record = None;
+    let mut begun = objects.iter().filter(|object| object.size > 0);
+    while let (None, Some(object)) = (&first_record, begun.next()) {
+        first_record = record_of(object, rule, reader)?.map(|record| (record, object.uri.to_string()));
+    }
     Ok(InputSample { role, objects, first_record })
 }
 
-fn first_record(object: &InputObject, rule: &LineRule) -> Result<Vec<u8>, Failure> {
-    let mut bytes = Vec::new();
-    open_pinned(object)?.take(MAX_FIRST_RECORD_BYTES).read_to_end(&mut bytes).map_err(|error| {
-        Failure::new(FailureCode::InputUnreadable, format!("cannot read input {}: {error}", object.uri))
-    })?;
+/// The first record of an object, if it holds any byte.
+fn record_of(object: &InputObject, rule: &LineRule, reader: &dyn ObjectReader) -> Result<Option<Vec<u8>>, Failure> {
+    let (mut bytes, is_all) = read_beginning(reader, object, None, MAX_FIRST_RECORD_BYTES)?;
+    if bytes.is_empty() {
+        return Ok(None);
+    }
     let start = rule.preamble(&bytes);
     if start == bytes.len() {
-        return Ok(Vec::new());
+        return Ok(Some(Vec::new()));
     }
     let span = rule.record_at(&bytes, start);
-    if span.next as u64 >= MAX_FIRST_RECORD_BYTES && object.size > MAX_FIRST_RECORD_BYTES {
+    if span.next as u64 >= MAX_FIRST_RECORD_BYTES && !is_all {
         let text = format!("the first record of {} is longer than {MAX_FIRST_RECORD_BYTES} bytes", object.uri);
         let position = InputPosition { object: object.uri.to_string(), offset: start as u64 };
         return Err(Failure::new(FailureCode::RecordTooLarge, text).at(position));
     }
     bytes.truncate(span.end);
     bytes.drain(..start);
-    Ok(bytes)
+    Ok(Some(bytes))
 }
 
 #[cfg(test)]
@@ -50,6 +59,7 @@ mod tests {
 
     use super::*;
     use crate::naming::Uri;
+    use crate::objects::LocalObjects;
     use crate::storage::list_inputs;
 
     #[test]
@@ -59,7 +69,7 @@ mod tests {
             fs::write(dir.path().join("a"), b"").expect("written");
             fs::write(dir.path().join("b"), content).expect("written");
             let objects = list_inputs(&[Uri::from_path(dir.path())]).expect("a folder");
-            let sample = sample_input(3, objects, &rule).map(|sample| {
+            let sample = sample_input(3, objects, &rule, &LocalObjects).map(|sample| {
                 assert_eq!((sample.role, sample.objects.len()), (3, 2));
                 sample.first_record.map(|(record, _)| record).unwrap_or_default()
             });

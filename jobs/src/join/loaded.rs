@@ -4,6 +4,7 @@
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 
+use gristmill_common::content::read_content;
 use gristmill_common::failure::{Failure, FailureCode, InputPosition};
 use gristmill_common::objects::{LocalObjects, ObjectReader};
 use gristmill_common::prelude::*;
@@ -19,14 +20,16 @@ pub(super) struct LoadedJoin {
     sides: Sides,
     objects: Vec<InputObject>,
     line_rule: LineRule,
+    /// The most bytes that all objects may hold.
+    most_bytes: u64,
     /// Set with the first attempt.
     reader: OnceLock<Arc<dyn ObjectReader>>,
     right: OnceLock<Result<RightRows, Failure>>,
 }
 
 impl LoadedJoin {
-    pub(super) fn new(sides: Sides, objects: Vec<InputObject>, line_rule: LineRule) -> Self {
-        Self { sides, objects, line_rule, reader: OnceLock::new(), right: OnceLock::new() }
+    pub(super) fn new(sides: Sides, objects: Vec<InputObject>, line_rule: LineRule, most_bytes: u64) -> Self {
+        Self { sides, objects, line_rule, most_bytes, reader: OnceLock::new(), right: OnceLock::new() }
     }
 
     fn right(&self) -> Result<&RightRows> {
@@ -35,15 +38,23 @@ impl LoadedJoin {
 
     fn load(&self) -> Result<RightRows, Failure> {
         let mut loaded = RightRows::default();
+        let mut left = self.most_bytes;
         for object in &self.objects {
-            self.load_object(object, &mut loaded)?;
+            left -= self.load_object(object, left, &mut loaded)?;
         }
         loaded.index();
         Ok(loaded)
     }
 
-    fn load_object(&self, object: &InputObject, loaded: &mut RightRows) -> Result<(), Failure> {
-        let bytes = self.reader.get_or_init(LocalObjects::shared).read_whole(object)?;
+    /// Loads an object that holds at most `most` bytes; tells how many these are.
+    fn load_object(&self, object: &InputObject, most: u64, loaded: &mut RightRows) -> Result<u64, Failure> {
+        let reader = self.reader.get_or_init(LocalObjects::shared);
+        let bytes = read_content(reader.as_ref(), object, None, most).map_err(|mut failure| {
+            if failure.code == FailureCode::RecordTooLarge {
+                failure.message.push_str(" (with --reducers both sides of the join are shuffled)");
+            }
+            failure
+        })?;
         let name = object.uri.to_string();
         let position = AtomicU64::new(0);
         let start = self.line_rule.preamble(&bytes);
@@ -63,7 +74,8 @@ impl LoadedJoin {
             let offset = position.load(std::sync::atomic::Ordering::Relaxed);
             let failure = Failure::new(FailureCode::BadRecord, format!("cannot read a record: {error}"));
             failure.at(InputPosition { object: name.clone(), offset })
-        })
+        })?;
+        Ok(bytes.len() as u64)
     }
 
     fn join_row(&self, key: Option<&[u8]>, record: &[u8], out: &mut impl Sink<[u8], [u8]>) -> Result<()> {

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use gristmill_common::form::Form;
 use gristmill_common::naming::Uri;
 use gristmill_common::size::ByteSize;
 use gristmill_common::spec::{JobShape, JobSpec, SpecError};
@@ -10,7 +11,7 @@ use gristmill_common::storage::Pattern;
 use gristmill_common::task::{InputObject, JobPlan, Piece};
 
 use crate::plan::packing::Packer;
-use crate::plan::splits::{cut, split_count};
+use crate::plan::splits::{Cut, cut, split_count};
 
 /// The most map tasks of a job. Each costs the scheduler some hundred bytes and the shuffle one
 /// segment per reduce task; lowering it forces larger splits on very large inputs.
@@ -79,7 +80,9 @@ impl PlanError {
 ///
 /// Objects are cut into splits of at most the spec's split size, sizes within one object differing
 /// by at most one byte; an object of one split is packed with its neighbours as long as they fit
-/// into one, so that the splits come out even; empty objects give nothing to read. Objects that cannot be split are one split each.
+/// into one, so that the splits come out even; empty objects give nothing to read. Objects that can only be
+/// read from their beginning are one split each. What form an object has is told by what is pinned, or by
+/// its name; whoever pins it looks at those of which neither tells.
 ///
 /// # Errors
 ///
@@ -102,12 +105,10 @@ pub fn plan_inputs(spec: &JobSpec, inputs: Vec<(u32, Vec<InputObject>)>) -> Resu
     let input_bytes = sizes.fold(0, u64::saturating_add);
     let too_many = || PlanError::TooManyTasks { input_bytes: ByteSize(input_bytes), split_size: spec.split_size };
 
-    let splittable = spec.line_rule.is_splittable();
-    let packed = inputs.iter().flat_map(|(_, objects)| objects).map(|object| object.size);
-    let packed = packed.filter(|&size| split_count(size, spec.split_size) <= 1).fold(0, u64::saturating_add);
+    let packed = inputs.iter().flat_map(|(_, objects)| objects).filter(|object| pieces_of(spec, object).is_one());
+    let packed = packed.map(|object| object.size).fold(0, u64::saturating_add);
     let mut packer = Packer::new(spec.split_size, packed);
-    let mut unsplit = Named::default();
-    let mut compressed = Named::default();
+    let (mut overlapping, mut compressed) = (Named::default(), Named::default());
     let mut role_begun = None;
     for (role, object) in
         inputs.into_iter().flat_map(|(role, objects)| objects.into_iter().map(move |object| (role, object)))
@@ -116,34 +117,33 @@ pub fn plan_inputs(spec: &JobSpec, inputs: Vec<(u32, Vec<InputObject>)>) -> Resu
             role_begun = Some(role);
             packer.begin_role(role);
         }
-        if is_compressed(object.uri.base_name()) {
-            compressed.add(&object.uri);
-        }
+        let pieces = pieces_of(spec, &object);
         let object = Arc::new(object);
-        let count = split_count(object.size, spec.split_size);
-        if count > 1 && splittable {
-            if count > u64::from(MAX_MAP_TASKS) {
-                return Err(too_many());
+        let whole = |object: Arc<InputObject>| Piece { start: 0, end: object.size, object };
+        match pieces {
+            Pieces::None => {}
+            Pieces::One => packer.pack(whole(object)),
+            Pieces::Alone(why) => {
+                match why {
+                    Undivided::Compressed => compressed.add(&object.uri),
+                    Undivided::DelimiterOverlaps => overlapping.add(&object.uri),
+                }
+                packer.alone(whole(object));
             }
-            cut(&object, count).for_each(|piece| packer.alone(piece));
-        } else if count > 0 {
-            let end = object.size;
-            if count > 1 {
-                unsplit.add(&object.uri);
-                packer.alone(Piece { object, start: 0, end });
-            } else {
-                packer.pack(Piece { object, start: 0, end });
-            }
+            Pieces::Many(count) if count > u64::from(MAX_MAP_TASKS) => return Err(too_many()),
+            Pieces::Many(count) => cut(&object, count).for_each(|piece| packer.alone(piece)),
         }
         if packer.len() > MAX_MAP_TASKS as usize {
             return Err(too_many());
         }
     }
     let mut warnings = Vec::new();
-    warnings.extend(
-        unsplit.warning("larger than a split but read by one task each, because the delimiter overlaps itself"),
-    );
-    warnings.extend(compressed.warning("read as they are, because reading compressed input is not built in yet"));
+    let one_task = "larger than a split but read by one task each, because";
+    warnings.extend(overlapping.warning(&format!("{one_task} the delimiter overlaps itself")));
+    warnings.extend(compressed.warning(&format!(
+        "{one_task} their compression can only be read from the beginning (bzip2, and zstd with a table of frames as \
+         --compression zstd writes it, are read by several)"
+    )));
     if spec.shape == JobShape::MapOnly && spec.reducers.is_some() {
         warnings.push(format!("{} has no reduce, so the number of reducers means nothing", spec.job));
     }
@@ -190,10 +190,46 @@ fn check_overlap<'a>(spec: &JobSpec, mut objects: impl Iterator<Item = &'a Input
     })
 }
 
-fn is_compressed(name: &str) -> bool {
-    name.rsplit_once('.').is_some_and(|(_, ending)| {
-        ["gz", "zst", "bz2", "xz", "lz4"].iter().any(|known| ending.eq_ignore_ascii_case(known))
-    })
+/// What an object gives to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pieces {
+    None,
+    /// One, small enough to share a split.
+    One,
+    /// One, larger than a split.
+    Alone(Undivided),
+    Many(u64),
+}
+
+/// Why a large object is one piece.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Undivided {
+    Compressed,
+    DelimiterOverlaps,
+}
+
+impl Pieces {
+    fn is_one(self) -> bool {
+        self == Pieces::One
+    }
+}
+
+fn pieces_of(spec: &JobSpec, object: &InputObject) -> Pieces {
+    let form = Form::told(spec.input_form, object.form, object.uri.base_name());
+    let is_large = split_count(object.size, spec.split_size) > 1;
+    let (count, undivided) = match Cut::of(form, object.size, spec.split_size) {
+        Cut::Nowhere => (u64::from(object.size > 0), Some(Undivided::Compressed)),
+        Cut::Every(bytes) => {
+            let undivided = (!spec.line_rule.is_splittable()).then_some(Undivided::DelimiterOverlaps);
+            (split_count(object.size, bytes), undivided)
+        }
+    };
+    match (count, undivided) {
+        (0, _) => Pieces::None,
+        (_, Some(why)) if is_large => Pieces::Alone(why),
+        (1, _) | (_, Some(_)) => Pieces::One,
+        (count, None) => Pieces::Many(count),
+    }
 }
 
 /// Objects that share a warning; names the first few.
@@ -288,6 +324,32 @@ mod tests {
         assert_eq!(plan.warnings, [text]);
         let plan = plan_job(&spec, objects(&[25; 7])).expect("plannable");
         assert!(plan.warnings[0].starts_with("/in/0, /in/1, /in/2, /in/3, /in/4 and 2 more: "), "{plan:?}");
+    }
+
+    #[test]
+    fn compressed_objects_are_cut_as_their_form_allows() {
+        let mut spec = spec(&["/in"], "/out");
+        let named = |names: &[&str], mib: u64| -> Vec<InputObject> {
+            let object = |name: &&str| InputObject {
+                uri: format!("/in/{name}").parse().expect("a path"),
+                ..objects(&[mib << 20]).remove(0)
+            };
+            names.iter().map(object).collect()
+        };
+        let splits = |spec: &JobSpec, objects: Vec<InputObject>| {
+            let plan = plan_job(spec, objects).expect("plannable");
+            (plan.splits.len(), plan.warnings)
+        };
+        assert_eq!(splits(&spec, named(&["a.gz", "b.zst", "c.txt"], 20)), (1, vec![]));
+        assert_eq!(splits(&spec, named(&["a.bz2"], 20)), (5, vec![]));
+        let (count, warnings) = splits(&spec, named(&["a.gz", "b.txt", "c.zst", "d.bz2"], 100));
+        assert_eq!(count, 1 + 2 + 1 + 25);
+        assert!(warnings[0].starts_with("/in/a.gz, /in/c.zst: larger than a split"), "{warnings:?}");
+        let mut pinned = named(&["a.zst"], 100);
+        pinned[0].form = Some(Form::SeekableZstd);
+        assert_eq!(splits(&spec, pinned), (7, vec![]));
+        spec.input_form = Some(Form::Plain);
+        assert_eq!(splits(&spec, named(&["a.gz"], 100)), (2, vec![]));
     }
 
     #[test]

@@ -3,12 +3,15 @@
 
 use std::sync::Arc;
 
+use gristmill_common::failure::Failure;
 use gristmill_common::ids::JobId;
+use gristmill_common::objects::LocalObjects;
 use gristmill_common::spec::{JobShape, JobSpec, SpecError};
 use gristmill_common::storage::{InputError, list_inputs};
 use gristmill_common::task::JobPlan;
 use gristmill_common::time::Clock;
 
+use super::look::pin_forms;
 use super::output::{OutputClaim, OutputError};
 use super::random::random_u64;
 use super::shipped::ShippedError;
@@ -48,6 +51,12 @@ pub enum SubmitError {
     /// The inputs cannot be listed.
     #[error(transparent)]
     Input(#[from] InputError),
+    /// An input cannot be read.
+    #[error("{failure}")]
+    Look {
+        /// Why.
+        failure: Box<Failure>,
+    },
     /// There is no plan for it.
     #[error(transparent)]
     Plan(#[from] PlanError),
@@ -74,6 +83,7 @@ impl SubmitError {
             | SubmitError::Input(InputError::BadPattern { .. } | InputError::BadArgument { .. }) => RefusalClass::Usage,
             SubmitError::Plan(_)
             | SubmitError::Input(_)
+            | SubmitError::Look { .. }
             | SubmitError::Output(_)
             | SubmitError::Files(_)
             | SubmitError::Broken { .. } => RefusalClass::Rejected,
@@ -87,7 +97,7 @@ impl SubmitError {
             SubmitError::Plan(error) => error.hint(),
             SubmitError::Output(error) => error.hint(),
             SubmitError::Files(_) => Some("submit the job again: what it needs is sent along"),
-            SubmitError::Spec(_) | SubmitError::Broken { .. } => None,
+            SubmitError::Spec(_) | SubmitError::Look { .. } | SubmitError::Broken { .. } => None,
         }
     }
 }
@@ -97,7 +107,8 @@ pub fn fresh_job_id(clock: &Clock) -> JobId {
     JobId::new(clock.wall().unix_millis / 1000, (random_u64() & 0xffff) as u16)
 }
 
-/// Lists the inputs of a spec and plans its job. Claims and changes nothing.
+/// Lists the inputs of a spec, looks at large ones that do not tell their form, and plans its job. Claims and
+/// changes nothing.
 ///
 /// # Errors
 ///
@@ -110,6 +121,9 @@ pub fn list_and_plan(spec: &JobSpec) -> Result<JobPlan, SubmitError> {
         inputs.push((role, list_inputs(&uris)?));
     }
     inputs.push((0, list_inputs(&spec.inputs)?));
+    for (_, objects) in &mut inputs {
+        pin_forms(spec, objects, &LocalObjects).map_err(|failure| SubmitError::Look { failure: Box::new(failure) })?;
+    }
     Ok(plan_inputs(spec, inputs)?)
 }
 

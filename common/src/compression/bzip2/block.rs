@@ -128,7 +128,9 @@ impl Block {
         symbol_count: usize,
         most: usize,
     ) -> Result<(), Trouble> {
-        self.column.resize(MOST_BYTES, 0);
+        if self.column.is_empty() {
+            self.column = vec![0; MOST_BYTES];
+        }
         let column = &mut self.column[..most];
         let end = symbol_count as u16 + 1;
         let (mut length, mut run, mut weight) = (0_usize, 0_usize, 1_usize);
@@ -193,9 +195,7 @@ impl Block {
         let mut checksum = Checksum::new();
         let mut rounds = 0;
         loop {
-            self.content.resize(CONTENT_BYTES, 0);
-            let found = self.unwind.run(&self.column, &mut self.content);
-            self.content.truncate(found);
+            self.fill();
             checksum.update(&self.content);
             rounds += 1;
             if self.unwind.is_done() {
@@ -213,6 +213,14 @@ impl Block {
         Ok(())
     }
 
+    /// Finds the next bytes.
+    fn fill(&mut self) {
+        // A little block need not touch all that a large one takes.
+        self.content.resize(CONTENT_BYTES.min(2 * self.length + 4096), 0);
+        let found = self.unwind.run(&self.column, &mut self.content);
+        self.content.truncate(found);
+    }
+
     fn begin(&mut self) {
         let at = self.column[self.origin as usize] >> 8;
         self.unwind = Unwind { at, left: self.length, ..Unwind::default() };
@@ -222,9 +230,7 @@ impl Block {
     pub(super) fn give(&mut self, into: &mut [u8]) -> usize {
         if self.given == self.content.len() {
             self.given = 0;
-            self.content.resize(CONTENT_BYTES, 0);
-            let found = self.unwind.run(&self.column, &mut self.content);
-            self.content.truncate(found);
+            self.fill();
         }
         let rest = &self.content[self.given..];
         let count = rest.len().min(into.len());

@@ -58,11 +58,11 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// Reads records of plain objects, up to 4 MiB each.
+    /// Reads records of objects of a form, up to 4 MiB each.
     #[cfg(test)]
-    pub(super) fn plain(framing: Framing<'a>) -> Self {
+    pub(super) fn testing(form: Form, framing: Framing<'a>) -> Self {
         let rows = RowsWanted { is_row: false, columns: Wanted::All };
-        let (max_record, form) = (ByteSize::mib(4), Some(Form::Plain));
+        let (max_record, form) = (ByteSize::mib(4), Some(form));
         Self { framing, max_record, form, has_heading: false, rows, objects: &gristmill_common::objects::LocalObjects }
     }
 

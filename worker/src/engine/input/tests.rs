@@ -1,11 +1,14 @@
 //! Real and deliberately nasty files, under each line rule, over every small split size.
 
+mod compressed;
+
 use std::fs;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use gristmill_common::failure::{Failure, FailureCode};
+use gristmill_common::form::Form;
 use gristmill_common::input::Framing;
 use gristmill_common::naming::Uri;
 use gristmill_common::objects::OpenObject;
@@ -33,9 +36,9 @@ impl OpenObject for InMemory {
     }
 }
 
-/// How plain objects are read here.
-fn plain(framing: Framing<'_>) -> Reading<'_> {
-    Reading::plain(framing)
+/// How objects are read here.
+fn reading(form: Form, framing: Framing<'_>) -> Reading<'_> {
+    Reading::testing(form, framing)
 }
 
 /// What `records.tsv` says of a file: records, bytes, and a hash over each record behind its length.
@@ -46,7 +49,12 @@ struct Digest {
     sha256: String,
 }
 
-fn digest_in_splits(object: &InMemory, rule: &LineRule, split_size: u64, buffer: &mut ReadBuffer) -> Digest {
+fn digest_in_splits(
+    object: &InMemory,
+    (form, rule): (Form, &LineRule),
+    split_size: u64,
+    buffer: &mut ReadBuffer,
+) -> Digest {
     let size = object.0.len() as u64;
     let pinned = Arc::new(InputObject {
         uri: Uri::from_path("/x".as_ref()),
@@ -61,7 +69,7 @@ fn digest_in_splits(object: &InMemory, rule: &LineRule, split_size: u64, buffer:
     while start < size {
         let end = if rule.is_splittable() { (start + split_size).min(size) } else { size };
         let piece = Piece { object: Arc::clone(&pinned), start, end };
-        let how = plain(Framing::Text(rule));
+        let how = reading(form, Framing::Text(rule));
         let mut reader = PieceRecords::open(object, &piece, &how, buffer).expect("readable");
         while let Some(block) = reader.next_block().expect("readable") {
             let mut at = 0;
@@ -93,17 +101,40 @@ fn trial_data() -> Option<PathBuf> {
     dir.is_dir().then_some(dir)
 }
 
-#[test]
-fn real_files_give_the_expected_records_at_every_split_size() {
+/// A row of `records.tsv`: a file, a line rule, and what there is.
+struct Row {
+    file: String,
+    rule: LineRule,
+    expect: Digest,
+}
+
+/// The rows, if there is trial data, and its folder.
+fn rows() -> Option<(PathBuf, Vec<Row>)> {
     let Some(data) = trial_data() else {
         println!("skipped: no trial data (set GRISTMILL_TEST_DATA to its folder)");
-        return;
+        return None;
     };
     let rows = fs::read_to_string(data.join("expected/records.tsv")).expect("the data has its answers");
-    let rows: Vec<Vec<&str>> = rows.lines().map(|row| row.split('\t').collect()).collect();
-    let plain =
-        rows.iter().filter(|row| !row[0].ends_with(".gz") && !row[0].ends_with(".bz2") && !row[0].ends_with(".zst"));
-    let plain: Vec<_> = plain.collect();
+    let row = |row: &str| {
+        let fields: Vec<&str> = row.split('\t').collect();
+        let rule = match fields[1] {
+            "hadoop" => LineRule::Any,
+            "lf-strip-cr" => LineRule::Lf,
+            "lf-raw" => LineRule::Delimiter("\\n".parse().expect("valid")),
+            other => panic!("unknown rule {other}"),
+        };
+        let number = |text: &str| text.parse::<u64>().expect("a number");
+        let expect = Digest { records: number(fields[2]), bytes: number(fields[3]), sha256: fields[4].to_owned() };
+        Row { file: fields[0].to_owned(), rule, expect }
+    };
+    Some((data, rows.lines().map(row).collect()))
+}
+
+#[test]
+fn real_files_give_the_expected_records_at_every_split_size() {
+    let Some((data, rows)) = rows() else { return };
+    let is_plain = |row: &&Row| !matches!(Form::of_name(&row.file), Some(Form::Compressed(_)));
+    let plain: Vec<&Row> = rows.iter().filter(is_plain).collect();
     assert!(plain.len() >= 39, "only {} rows", plain.len());
     // Each thread takes every second row; the rows of one file are neighbours.
     std::thread::scope(|threads| {
@@ -111,19 +142,11 @@ fn real_files_give_the_expected_records_at_every_split_size() {
             let (plain, data) = (&plain, &data);
             threads.spawn(move || {
                 let mut buffer = ReadBuffer::default();
-                for row in plain.iter().skip(half).step_by(2) {
-                    let object = InMemory(fs::read(data.join(row[0])).expect("the data is complete"));
-                    let rule = match row[1] {
-                        "hadoop" => LineRule::Any,
-                        "lf-strip-cr" => LineRule::Lf,
-                        "lf-raw" => LineRule::Delimiter("\\n".parse().expect("valid")),
-                        other => panic!("unknown rule {other}"),
-                    };
-                    let number = |text: &str| text.parse::<u64>().expect("a number");
-                    let expect = Digest { records: number(row[2]), bytes: number(row[3]), sha256: row[4].to_owned() };
+                for Row { file, rule, expect } in plain.iter().skip(half).step_by(2) {
+                    let object = InMemory(fs::read(data.join(file)).expect("the data is complete"));
                     for split_size in (1..=64).chain([1000, u64::from(u32::MAX)]) {
-                        let seen = digest_in_splits(&object, &rule, split_size, &mut buffer);
-                        assert_eq!(seen, expect, "{} under {} in splits of {split_size}", row[0], row[1]);
+                        let seen = digest_in_splits(&object, (Form::Plain, rule), split_size, &mut buffer);
+                        assert_eq!(&seen, expect, "{file} under {rule} in splits of {split_size}");
                     }
                 }
             });
@@ -146,7 +169,7 @@ fn fixed_in_splits(object: &InMemory, length: usize, split_size: u64, read_bytes
     while start < size {
         let end = (start + split_size).min(size);
         let piece = Piece { object: Arc::clone(&pinned), start, end };
-        let how = plain(Framing::Length(length));
+        let how = reading(Form::Plain, Framing::Length(length));
         let mut reader = PieceRecords::open(object, &piece, &how, &mut buffer).expect("readable");
         loop {
             match reader.next_block() {
