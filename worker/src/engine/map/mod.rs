@@ -28,7 +28,7 @@ pub(super) use self::sort_buffer::SortBuffer;
 use super::dead_letters::DeadLetters;
 use super::input::{PieceRecords, RawBlock, ReadBuffer, Reading, heading_of};
 use super::kept::Kept;
-use super::output::{PartSink, PartWriter};
+use super::output::{PartSink, PartWriter, RowFormat};
 use super::{AttemptContext, failures};
 
 /// What a map attempt reads.
@@ -93,7 +93,7 @@ pub(super) fn run_map_only<J: MapOnly>(
 ) -> Result<AttemptReport, Failure> {
     let mut stats = AttemptStats::default();
     let mut counters = Counters::default();
-    let mut part = PartWriter::create(context)?;
+    let mut part = PartWriter::create(context, RowFormat::of::<J::Output>(context.spec, || job.schema())?)?;
     part.begin(|bytes| job.begin_part(bytes));
     let mut letters = DeadLetters::new(context.staging, context.id.attempt);
     if context.spec.max_bad_records == 0 {

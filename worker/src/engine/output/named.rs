@@ -15,6 +15,7 @@ use gristmill_common::size::ByteSize;
 use gristmill_common::task::NamedPart;
 use xxhash_rust::xxh3::Xxh3;
 
+use super::rows::{RowEncoder, RowFormat};
 use crate::engine::failures;
 
 /// The part of an attempt's memory that pending records may take, and as much again for what is known of
@@ -50,6 +51,8 @@ pub(in crate::engine) struct NamedParts {
     /// Made with the first file in it.
     folder: PathBuf,
     header: Vec<u8>,
+    /// What becomes of the rows that are pending, if rows are.
+    format: Option<RowFormat>,
     limits: Limits,
     numbers: HashMap<OutputName, usize>,
     parts: Vec<Part>,
@@ -68,6 +71,8 @@ pub(in crate::engine) struct NamedParts {
 struct Limits {
     attempt: ByteSize,
     pending: usize,
+    /// Of one part, which is then written without waiting for others.
+    piece: usize,
     names: usize,
 }
 
@@ -75,6 +80,8 @@ struct Limits {
 struct Part {
     name: OutputName,
     pending: Vec<u8>,
+    /// Takes rows, once there are some.
+    encoder: Option<RowEncoder>,
     file: Option<File>,
     /// Whether its file is there.
     created: bool,
@@ -90,9 +97,13 @@ impl fmt::Debug for Part {
 }
 
 impl Limits {
-    fn of(attempt: ByteSize) -> Self {
+    fn of(attempt: ByteSize, format: Option<&RowFormat>) -> Self {
         let share = attempt.as_usize() / SHARE;
-        Self { attempt, pending: share.min(MAX_PENDING_BYTES), names: (share / NAME_BYTES).clamp(1, MAX_NAMES) }
+        let pending = share.min(MAX_PENDING_BYTES);
+        let (piece, name) =
+            format.map_or((PIECE_BYTES, 0), |format| (format.batch_bytes().min(pending / 2), format.file_bytes()));
+        let names = (share / (NAME_BYTES + name)).clamp(1, MAX_NAMES);
+        Self { attempt, pending, piece, names }
     }
 
     /// Why there can be no further name.
@@ -115,12 +126,14 @@ impl Limits {
 }
 
 impl NamedParts {
-    /// None yet: their files go into `folder`, which is not there, and begin with `header`.
-    pub(super) fn new(folder: PathBuf, header: Vec<u8>, attempt_bytes: ByteSize) -> Self {
+    /// None yet: their files go into `folder`, which is not there, and begin with `header`, or as a format says.
+    pub(super) fn new(folder: PathBuf, header: Vec<u8>, format: Option<RowFormat>, attempt_bytes: ByteSize) -> Self {
+        let limits = Limits::of(attempt_bytes, format.as_ref());
         Self {
             folder,
             header,
-            limits: Limits::of(attempt_bytes),
+            format,
+            limits,
             numbers: HashMap::new(),
             parts: Vec::new(),
             names_bytes: 0,
@@ -153,19 +166,24 @@ impl NamedParts {
         self.numbers.insert(name.clone(), number);
         let (pending, hash) = (self.header.clone(), Box::new(Xxh3::new()));
         self.held += pending.capacity();
-        self.parts.push(Part { name, pending, file: None, created: false, bytes: 0, records: 0, hash });
+        let (encoder, file, created) = (None, None, false);
+        self.parts.push(Part { name, pending, encoder, file, created, bytes: 0, records: 0, hash });
         Ok(number)
     }
 
     /// Puts one record, which `write` appends.
     #[inline]
-    pub(super) fn put(&mut self, number: usize, write: impl FnOnce(&mut Vec<u8>)) -> Result<(), Failure> {
+    pub(super) fn put(
+        &mut self,
+        number: usize,
+        write: impl FnOnce(&mut Vec<u8>) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
         let part = &mut self.parts[number];
         let before = part.pending.capacity();
-        write(&mut part.pending);
+        write(&mut part.pending)?;
         part.records += 1;
         self.held = self.held - before + part.pending.capacity();
-        if part.pending.len() >= PIECE_BYTES {
+        if part.pending.len() >= self.limits.piece {
             return self.write(number);
         }
         if self.held > self.limits.pending { self.make_room() } else { Ok(()) }
@@ -175,7 +193,10 @@ impl NamedParts {
     pub(in crate::engine) fn append(&mut self, name: &OutputName, record: &[u8]) -> Result<(), Failure> {
         let number = self.numbers.get(name.as_str()).copied();
         let number = number.map_or_else(|| self.add(name.clone()), Ok)?;
-        self.put(number, |pending| pending.extend_from_slice(record))
+        self.put(number, |pending| {
+            pending.extend_from_slice(record);
+            Ok(())
+        })
     }
 
     /// Writes every part that holds at least half of an even share of what is pending; that is at least half
@@ -194,11 +215,24 @@ impl NamedParts {
     /// Writes what is pending of one part, and gives its memory back.
     fn write(&mut self, number: usize) -> Result<(), Failure> {
         let part = &mut self.parts[number];
-        let pending = std::mem::take(&mut part.pending);
+        let mut pending = std::mem::take(&mut part.pending);
         self.held -= pending.capacity();
-        part.hash.update(&pending);
+        if let Some(format) = &self.format {
+            let mut encoded = Vec::new();
+            let mut encoder = part.encoder.take().map_or_else(|| format.begin(&mut encoded), Ok)?;
+            encoder.encode(&mut pending, &mut encoded)?;
+            part.encoder = Some(encoder);
+            pending = encoded;
+        }
+        self.append_bytes(number, &pending)
+    }
+
+    /// Appends bytes to the file of a part.
+    fn append_bytes(&mut self, number: usize, pending: &[u8]) -> Result<(), Failure> {
+        let part = &mut self.parts[number];
+        part.hash.update(pending);
         part.bytes += pending.len() as u64;
-        let written = self.open(number).and_then(|mut file| file.write_all(&pending));
+        let written = self.open(number).and_then(|mut file| file.write_all(pending));
         written.map_err(|error| self.failed(number, &error))
     }
 
@@ -239,6 +273,11 @@ impl NamedParts {
             let Part { pending, created, .. } = &self.parts[number];
             if !created || !pending.is_empty() {
                 self.write(number)?;
+            }
+            if let Some(encoder) = self.parts[number].encoder.take() {
+                let mut end = Vec::new();
+                encoder.finish(&mut end)?;
+                self.append_bytes(number, &end)?;
             }
         }
         if fsync && !self.parts.is_empty() {

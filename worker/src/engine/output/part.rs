@@ -12,6 +12,7 @@ use gristmill_common::task::{AttemptStats, PartSummary};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::named::NamedParts;
+use super::rows::{RowEncoder, RowFormat};
 use crate::engine::{AttemptContext, failures};
 
 /// Bytes collected before the file is written to.
@@ -28,16 +29,31 @@ pub(in crate::engine) struct PartWriter {
     pub(super) records: u64,
     hash: Box<Xxh3>,
     keep: bool,
-    /// What every part of the job begins with.
+    /// What every part of the job begins with, if records are written as they are put.
     header: Vec<u8>,
+    /// What becomes of the rows that are pending, if rows are.
+    rows: Option<Rows>,
     attempt_bytes: ByteSize,
     /// Absent until a record is put to one.
     named: Option<Box<NamedParts>>,
 }
 
+/// Rows on their way.
+struct Rows {
+    format: RowFormat,
+    encoder: RowEncoder,
+    encoded: Vec<u8>,
+}
+
 impl PartWriter {
-    /// Creates the part's file in the staging folder.
-    pub(in crate::engine) fn create(context: &AttemptContext<'_>) -> Result<Self, Failure> {
+    /// Creates the part's file in the staging folder, for rows of a format or for records as they are put.
+    pub(in crate::engine) fn create(context: &AttemptContext<'_>, format: Option<RowFormat>) -> Result<Self, Failure> {
+        let begin = |format: RowFormat| {
+            let mut encoded = Vec::new();
+            let encoder = format.begin(&mut encoded)?;
+            Ok(Rows { format, encoder, encoded })
+        };
+        let rows = format.map(begin).transpose()?;
         let attempt = context.id.attempt;
         let staged_name = naming::staged_part_name(attempt.task.index, attempt);
         let path = context.staging.join(&staged_name);
@@ -52,13 +68,29 @@ impl PartWriter {
             hash: Box::new(Xxh3::new()),
             keep: false,
             header: Vec::new(),
+            rows,
             attempt_bytes: context.spec.attempt_bytes,
             named: None,
         })
     }
 
-    /// Writes what every part of the job begins with; no record.
+    /// Whether rows are pending, and not records as they are written.
+    #[inline]
+    pub(in crate::engine) fn takes_rows(&self) -> bool {
+        self.rows.is_some()
+    }
+
+    /// Bytes that are collected before they are written.
+    #[inline]
+    pub(super) fn batch_bytes(&self) -> usize {
+        self.rows.as_ref().map_or(WRITE_BYTES, |rows| rows.format.batch_bytes())
+    }
+
+    /// Writes what every part of the job begins with; no record, and nothing where a format says what parts begin with.
     pub(in crate::engine) fn begin(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        if self.rows.is_some() {
+            return;
+        }
         write(&mut self.header);
         self.pending.extend_from_slice(&self.header);
     }
@@ -67,7 +99,7 @@ impl PartWriter {
     pub(in crate::engine) fn append(&mut self, bytes: &[u8], records: u64) -> Result<(), Failure> {
         self.pending.extend_from_slice(bytes);
         self.records += records;
-        if self.pending.len() >= WRITE_BYTES { self.write_pending() } else { Ok(()) }
+        if self.pending.len() >= self.batch_bytes() { self.write_pending() } else { Ok(()) }
     }
 
     /// The attempt's parts of named outputs.
@@ -75,15 +107,23 @@ impl PartWriter {
     pub(in crate::engine) fn named(&mut self) -> &mut NamedParts {
         self.named.get_or_insert_with(|| {
             let folder = self.path.with_file_name(naming::staged_named_dir(&self.staged_name));
-            Box::new(NamedParts::new(folder, self.header.clone(), self.attempt_bytes))
+            let format = self.rows.as_ref().map(|rows| rows.format.clone());
+            Box::new(NamedParts::new(folder, self.header.clone(), format, self.attempt_bytes))
         })
     }
 
     pub(super) fn write_pending(&mut self) -> Result<(), Failure> {
-        self.hash.update(&self.pending);
-        self.bytes += self.pending.len() as u64;
-        let written = self.file.write_all(&self.pending);
-        self.pending.clear();
+        let bytes = match &mut self.rows {
+            None => &mut self.pending,
+            Some(Rows { encoder, encoded, .. }) => {
+                encoder.encode(&mut self.pending, encoded)?;
+                encoded
+            }
+        };
+        self.hash.update(bytes);
+        self.bytes += bytes.len() as u64;
+        let written = self.file.write_all(bytes);
+        bytes.clear();
         written.map_err(|error| self.failed(&error))
     }
 
@@ -100,6 +140,11 @@ impl PartWriter {
     ) -> Result<PartSummary, Failure> {
         let fsync = context.spec.fsync;
         self.write_pending()?;
+        if let Some(Rows { encoder, mut encoded, .. }) = self.rows.take() {
+            encoder.finish(&mut encoded)?;
+            self.pending = encoded;
+            self.write_pending()?;
+        }
         if fsync {
             self.file.sync_all().map_err(|error| self.failed(&error))?;
         }

@@ -3,6 +3,7 @@
 
 use gristmill_common::formats::parquet::ParquetWriter;
 use gristmill_common::formats::{schema_of, write_row};
+use gristmill_common::spec::OutputFormat;
 use serde::{Deserialize, Serialize};
 
 use super::*;
@@ -240,4 +241,88 @@ fn inputs_of_several_formats_meet_in_one_job() {
     let mut output = ReferenceOutput::default();
     bench.add(&mut output, 0, &report.expect("groups"));
     assert_eq!(output.parts.concat(), b"0\titem\n1\titem+line\n2\titem+line\n");
+}
+
+/// Items as the job's own format `O`, those with an even number to a named output too.
+struct Written<O>(std::marker::PhantomData<fn() -> O>);
+
+impl<O: Output<Key = Item, Value = ()>> MapOnly for Written<O> {
+    type Input = JsonLines<Item>;
+    type Output = O;
+
+    fn map(&self, item: Item, out: &mut impl Sink<Item>) -> Result<()> {
+        if item.id.is_multiple_of(2) {
+            out.put_to("even=true", item.clone(), ())?;
+        }
+        out.put(item, ())
+    }
+}
+
+#[test]
+fn what_a_job_puts_is_written_in_any_format_and_read_back() {
+    let items = items(500);
+    let lines: Vec<String> = items.iter().map(|item| serde_json::to_string(item).expect("JSON")).collect();
+    let lines = lines.join("\n");
+    let even: Vec<Item> = items.iter().filter(|item| item.id.is_multiple_of(2)).cloned().collect();
+    type Case = (Arc<dyn AnyJob>, Arc<dyn AnyJob>, Option<OutputFormat>);
+    fn job<O: Output<Key = Item, Value = ()>>() -> Arc<dyn AnyJob> {
+        IntoAnyJob.map_only(Written::<O>(std::marker::PhantomData))
+    }
+    let cases: [Case; 6] = [
+        (job::<Csv<Item>>(), shown::<Csv<Item>>(), None),
+        (job::<JsonLines<Item>>(), shown::<JsonLines<Item>>(), None),
+        (job::<Parquet<Item>>(), shown::<Parquet<Item>>(), None),
+        (job::<Parquet<Item>>(), shown::<Csv<Item>>(), Some(OutputFormat::Csv)),
+        (job::<Csv<Item>>(), shown::<JsonLines<Item>>(), Some(OutputFormat::Json)),
+        (job::<JsonLines<Item>>(), shown::<Parquet<Item>>(), Some(OutputFormat::Parquet)),
+    ];
+    for (write, read, format) in cases {
+        for bad_records in [0, 1] {
+            // So little memory that a part has several row groups.
+            let mut bench = Bench::new(16 << 20, 1 << 20);
+            (bench.spec.output_format, bench.spec.max_bad_records) = (format, bad_records);
+            let output = bench.run(&*write, &[("a", lines.as_bytes())]).expect("rows");
+            let back = written(&*read, &[("back", &output.parts[0])], 1 << 20).expect("rows");
+            assert_eq!(back, expected(&items), "{format:?}");
+            let back = written(&*read, &[("back", &output.named["even=true"][&0])], 1 << 20).expect("rows");
+            assert_eq!(back, expected(&even), "{format:?}");
+        }
+    }
+}
+
+#[test]
+fn lines_have_columns_in_formats_that_have_some() {
+    let text = b"to be or not to be";
+    let run = |format: OutputFormat| {
+        let mut bench = Bench::new(16 << 20, 1 << 20);
+        (bench.partitions, bench.spec.reducers, bench.spec.output_format) = (1, Some(1), Some(format));
+        bench.run(&*IntoAnyJob.map_reduce(WordCount), &[("a", text)]).expect("words").parts.concat()
+    };
+    let shown = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
+    assert_eq!(shown(run(OutputFormat::Csv)), "key,value\nbe,2\nnot,1\nor,1\nto,2\n");
+    let json = "{\"key\":\"be\",\"value\":2}\n{\"key\":\"not\",\"value\":1}\n{\"key\":\"or\",\"value\":1}\n{\"key\":\"to\",\"value\":2}\n";
+    assert_eq!(shown(run(OutputFormat::Json)), json);
+    let parquet = run(OutputFormat::Parquet);
+    assert_eq!(parquet, run(OutputFormat::Parquet), "the same rows are the same bytes");
+    assert_eq!(written(&*IntoAnyJob.map_only(Copy), &[("a", &parquet)], 1 << 20).expect("rows"), json);
+}
+
+#[test]
+fn records_without_columns_are_refused_before_anything_is_read() {
+    struct Bytes;
+    impl MapOnly for Bytes {
+        type Input = Lines;
+        type Output = Raw<[u8], ()>;
+        fn map(&self, line: &[u8], out: &mut impl Sink<[u8]>) -> Result<()> {
+            out.put(line, ())
+        }
+    }
+    let mut bench = Bench::new(16 << 20, 1 << 20);
+    bench.spec.output_format = Some(OutputFormat::Json);
+    let refused = IntoAnyJob.map_only(Bytes).check_output(&bench.spec).expect_err("no columns").message;
+    assert_eq!(refused, "cannot write json: the job's records have no columns");
+    bench.spec.output_format = Some(OutputFormat::Parquet);
+    bench.spec.output_compression = Some(gristmill_common::form::Codec::Bzip2);
+    let refused = IntoAnyJob.map_only(Copy).check_output(&bench.spec).expect_err("not in pages").message;
+    assert_eq!(refused, "cannot write a Parquet file: pages are compressed with gzip, zstd, lz4 or snappy");
 }
