@@ -72,6 +72,8 @@ pub enum Columns {
     /// for each row.
     #[default]
     AsText,
+    /// Lines of text, a JSON object for each row.
+    AsObjects,
     /// Rows with all columns, and their names.
     All,
     /// Rows with the values of these columns, in this order; others are not read.

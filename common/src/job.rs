@@ -263,7 +263,7 @@ pub trait MapReduce: Send + Sync + 'static {
     fn columns(&self, role: u32) -> Option<Vec<String>> {
         match Self::Input::reading(role).columns {
             Columns::Named(names) => Some(names.iter().map(ToString::to_string).collect()),
-            Columns::AsText | Columns::All => None,
+            Columns::AsText | Columns::AsObjects | Columns::All => None,
         }
     }
 }
@@ -379,7 +379,7 @@ pub trait MapOnly: Send + Sync + 'static {
     fn columns(&self, role: u32) -> Option<Vec<String>> {
         match Self::Input::reading(role).columns {
             Columns::Named(names) => Some(names.iter().map(ToString::to_string).collect()),
-            Columns::AsText | Columns::All => None,
+            Columns::AsText | Columns::AsObjects | Columns::All => None,
         }
     }
 }

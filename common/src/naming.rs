@@ -152,9 +152,15 @@ pub fn is_hidden(name: &str) -> bool {
     name.starts_with(['_', '.'])
 }
 
-/// The file of part `index` in a job's output.
+/// What the name of part `index` begins with, and of records without a format of their own, all of it.
 pub fn part_name(index: u32) -> String {
     format!("part-{index:05}")
+}
+
+/// The file of part `index` in the output of a job whose parts have this
+/// [ending](crate::spec::JobSpec::part_ending).
+pub fn part_file(index: u32, ending: &str) -> String {
+    format!("part-{index:05}{ending}")
 }
 
 /// The file in which one attempt stages part `index`; no other attempt ever writes it.

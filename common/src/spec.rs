@@ -338,6 +338,19 @@ impl JobSpec {
         ByteSize(self.attempt_bytes.bytes() / 4)
     }
 
+    /// What the names of parts end with: the format of their records, where it has a name, and their compression.
+    pub fn part_ending(&self) -> String {
+        let format = match self.output_format {
+            None => "",
+            Some(OutputFormat::Csv) => ".csv",
+            Some(OutputFormat::Json) => ".jsonl",
+            // Its pages are compressed, not the file.
+            Some(OutputFormat::Parquet) => return ".parquet".to_owned(),
+        };
+        let codec = self.output_compression.map(|codec| format!(".{}", codec.endings()[0]));
+        format!("{format}{}", codec.unwrap_or_default())
+    }
+
     /// Checks the numbers; whether inputs and output exist is for the planner.
     ///
     /// # Errors
@@ -393,6 +406,22 @@ impl JobSpec {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_names_of_parts_tell_format_and_compression() {
+        let uri: Uri = "/x".parse().expect("a path");
+        let mut spec = JobSpec::new("sort", JobShape::MapReduce, vec![uri.clone()], uri);
+        for (format, codec, expect) in [
+            (None, None, ""),
+            (None, Some(Codec::Gzip), ".gz"),
+            (Some(OutputFormat::Csv), None, ".csv"),
+            (Some(OutputFormat::Json), Some(Codec::Zstd), ".jsonl.zst"),
+            (Some(OutputFormat::Parquet), Some(Codec::Zstd), ".parquet"),
+        ] {
+            (spec.output_format, spec.output_compression) = (format, codec);
+            assert_eq!(spec.part_ending(), expect);
+        }
+    }
 
     #[test]
     fn splitters_fit_the_reducers() {

@@ -241,7 +241,8 @@ impl JobRequest {
     /// A usage error, or a rejection if an input or the output is not a location.
     pub(crate) fn read(context: &Context, entry: &JobEntry, matches: &ArgMatches) -> Result<Self, CliError> {
         let options = options(entry, matches)?;
-        if !entry.wishes(&options).map_err(bad_options)?.looks {
+        let wishes = entry.wishes(&options).map_err(bad_options)?;
+        if !wishes.looks && !wishes.looks_if_formatted {
             // Nothing else can change the options: what is wrong with them comes first.
             entry.build(&options).map_err(bad_options)?;
         }
@@ -265,7 +266,8 @@ impl JobRequest {
         let General { mut spec, memory, shipped } = general;
         let wishes = entry.wishes(&options).map_err(bad_options)?;
         spec.side_inputs = side_inputs(&wishes.side_inputs, here)?;
-        let samples = if wishes.looks { samples(&spec)? } else { Vec::new() };
+        let looks = wishes.looks || (wishes.looks_if_formatted && spec.output_format.is_some());
+        let samples = if looks { samples(&spec)? } else { Vec::new() };
         let (options, mapped) = entry.look(&options, &spec, &samples).map_err(bad_options)?;
         spec.side_inputs.iter_mut().for_each(|side| side.mapped = mapped.contains(&side.role));
         let job = entry.build(&options).map_err(bad_options)?;
@@ -275,6 +277,8 @@ impl JobRequest {
         }
         spec.options = options;
         spec.shape = job.shape();
+        spec.output_format = spec.output_format.or(job.output_format());
+        job.check_output(&spec).map_err(|failure| CliError::usage(failure.message))?;
         spec.reducers = match spec.shape {
             JobShape::MapReduce => spec.reducers.or(wishes.reducers),
             JobShape::MapOnly => None,

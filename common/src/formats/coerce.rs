@@ -28,6 +28,36 @@ pub fn misfit(value: &Value<'_>, kind: &Kind) -> Misfit {
     Misfit { shown, kind: kind.to_string() }
 }
 
+/// The value as one of this kind, if it is one; lists and the like are taken as they are. Text of other values is
+/// what they are shown as, in `room`.
+pub fn fit<'v>(value: Value<'v>, kind: &Kind, room: &'v mut Vec<u8>) -> Option<Value<'v>> {
+    let integer = |least: i128, most: i128| to_integer(&value).filter(|number| (least..=most).contains(number));
+    Some(match *kind {
+        _ if value.is_null() => value,
+        Kind::Bool => Value::Bool(to_bool(&value)?),
+        Kind::Int(bits) => Value::Int(integer(-(1 << (bits - 1)), (1 << (bits - 1)) - 1)? as i64),
+        Kind::Uint(bits) => Value::Uint(integer(0, (1 << bits) - 1)? as u64),
+        Kind::Float | Kind::Double => Value::Double(to_double(&value)?),
+        Kind::Decimal { precision, scale } => {
+            Value::Decimal(Decimal { mantissa: to_decimal(&value, precision, scale)?, scale })
+        }
+        Kind::Date => Value::Date(to_date(&value)?),
+        Kind::Time => Value::Time(to_time(&value)?),
+        Kind::Timestamp { digits, utc } => {
+            Value::Timestamp(Timestamp { units: to_timestamp(&value, digits)?, digits, utc })
+        }
+        Kind::String => match value {
+            Value::Text(_) => value,
+            value => {
+                room.clear();
+                text::write_plain(&value, room);
+                Value::Text(std::str::from_utf8(room).ok()?)
+            }
+        },
+        Kind::Binary | Kind::List(_) | Kind::Struct(_) | Kind::Map(..) => value,
+    })
+}
+
 /// A truth value: also of `true`, `false`, `t`, `f`, `1` and `0` as text.
 pub fn to_bool(value: &Value<'_>) -> Option<bool> {
     match *value {

@@ -1,6 +1,7 @@
 //! The flags of jobs over tables that may be JSON lines, and which of both formats an input has.
 
 use clap::{Args, ValueEnum};
+use gristmill_common::form::Form;
 use gristmill_common::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -38,10 +39,26 @@ pub(crate) struct FormatOptions {
 impl Format {
     /// The format of an input, by name and first byte.
     fn of(sample: &InputSample) -> Self {
-        let is_json = sample.first_record.as_ref().is_some_and(|(record, object)| {
-            JSON_ENDINGS.iter().any(|ending| object.ends_with(ending)) || without_mark(record).starts_with(b"{")
-        });
-        if is_json { Format::Json } else { Format::Delimited }
+        if is_json_input(sample) { Format::Json } else { Format::Delimited }
+    }
+}
+
+/// Whether the records of an input are JSON objects, by name and first byte; those of a file of columns are.
+pub(crate) fn is_json_input(sample: &InputSample) -> bool {
+    let by_name = |object: &str| {
+        let name = without_codec(object);
+        JSON_ENDINGS.iter().any(|ending| name.ends_with(ending))
+    };
+    let first = sample.first_record.as_ref();
+    let looks_like = first.is_some_and(|(record, object)| by_name(object) || without_mark(record).starts_with(b"{"));
+    sample.schema.is_some() || looks_like
+}
+
+/// A name without the ending of its compression.
+pub(crate) fn without_codec(object: &str) -> &str {
+    match (Form::of_name(object), object.rsplit_once('.')) {
+        (Some(Form::Compressed(_)), Some((name, _))) => name,
+        _ => object,
     }
 }
 

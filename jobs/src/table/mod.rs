@@ -7,6 +7,7 @@
 //! | `format.rs` | the flags of jobs that read JSON lines too; which of both an input is |
 //! | `rows.rs` | the rows of a block, and the fields that are wanted of each |
 //! | `json.rs` | the wanted fields of one JSON object, and JSON values written |
+//! | `types.rs` | kinds of columns, as they are asked for or seen |
 //! | `quotient.rs` | a decimal number divided by a count |
 
 mod format;
@@ -14,12 +15,14 @@ mod json;
 mod options;
 mod quotient;
 mod rows;
+mod types;
 
-pub(crate) use format::{Format, FormatOptions};
+pub(crate) use format::{Format, FormatOptions, is_json_input, without_codec};
 pub(crate) use json::{values as json_values, write_json, write_string as write_json_string};
 pub(crate) use options::{Header, Table, TableOptions};
 pub(crate) use quotient::{MAX_QUOTIENT_SCALE, Quotient};
 pub(crate) use rows::{Row, Rows};
+pub(crate) use types::{Types, columns_of_objects};
 
 pub(crate) use gristmill_common::decimal::Decimal;
 pub(crate) use gristmill_common::formats::Dialect;

@@ -82,6 +82,13 @@ impl TableOptions {
         Ok(())
     }
 
+    /// Takes TABs for separators unless others were asked for.
+    pub(crate) fn separate_by_tabs(&mut self) {
+        if self.separator == b',' {
+            self.separator = b'\t';
+        }
+    }
+
     /// The table of the job's own input.
     pub(crate) fn table(&self) -> Result<Table, OptionError> {
         self.table_with(&self.columns, self.found.as_ref())

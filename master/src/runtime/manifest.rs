@@ -22,7 +22,7 @@
 
 use gristmill_common::counters::Counters;
 use gristmill_common::ids::{JobId, TaskId};
-use gristmill_common::naming::{BAD_DIR, bad_records_name_of, part_name};
+use gristmill_common::naming::{BAD_DIR, bad_records_name_of, part_file};
 use gristmill_common::spec::JobSpec;
 use gristmill_common::task::{AttemptStats, BadRecords, JobPlan, NamedPart, PartSummary};
 use gristmill_common::time::WallTime;
@@ -154,14 +154,16 @@ impl Manifest {
             let checksum = format!("xxh3:{checksum:016x}");
             ManifestPart { path, bytes, records, checksum }
         };
-        let main =
-            (0..).zip(parts).map(|(index, part)| entry(part_name(index), part.bytes, part.records, part.checksum));
+        let ending = self.spec.part_ending();
+        let main = (0..)
+            .zip(parts)
+            .map(|(index, part)| entry(part_file(index, &ending), part.bytes, part.records, part.checksum));
         let named = (0..).zip(parts).flat_map(|(index, part)| part.named.iter().map(move |named| (named, index)));
         let mut named: Vec<(&NamedPart, u32)> = named.collect();
         named.sort_unstable_by(|(a, a_index), (b, b_index)| (&a.name, a_index).cmp(&(&b.name, b_index)));
         let named = named
             .into_iter()
-            .map(|(part, index)| entry(part.name.part_path(index), part.bytes, part.records, part.checksum));
+            .map(|(part, index)| entry(part.name.part_path(index, &ending), part.bytes, part.records, part.checksum));
         self.parts = main.chain(named).collect();
         self.counters = counters;
         self.stats = stats;

@@ -111,6 +111,8 @@ pub enum RowForm {
     Text {
         /// What ends a row.
         end: Vec<u8>,
+        /// Whether even the values of an only column are in objects.
+        objects: bool,
     },
 }
 

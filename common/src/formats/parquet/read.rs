@@ -227,10 +227,11 @@ impl GroupRows {
     fn write_row(&mut self, out: &mut Vec<u8>) -> Result<(), ParquetProblem> {
         let Self { group, nodes, columns, named, leaves, form, row, .. } = self;
         let nodes = &**nodes;
-        let RowForm::Text { end } = form else {
+        let RowForm::Text { end, objects } = form else {
             return write_values(*group, (nodes, columns), *named, leaves, out);
         };
-        if let [Some(only)] = columns[..]
+        if !*objects
+            && let [Some(only)] = columns[..]
             && let Node { leaves: only, shape: Shape::Leaf(_), column, .. } = &nodes[only]
             && matches!(column.kind, Kind::String | Kind::Binary)
             && let Some(reader) = &mut leaves[only.start]

@@ -56,7 +56,8 @@ impl OutputClaim {
         manifest: &Manifest,
     ) -> Result<(), OutputError> {
         let result = self.staging.join(RESULT);
-        let mut folder = ResultFolder::create(&result, self.staged_parts_dir(), self.fsync)?;
+        let mut folder =
+            ResultFolder::create(&result, (self.staged_parts_dir(), manifest.spec.part_ending()), self.fsync)?;
         for (index, part) in (0..).zip(parts) {
             folder.take_part(index, part)?;
         }

@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use gristmill_common::durable::{force, force_all};
-use gristmill_common::naming::{BAD_DIR, bad_records_name_of, part_name, staged_named_dir};
+use gristmill_common::naming::{BAD_DIR, bad_records_name_of, part_file, part_name, staged_named_dir};
 use gristmill_common::task::{BadRecords, NamedPart, PartSummary};
 
 use super::OutputError;
@@ -18,6 +18,8 @@ pub(super) struct ResultFolder<'a> {
     path: &'a Path,
     /// Where attempts staged what goes into it.
     staged: PathBuf,
+    /// What the names of parts end with.
+    ending: String,
     fsync: bool,
     /// Paths, relative to it, of all files and folders that belong into it.
     own: BTreeSet<String>,
@@ -29,17 +31,21 @@ pub(super) struct ResultFolder<'a> {
 
 impl<'a> ResultFolder<'a> {
     /// Makes the folder, unless an interrupted commit has done so.
-    pub(super) fn create(path: &'a Path, staged: PathBuf, fsync: bool) -> Result<Self, OutputError> {
+    pub(super) fn create(
+        path: &'a Path,
+        (staged, ending): (PathBuf, String),
+        fsync: bool,
+    ) -> Result<Self, OutputError> {
         create_folder(path)?;
-        Ok(Self { path, staged, fsync, own: BTreeSet::new(), folders: BTreeSet::new(), named: Vec::new() })
+        Ok(Self { path, staged, ending, fsync, own: BTreeSet::new(), folders: BTreeSet::new(), named: Vec::new() })
     }
 
     /// Moves a part in, and the parts of named outputs that were staged with it.
     pub(super) fn take_part(&mut self, index: u32, part: &PartSummary) -> Result<(), OutputError> {
-        let name = part_name(index);
+        let name = part_file(index, &self.ending);
         let source = self.staged.join(&part.staged_name);
         // The name comes from a worker's report: it may only be that of an attempt at this part.
-        let attempt = part.staged_name.strip_prefix(&name).and_then(|rest| rest.strip_prefix('.'));
+        let attempt = part.staged_name.strip_prefix(&part_name(index)).and_then(|rest| rest.strip_prefix('.'));
         if attempt.is_none_or(|attempt| attempt.contains('/')) {
             return Err(OutputError::Part { path: source, expected_bytes: part.bytes, found_bytes: None });
         }
@@ -63,7 +69,7 @@ impl<'a> ResultFolder<'a> {
                 self.own.insert(folder.to_owned());
             }
         }
-        let name = part.name.part_path(index);
+        let name = part.name.part_path(index, &self.ending);
         let target = self.path.join(&name);
         if file_bytes(source).is_some() && file_bytes(&target).is_some() {
             return Err(OutputError::SamePath { path: target });

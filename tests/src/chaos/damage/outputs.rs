@@ -40,7 +40,7 @@ pub(super) fn specimens(dir: &Path) -> Vec<Box<dyn Specimen>> {
     let part = |index| {
         let text: String = (0..LINES).map(|line| format!("word-{index}-{line}\t{line}\n")).collect();
         let (bytes, records, checksum) = (text.len() as u64, u64::from(LINES), xxh3_64(text.as_bytes()));
-        for path in [part_name(index), name.part_path(index)] {
+        for path in [part_name(index), name.part_path(index, "")] {
             fs::write(folder.join(path), &text).expect("a scratch file");
         }
         let named = [NamedPart { name: name.clone(), bytes, records, checksum }].into();
@@ -56,7 +56,7 @@ pub(super) fn specimens(dir: &Path) -> Vec<Box<dyn Specimen>> {
     };
     vec![
         file("part", &part_name(1)),
-        file("part of a named output", &name.part_path(2)),
+        file("part of a named output", &name.part_path(2, "")),
         file("manifest", SUCCESS_FILE),
     ]
 }

@@ -22,6 +22,8 @@ const BLOCK_BYTES: usize = 512 << 10;
 pub(in crate::engine) struct RowsWanted {
     /// Whether they are handed on as rows, and not as text.
     pub(in crate::engine) is_row: bool,
+    /// Whether as text they are objects, whatever the columns.
+    pub(in crate::engine) objects: bool,
     /// The columns.
     pub(in crate::engine) columns: Wanted,
 }
@@ -70,7 +72,7 @@ impl<'a> ColumnRows<'a> {
         groups.reverse();
         let (form, framing) = match framing {
             _ if wanted.is_row => (RowForm::Rows, Framing::Rows),
-            Framing::Text(rule) => (RowForm::Text { end: end_of_lines(rule) }, framing),
+            Framing::Text(rule) => (RowForm::Text { end: end_of_lines(rule), objects: wanted.objects }, framing),
             Framing::Length(_) | Framing::Whole | Framing::Warc | Framing::Rows => {
                 let message = format!("cannot read input {}: the job reads no rows, and it has no others", object.uri);
                 return Err(damaged(object, 0, &message));

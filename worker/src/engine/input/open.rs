@@ -53,7 +53,11 @@ impl<'a> Reading<'a> {
             max_record: spec.max_record_bytes(),
             form: spec.input_form,
             has_heading: reading.heading,
-            rows: RowsWanted { is_row: reading.columns != Columns::AsText, columns },
+            rows: RowsWanted {
+                is_row: !matches!(reading.columns, Columns::AsText | Columns::AsObjects),
+                objects: reading.columns == Columns::AsObjects,
+                columns,
+            },
             objects,
         }
     }
@@ -61,7 +65,7 @@ impl<'a> Reading<'a> {
     /// Reads records of objects of a form, up to 4 MiB each.
     #[cfg(test)]
     pub(super) fn testing(form: Form, framing: Framing<'a>) -> Self {
-        let rows = RowsWanted { is_row: false, columns: Wanted::All };
+        let rows = RowsWanted { is_row: false, objects: false, columns: Wanted::All };
         let (max_record, form) = (ByteSize::mib(4), Some(form));
         Self { framing, max_record, form, has_heading: false, rows, objects: &gristmill_common::objects::LocalObjects }
     }
