@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod cluster;
+mod formats;
 mod generate;
 mod harness;
 mod help;

@@ -2,6 +2,7 @@
 
 use clap::{Args, ValueEnum};
 use gristmill_common::form::Form;
+use gristmill_common::formats::schema::{Kind, Schema};
 use gristmill_common::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +35,11 @@ pub(crate) struct FormatOptions {
 
     #[command(flatten)]
     delimited: TableOptions,
+
+    /// The columns of a file of columns.
+    #[arg(skip)]
+    #[serde(default)]
+    schema: Option<Schema>,
 }
 
 impl Format {
@@ -71,8 +77,15 @@ impl FormatOptions {
     /// Takes what is not given from the input's first record.
     pub(crate) fn look(&mut self, inputs: &[InputSample]) -> Result<(), OptionError> {
         let Some(input) = inputs.first() else { return Ok(()) };
+        self.schema.clone_from(&input.schema);
         let format = *self.format.get_or_insert_with(|| Format::of(input));
         if format == Format::Delimited { self.delimited.look(input) } else { Ok(()) }
+    }
+
+    /// What the values of a column are, if the input tells.
+    pub(crate) fn kind(&self, name: &str) -> Option<&Kind> {
+        let schema = self.schema.as_ref()?;
+        schema.place(name).map(|place| &schema.columns[place].kind)
     }
 
     /// The table of the job's input.

@@ -22,7 +22,7 @@ pub(crate) use json::{values as json_values, write_json, write_string as write_j
 pub(crate) use options::{Header, Table, TableOptions};
 pub(crate) use quotient::{MAX_QUOTIENT_SCALE, Quotient};
 pub(crate) use rows::{Row, Rows};
-pub(crate) use types::{Types, columns_of_objects};
+pub(crate) use types::{TableLines, Types, columns_of_objects, top_columns, write_values};
 
 pub(crate) use gristmill_common::decimal::Decimal;
 pub(crate) use gristmill_common::formats::Dialect;

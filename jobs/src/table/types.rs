@@ -2,7 +2,12 @@
 
 use std::str::FromStr;
 
+use gristmill_common::decimal::Decimal;
+use gristmill_common::formats::NoRow;
+use gristmill_common::formats::coerce::{fit, misfit};
+use gristmill_common::formats::row::{Open, Value};
 use gristmill_common::formats::schema::{Column, Kind, Schema, SchemaError};
+use gristmill_common::input::{Columns, Reading};
 use gristmill_common::prelude::*;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
@@ -15,7 +20,7 @@ impl FromStr for Types {
     type Err = String;
 
     /// Reads `a=int64,b=decimal(12,2)`.
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
         let (mut types, mut depth, mut start) = (Vec::new(), 0_i32, 0);
         for (at, byte) in text.bytes().chain([b',']).enumerate() {
             match byte {
@@ -45,7 +50,10 @@ impl Types {
     /// # Errors
     ///
     /// If a kind was asked for a column that there is not.
-    pub(crate) fn schema(&self, columns: impl IntoIterator<Item = (String, Kind)>) -> Result<Schema, OptionError> {
+    pub(crate) fn schema(
+        &self,
+        columns: impl IntoIterator<Item = (String, Kind)>,
+    ) -> std::result::Result<Schema, OptionError> {
         let typed = |(name, own): (String, Kind)| {
             let kind = self.of(&name).cloned().unwrap_or(own);
             Column::nullable(name, kind)
@@ -60,6 +68,65 @@ impl Types {
         }
         Schema::new(columns).map_err(|error: SchemaError| OptionError::new(error.to_string()))
     }
+}
+
+/// Lines of tables: of files of columns, a JSON object for each row.
+#[derive(Debug)]
+pub(crate) enum TableLines {}
+
+impl Input for TableLines {
+    type Record<'a> = &'a [u8];
+
+    #[inline]
+    fn decode<'a>(bytes: &'a [u8], _from: Provenance<'a>) -> std::result::Result<&'a [u8], RecordError> {
+        Ok(bytes)
+    }
+
+    fn reading(_role: u32) -> Reading {
+        Reading { heading: false, columns: Columns::AsObjects }
+    }
+}
+
+/// The columns of a file of columns in which these are found: `a.b` may be one, or lie in `a`.
+pub(crate) fn top_columns<'n>(names: impl Iterator<Item = &'n str>) -> Vec<String> {
+    let mut all: Vec<String> = Vec::new();
+    for name in names {
+        let inside = name.split_once('.').map(|(top, _)| top);
+        for one in inside.into_iter().chain([name]) {
+            if !all.iter().any(|other| other == one) {
+                all.push(one.to_owned());
+            }
+        }
+    }
+    all
+}
+
+/// Appends values, each as JSON, as a row of these columns.
+pub(crate) fn write_values(schema: &Schema, values: &[Vec<u8>], out: &mut Vec<u8>) -> std::result::Result<(), NoRow> {
+    let (row, mut room) = (Open::row(out), Vec::new());
+    for (json, column) in values.iter().zip(&schema.columns) {
+        let no_value = |reason: String| NoRow::new(format!("column {:?}: {reason}", column.name));
+        let text: String;
+        let value = match json.first() {
+            None | Some(b'n') => Value::Null,
+            Some(b't') => Value::Bool(true),
+            Some(b'f') => Value::Bool(false),
+            Some(b'"') => {
+                text = serde_json::from_slice(json).map_err(|error| no_value(error.to_string()))?;
+                Value::Text(&text)
+            }
+            // Digit by digit, unless they are too many.
+            Some(_) => match (Decimal::parse(json), std::str::from_utf8(json)) {
+                (Some(number), _) if !matches!(column.kind, Kind::String) => Value::Decimal(number),
+                (_, text) => Value::Text(text.unwrap_or_default()),
+            },
+        };
+        let fitted =
+            fit(value, &column.kind, &mut room).ok_or_else(|| no_value(misfit(&value, &column.kind).to_string()))?;
+        fitted.encode(out);
+    }
+    row.end(out);
+    Ok(())
 }
 
 /// The fields of JSON objects, in the order in which they are first seen, and kinds that all of their values have.
