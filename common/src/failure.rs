@@ -137,7 +137,9 @@ impl fmt::Display for InputPosition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match RecordOffset::from_bits(self.offset) {
             RecordOffset::Content(offset) => write!(f, "{}:{offset}", self.object),
-            in_block @ RecordOffset::Block { .. } => write!(f, "{}: {in_block}", self.object),
+            in_block @ (RecordOffset::Block { .. } | RecordOffset::RowGroup { .. }) => {
+                write!(f, "{}: {in_block}", self.object)
+            }
         }
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! | for | modules |
 //! |---|---|
-//! | job authors | [`job`], [`input`], [`output`], [`datum`], [`key`], [`combine`], [`partition`], [`setup`], [`program`], [`pipeline`], [`key_values`] |
-//! | everyone | [`ids`], [`time`], [`size`], [`spec`], [`task`], [`objects`], [`form`], [`content`], [`failure`], [`record_offset`], [`counters`], [`naming`], [`output_name`], [`text`], [`codec`], [`backoff`], [`removal`], [`durable`] |
+//! | job authors | [`job`], [`input`], [`output`], [`formats`], [`datum`], [`key`], [`combine`], [`partition`], [`setup`], [`program`], [`pipeline`], [`key_values`] |
+//! | everyone | [`ids`], [`time`], [`size`], [`spec`], [`task`], [`objects`], [`form`], [`content`], [`failure`], [`record_offset`], [`counters`], [`naming`], [`output_name`], [`text`], [`decimal`], [`codec`], [`backoff`], [`removal`], [`durable`] |
 //! | tests | [`mod@reference`], the sequential oracle |
 //! | those who read compressed objects | `compression` (feature `compression`) |
 //! | those who wait | `storage` (feature `storage`), `wire` (feature `wire`) |
@@ -18,9 +18,13 @@ pub mod compression;
 pub mod content;
 pub mod counters;
 pub mod datum;
+pub mod decimal;
 pub mod durable;
 pub mod failure;
 pub mod form;
+pub mod formats;
+mod framing;
+mod heading;
 pub mod ids;
 pub mod input;
 pub mod job;
@@ -54,6 +58,10 @@ pub mod wire;
 pub mod prelude {
     pub use crate::combine::{Combine, First, FoldError, Max, Min, NoCombine, Sum};
     pub use crate::datum::{Datum, Maybe, Pair, Triple, Value};
+    pub use crate::formats::{
+        Commas, Csv, Date, Delimited, Fields, Fixed, Headerless, Instant, JsonLines, Parquet, Shape, Tabs, Warc,
+        WarcRecord, WholeFile,
+    };
     pub use crate::input::{Block, FixedLength, Input, Lines, Located, OneOf, Provenance, RecordError, Utf8Lines};
     pub use crate::job::{
         Emit, Grouping, JobError, KeptValues, MapOnly, MapReduce, PartOrder, Result, Sink, Values, words,

@@ -35,13 +35,14 @@ pub trait OpenObject: Send {
 
 /// Opens input objects. Every attempt is given one; no other code opens what it reads.
 pub trait ObjectReader: fmt::Debug + Send + Sync {
-    /// Opens an object and checks it against its pin.
+    /// Opens an object and checks it against its pin. What is given owns all that it needs: readers of
+    /// columns hold on to it.
     ///
     /// # Errors
     ///
     /// `INPUT_UNREADABLE` if it cannot be opened here, `INPUT_CHANGED` if it is not what was planned.
     /// Both name the object.
-    fn open(&self, object: &InputObject) -> Result<Box<dyn OpenObject + '_>, Failure>;
+    fn open(&self, object: &InputObject) -> Result<Box<dyn OpenObject>, Failure>;
 
     /// Reads a whole object as it is stored, which must be what was planned before and after. What it
     /// holds is told by [`read_content`](crate::content::read_content).
@@ -106,7 +107,7 @@ impl LocalObjects {
 }
 
 impl ObjectReader for LocalObjects {
-    fn open(&self, object: &InputObject) -> Result<Box<dyn OpenObject + '_>, Failure> {
+    fn open(&self, object: &InputObject) -> Result<Box<dyn OpenObject>, Failure> {
         if object.uri.local_path().is_none() {
             let scheme = object.uri.scheme();
             let message = format!("cannot read {}: nothing here reads {scheme}://", object.uri);

@@ -1,6 +1,6 @@
 //! Where a record begins in an object's content, in 64 bits. Some blocks of compressed content are read
 //! without what comes before them, so nobody knows how many bytes that is; their records are told apart
-//! by the block. Finds no record.
+//! by the block, and rows of a file of columns by the row group. Finds no record.
 
 use std::fmt;
 
@@ -10,6 +10,12 @@ const PLACE_BITS: u32 = 26;
 
 /// Tells that the rest is a block and a place.
 const IN_BLOCK: u64 = 1 << 63;
+
+/// Tells that the rest is a row group and a place, if the bit before does not tell of a block.
+const IN_ROW_GROUP: u64 = 1 << 62;
+
+/// Bits of the place in a row group: rows as they are read, up to a tebibyte of them.
+const ROW_PLACE_BITS: u32 = 40;
 
 /// From this byte of an object on no block can be named.
 pub const BLOCK_LIMIT: u64 = 1 << (63 - PLACE_BITS);
@@ -26,6 +32,13 @@ pub enum RecordOffset {
         /// Less than 2^26.
         place: u64,
     },
+    /// So many bytes of rows, as they are read, behind the beginning of a row group.
+    RowGroup {
+        /// Which, from 0 on; less than 2^22.
+        group: u64,
+        /// Less than 2^40.
+        place: u64,
+    },
 }
 
 impl RecordOffset {
@@ -33,7 +46,11 @@ impl RecordOffset {
     /// is beyond a limit is said as the largest that is not.
     pub fn bits(self) -> u64 {
         match self {
-            RecordOffset::Content(offset) => offset & !IN_BLOCK,
+            RecordOffset::Content(offset) => offset.min(IN_ROW_GROUP - 1),
+            RecordOffset::RowGroup { group, place } => {
+                let group = group.min((1 << (62 - ROW_PLACE_BITS)) - 1);
+                IN_ROW_GROUP | group << ROW_PLACE_BITS | place.min((1 << ROW_PLACE_BITS) - 1)
+            }
             RecordOffset::Block { block, place } => {
                 let place = place.min((1 << PLACE_BITS) - 1);
                 IN_BLOCK | block.min(BLOCK_LIMIT - 1) << PLACE_BITS | place
@@ -43,8 +60,12 @@ impl RecordOffset {
 
     /// What a number says.
     pub fn from_bits(bits: u64) -> Self {
-        if bits & IN_BLOCK == 0 {
+        if bits & (IN_BLOCK | IN_ROW_GROUP) == 0 {
             return RecordOffset::Content(bits);
+        }
+        if bits & IN_BLOCK == 0 {
+            let (group, place) = (bits & !IN_ROW_GROUP, bits & ((1 << ROW_PLACE_BITS) - 1));
+            return RecordOffset::RowGroup { group: group >> ROW_PLACE_BITS, place };
         }
         RecordOffset::Block { block: (bits & !IN_BLOCK) >> PLACE_BITS, place: bits & ((1 << PLACE_BITS) - 1) }
     }
@@ -55,6 +76,7 @@ impl fmt::Display for RecordOffset {
         match self {
             RecordOffset::Content(offset) => write!(f, "{offset}"),
             RecordOffset::Block { block, place } => write!(f, "byte {place} of the block at byte {block}"),
+            RecordOffset::RowGroup { group, place } => write!(f, "byte {place} of the rows of row group {group}"),
         }
     }
 }
@@ -67,7 +89,9 @@ mod tests {
     fn offsets_are_told_apart_and_read_back() {
         for offset in [
             RecordOffset::Content(0),
-            RecordOffset::Content(u64::MAX >> 1),
+            RecordOffset::Content(u64::MAX >> 2),
+            RecordOffset::RowGroup { group: 0, place: 0 },
+            RecordOffset::RowGroup { group: (1 << 22) - 1, place: (1 << 40) - 1 },
             RecordOffset::Block { block: 0, place: 0 },
             RecordOffset::Block { block: 4, place: (1 << 26) - 1 },
             RecordOffset::Block { block: BLOCK_LIMIT - 1, place: 1 },

@@ -332,15 +332,24 @@ impl JobSpec {
         roles
     }
 
-    /// What the names of parts end with: how they are stored. Empty if they are as they are.
-    pub fn part_ending(&self) -> String {
-        self.output_compression.map_or_else(String::new, |codec| format!(".{}", codec.endings()[0]))
-    }
-
     /// The largest record that an attempt reads, the largest pair of key and value that it takes, and the
     /// largest that a fold may make of a key's values; all of them as encoded.
     pub fn max_record_bytes(&self) -> ByteSize {
         ByteSize(self.attempt_bytes.bytes() / 4)
+    }
+
+    /// What the names of parts end with: the format of their records, where it has a name, and their compression.
+    /// Empty where neither is asked for.
+    pub fn part_ending(&self) -> String {
+        let format = match self.output_format {
+            None => "",
+            Some(OutputFormat::Csv) => ".csv",
+            Some(OutputFormat::Json) => ".jsonl",
+            // Its pages are compressed, not the file.
+            Some(OutputFormat::Parquet) => return ".parquet".to_owned(),
+        };
+        let codec = self.output_compression.map(|codec| format!(".{}", codec.endings()[0]));
+        format!("{format}{}", codec.unwrap_or_default())
     }
 
     /// Checks the numbers; whether inputs and output exist is for the planner.
@@ -398,6 +407,22 @@ impl JobSpec {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_names_of_parts_tell_format_and_compression() {
+        let uri: Uri = "/x".parse().expect("a path");
+        let mut spec = JobSpec::new("sort", JobShape::MapReduce, vec![uri.clone()], uri);
+        for (format, codec, expect) in [
+            (None, None, ""),
+            (None, Some(Codec::Gzip), ".gz"),
+            (Some(OutputFormat::Csv), None, ".csv"),
+            (Some(OutputFormat::Json), Some(Codec::Zstd), ".jsonl.zst"),
+            (Some(OutputFormat::Parquet), Some(Codec::Zstd), ".parquet"),
+        ] {
+            (spec.output_format, spec.output_compression) = (format, codec);
+            assert_eq!(spec.part_ending(), expect);
+        }
+    }
 
     #[test]
     fn splitters_fit_the_reducers() {

@@ -11,7 +11,7 @@ use gristmill_common::prelude::*;
 use gristmill_common::spec::JobSpec;
 use serde::{Deserialize, Serialize};
 
-use crate::table::{Decimal, FormatOptions, Rows, Table};
+use crate::table::{Decimal, FormatOptions, Rows, Table, TableLines};
 
 /// Writes the rows of a table with the greatest values of a column, in order
 #[derive(Debug, Clone, Args, Serialize, Deserialize)]
@@ -100,7 +100,7 @@ impl TopRows {
 }
 
 impl MapReduce for TopRows {
-    type Input = Lines;
+    type Input = TableLines;
     type Key = ();
     type Value = Best;
     type Combine = KeepBest;
@@ -117,7 +117,7 @@ impl MapReduce for TopRows {
         }
     }
 
-    fn map_block(&self, block: &mut Block<'_, Lines>, out: &mut impl Emit<(), Best>) -> Result<()> {
+    fn map_block(&self, block: &mut Block<'_, TableLines>, out: &mut impl Emit<(), Best>) -> Result<()> {
         let mut best = Best { ranking: self.ranking, rows: Vec::new() };
         Rows::new(&self.table, &self.wanted).for_each(block, |row| {
             if let Some(value) = self.value(row.field(0))? {

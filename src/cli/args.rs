@@ -55,7 +55,8 @@ pub(crate) struct JobArgs {
     #[arg(long, value_name = "SIZE", global = true, display_order = 6)]
     split_size: Option<ByteSize>,
 
-    /// What ends a text record: LF, before which one CR is dropped [default], or any of LF, CRLF and CR
+    /// What ends a text record: LF, before which one CR is dropped [default], any of LF, CRLF and CR, or LF
+    /// outside double quotes, which makes each file one task
     #[arg(long, value_name = "RULE", value_enum, global = true, display_order = 7)]
     line_endings: Option<LineEndings>,
 
@@ -168,12 +169,13 @@ enum Switch {
     Off,
 }
 
-// The two line rules that have names; plain comments, because documented values get a page of help
+// The line rules that have names; plain comments, because documented values get a page of help
 // each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum LineEndings {
     Lf,
     Any,
+    Quoted,
 }
 
 /// A job of the command line: what to run, and the code that runs it.
@@ -239,7 +241,8 @@ impl JobRequest {
     /// A usage error, or a rejection if an input or the output is not a location.
     pub(crate) fn read(context: &Context, entry: &JobEntry, matches: &ArgMatches) -> Result<Self, CliError> {
         let options = options(entry, matches)?;
-        if !entry.wishes(&options).map_err(bad_options)?.looks {
+        let wishes = entry.wishes(&options).map_err(bad_options)?;
+        if !wishes.looks && !wishes.looks_if_formatted {
             // Nothing else can change the options: what is wrong with them comes first.
             entry.build(&options).map_err(bad_options)?;
         }
@@ -263,7 +266,8 @@ impl JobRequest {
         let General { mut spec, memory, shipped } = general;
         let wishes = entry.wishes(&options).map_err(bad_options)?;
         spec.side_inputs = side_inputs(&wishes.side_inputs, here)?;
-        let samples = if wishes.looks { samples(&spec)? } else { Vec::new() };
+        let looks = wishes.looks || (wishes.looks_if_formatted && spec.output_format.is_some());
+        let samples = if looks { samples(&spec)? } else { Vec::new() };
         let (options, mapped) = entry.look(&options, &spec, &samples).map_err(bad_options)?;
         spec.side_inputs.iter_mut().for_each(|side| side.mapped = mapped.contains(&side.role));
         let job = entry.build(&options).map_err(bad_options)?;
@@ -273,6 +277,8 @@ impl JobRequest {
         }
         spec.options = options;
         spec.shape = job.shape();
+        spec.output_format = spec.output_format.or(job.output_format());
+        job.check_output(&spec).map_err(|failure| CliError::usage(failure.message))?;
         spec.reducers = match spec.shape {
             JobShape::MapReduce => spec.reducers.or(wishes.reducers),
             JobShape::MapOnly => None,
@@ -324,6 +330,7 @@ impl JobArgs {
         spec.line_rule = match (&self.delimiter, self.line_endings) {
             (Some(delimiter), _) => LineRule::Delimiter(delimiter.clone()),
             (None, Some(LineEndings::Any)) => LineRule::Any,
+            (None, Some(LineEndings::Quoted)) => LineRule::Quoted,
             (None, Some(LineEndings::Lf) | None) => LineRule::Lf,
         };
         spec.input_form = self.input_form;

@@ -163,13 +163,11 @@ fn conclude(
     kept: Option<&Path>,
 ) -> Result<Exit, CliError> {
     let task = args.task.task;
+    let ending = recorded.recipe.spec.part_ending();
     let before = recorded.status.view.failure.as_ref().filter(|failure| failure.task == Some(task));
     match replayed.map_err(|error| cannot_replay(context, recorded, &error))? {
         Replayed::Finished(report) => {
-            let part = kept
-                .map(|folder| keep(folder, &recorded.recipe.spec.part_ending(), task, &report))
-                .transpose()?
-                .flatten();
+            let part = kept.map(|folder| keep(folder, &ending, task, &report)).transpose()?.flatten();
             succeeded(context, recorded, task, &report, part.as_deref());
             if let Some(failure) = before {
                 context.console.talk(format_args!("it succeeded here; in the job it failed: {failure}"));

@@ -3,6 +3,7 @@
 mod bad_input;
 mod cluster;
 mod compression;
+mod formats;
 mod generate;
 mod harness;
 mod help;

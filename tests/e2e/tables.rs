@@ -173,7 +173,7 @@ fn access_log_equals_a_plain_sum(outputs: &Outputs) {
         };
         check("rows", &csv, &columns, &rows);
         check("objects", &jsonl, &paths, &objects);
-        check("objects-as-rows", &jsonl, &[&paths[..], &["--output-format", "delimited"]].concat(), &rows);
+        check("objects-as-rows", &jsonl, &[&paths[..], &["--delimited"]].concat(), &rows);
     }
 }
 
@@ -206,7 +206,7 @@ fn json_lines_give_the_expected_answers_at_every_split_size() {
     let mut objects = None;
     for split in ["1000", "70001", "64MiB"] {
         let how = ["--split-size", split, "--reducers", "2"];
-        let delimited = ["--output-format", "delimited"];
+        let delimited = ["--delimited"];
         let rows = outputs.run("group-by", &format!("rows-{split}"), &input, &[&WEATHER_MONTH, &delimited, &how]);
         assert_eq!(sorted_digest(&rows, as_weather_month), expected(&data, "weather-month.tsv"), "{split}");
         let output = outputs.run("group-by", &format!("objects-{split}"), &input, &[&WEATHER_MONTH, &how]);

@@ -1,15 +1,21 @@
-//! What an input looks like before a job over it starts: its objects and its first record. Reads one
-//! record of one object and nothing else.
+//! What an input looks like before a job over it starts: its objects, its first records, and its columns if it
+//! tells them. Reads the beginning of one object and nothing else.
 
-use crate::content::read_beginning;
+use crate::content::{damaged, form_of, read_beginning};
 use crate::failure::{Failure, FailureCode, InputPosition};
-use crate::objects::ObjectReader;
+use crate::form::Form;
+use crate::formats::parquet::{ParquetFile, ParquetProblem, RowForm, Wanted};
+use crate::formats::schema::Schema;
+use crate::objects::{ObjectReader, OpenObject, failure_of};
 use crate::program::InputSample;
 use crate::task::InputObject;
 use crate::text::LineRule;
 
 /// The longest first record. It is read whole, and a table's header is far shorter.
 const MAX_FIRST_RECORD_BYTES: u64 = 1 << 20;
+
+/// Bytes of rows that are looked at.
+const ROWS_BYTES: usize = 256 << 10;
 
 /// Samples an input that was listed. Objects are read in the form that is pinned, or that they tell
 /// themselves.
@@ -24,33 +30,70 @@ pub fn sample_input(
     rule: &LineRule,
     reader: &dyn ObjectReader,
 ) -> Result<InputSample, Failure> {
-    let mut first_record = None;
-    let mut begun = objects.iter().filter(|object| object.size > 0);
-    while let (None, Some(object)) = (&first_record, begun.next()) {
-        first_record = record_of(object, rule, reader)?.map(|record| (record, object.uri.to_string()));
+    let mut sample = InputSample { role, objects, first_record: None, first_records: Vec::new(), schema: None };
+    for object in sample.objects.iter().filter(|object| object.size > 0) {
+        let open = reader.open(object)?;
+        let found = match form_of(object, None, open.as_ref())? {
+            Form::Parquet => {
+                let (records, schema) = rows_of(object, open)?;
+                sample.schema = Some(schema);
+                records
+            }
+            Form::Plain | Form::Compressed(_) | Form::SeekableZstd => records_of(object, rule, reader)?,
+        };
+        if let Some(first) = found.first() {
+            sample.first_record = Some((first.clone(), object.uri.to_string()));
+            sample.first_records = found;
+            break;
+        }
     }
-    Ok(InputSample { role, objects, first_record })
+    Ok(sample)
 }
 
-/// The first record of an object, if it holds any byte.
-fn record_of(object: &InputObject, rule: &LineRule, reader: &dyn ObjectReader) -> Result<Option<Vec<u8>>, Failure> {
-    let (mut bytes, is_all) = read_beginning(reader, object, None, MAX_FIRST_RECORD_BYTES)?;
+/// The columns of a file of columns, and its first rows as JSON objects.
+fn rows_of(object: &InputObject, open: Box<dyn OpenObject>) -> Result<(Vec<Vec<u8>>, Schema), Failure> {
+    let failed = |problem: ParquetProblem| match problem {
+        ParquetProblem::Object(error) => failure_of(object, error),
+        damage @ ParquetProblem::Damaged { .. } => {
+            damaged(object, 0, &format!("cannot read {} as a Parquet file: {damage}", object.uri))
+        }
+    };
+    let file = ParquetFile::open(open, object.size).map_err(failed)?;
+    let mut rows = Vec::new();
+    if let Some(group) = file.groups_in(0, u64::MAX).first() {
+        let form = RowForm::Text { end: b"\n".to_vec(), objects: true };
+        let mut group = file.read_group(*group, &Wanted::All, form).map_err(failed)?;
+        group.fill(&mut rows, ROWS_BYTES).map_err(failed)?;
+    }
+    let rows = rows.split(|byte| *byte == b'\n').filter(|row| !row.is_empty()).map(<[u8]>::to_vec).collect();
+    Ok((rows, file.schema().clone()))
+}
+
+/// The first records of an object; the first one is whole.
+fn records_of(object: &InputObject, rule: &LineRule, reader: &dyn ObjectReader) -> Result<Vec<Vec<u8>>, Failure> {
+    let (bytes, is_all) = read_beginning(reader, object, None, MAX_FIRST_RECORD_BYTES)?;
     if bytes.is_empty() {
-        return Ok(None);
+        return Ok(Vec::new());
     }
-    let start = rule.preamble(&bytes);
+    let mut start = rule.preamble(&bytes);
     if start == bytes.len() {
-        return Ok(Some(Vec::new()));
+        return Ok(vec![Vec::new()]);
     }
-    let span = rule.record_at(&bytes, start);
-    if span.next as u64 >= MAX_FIRST_RECORD_BYTES && !is_all {
-        let text = format!("the first record of {} is longer than {MAX_FIRST_RECORD_BYTES} bytes", object.uri);
-        let position = InputPosition { object: object.uri.to_string(), offset: start as u64 };
-        return Err(Failure::new(FailureCode::RecordTooLarge, text).at(position));
+    let mut records = Vec::new();
+    while start < bytes.len() {
+        let span = rule.record_at(&bytes, start);
+        if span.next as u64 >= MAX_FIRST_RECORD_BYTES && !is_all {
+            if !records.is_empty() {
+                break;
+            }
+            let text = format!("the first record of {} is longer than {MAX_FIRST_RECORD_BYTES} bytes", object.uri);
+            let position = InputPosition { object: object.uri.to_string(), offset: start as u64 };
+            return Err(Failure::new(FailureCode::RecordTooLarge, text).at(position));
+        }
+        records.push(bytes[start..span.end].to_vec());
+        start = span.next;
     }
-    bytes.truncate(span.end);
-    bytes.drain(..start);
-    Ok(Some(bytes))
+    Ok(records)
 }
 
 #[cfg(test)]

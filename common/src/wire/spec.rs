@@ -17,6 +17,7 @@ impl From<&LineRule> for v1::LineRule {
         let rule = match rule {
             LineRule::Lf => Rule::Lf(true),
             LineRule::Any => Rule::Any(true),
+            LineRule::Quoted => Rule::Quoted(true),
             LineRule::Delimiter(delimiter) => Rule::Delimiter(delimiter.bytes().to_vec()),
         };
         Self { rule: Some(rule) }
@@ -31,6 +32,7 @@ impl TryFrom<v1::LineRule> for LineRule {
         Ok(match required("LineRule.rule", wire.rule)? {
             Rule::Lf(_) => LineRule::Lf,
             Rule::Any(_) => LineRule::Any,
+            Rule::Quoted(_) => LineRule::Quoted,
             Rule::Delimiter(bytes) => {
                 LineRule::Delimiter(Delimiter::try_from(bytes).map_err(invalid("LineRule.delimiter"))?)
             }
@@ -225,7 +227,7 @@ mod tests {
     fn specs_travel() {
         round_trip::<v1::JobSpec, _>(&sample());
         let delimiter = LineRule::Delimiter("\\x00é|".parse().expect("valid"));
-        for line_rule in [LineRule::Lf, LineRule::Any, delimiter] {
+        for line_rule in [LineRule::Lf, LineRule::Any, LineRule::Quoted, delimiter] {
             round_trip::<v1::LineRule, _>(&line_rule);
             let shape = JobShape::MapOnly;
             let (overwrite, fsync, speculation) = (true, true, false);

@@ -15,6 +15,8 @@ mod packed_key;
 mod writer;
 
 use clap::Args;
+use gristmill_common::formats::NoRow;
+use gristmill_common::formats::schema::{Kind, Schema, SchemaError};
 use gristmill_common::prelude::*;
 use gristmill_common::spec::JobSpec;
 use serde::{Deserialize, Serialize};
@@ -22,7 +24,9 @@ use serde::{Deserialize, Serialize};
 use self::aggregate::Aggregate;
 use self::cells::{Cells, FoldCells, State};
 use self::writer::Writer;
-use crate::table::{Format, FormatOptions, MAX_QUOTIENT_SCALE, Row, Rows, Table};
+use crate::table::{
+    Format, FormatOptions, MAX_QUOTIENT_SCALE, Row, Rows, Table, TableLines, Types, top_columns, write_values,
+};
 
 /// Aggregates the rows of each group of a table (delimited text or JSON lines)
 #[derive(Debug, Clone, Args, Serialize, Deserialize)]
@@ -41,10 +45,16 @@ pub struct GroupBy {
     #[arg(long, value_name = "N", default_value_t = 6, value_parser = clap::value_parser!(u8).range(0..=i64::from(MAX_QUOTIENT_SCALE)))]
     scale: u8,
 
-    /// What the output is; only JSON lines can be written as the other [default: what the input is]
-    #[arg(long, value_enum, value_name = "FORMAT")]
+    /// Write delimited text although the input is JSON lines or Parquet (--output-format writes other formats)
+    #[arg(long)]
     #[serde(default)]
-    output_format: Option<Format>,
+    delimited: bool,
+
+    /// The types of columns in --output-format parquet and json, as a=int64,b=decimal(12,2) [default: those of a
+    /// Parquet file; int64 for counts, decimal(38,SCALE) for sums and means, else string]
+    #[arg(long, value_name = "LIST")]
+    #[serde(default)]
+    types: Option<Types>,
 
     #[command(flatten)]
     table: FormatOptions,
@@ -94,6 +104,10 @@ pub(super) struct Group {
     aggregates: Vec<Aggregate>,
     scale: u8,
     writer: Writer,
+    /// What is written in formats with types.
+    schema: Schema,
+    /// The columns of a file of columns that are read.
+    columns: Option<Vec<String>>,
 }
 
 impl Group {
@@ -110,9 +124,17 @@ impl Group {
         let place = |column: usize| wanted.binary_search(&column).expect("every column asked for is wanted");
         let by = by.into_iter().map(place).collect();
         aggregates.iter_mut().for_each(|aggregate| aggregate.read_from(place));
-        let format = options.output_format.unwrap_or(options.table.format());
+        let format = if options.delimited { Format::Delimited } else { options.table.format() };
+        let names = options.by.iter().chain(&options.agg);
+        let kinds = options.by.iter().map(|name| options.table.kind(name).cloned().unwrap_or(Kind::String));
+        let kinds = kinds.chain(aggregates.iter().map(|aggregate| aggregate.kind(&options.table, options.scale)));
+        let schema = options.types.clone().unwrap_or_default().schema(names.cloned().zip(kinds))?;
+        let columns = table.is_json().then(|| {
+            let read = options.by.iter().map(String::as_str).chain(aggregates.iter().filter_map(Aggregate::name));
+            top_columns(read)
+        });
         let writer = Writer::new(&options.table, format, &table, options.by.iter().chain(&options.agg))?;
-        Ok(Self { table, wanted, by, aggregates, scale: options.scale, writer })
+        Ok(Self { table, wanted, by, aggregates, scale: options.scale, writer, schema, columns })
     }
 
     #[inline]
@@ -141,6 +163,21 @@ impl Group {
         let text = |field: &[u8], out: &mut Vec<u8>| self.writer.write_text(field, &self.table, out);
         self.writer.write_line(key, results, |(aggregate, own), out| aggregate.write(own, self.scale, text, out), out);
     }
+
+    /// Appends a group as a row.
+    fn write_row(&self, key: &[u8], mut cells: &[State], out: &mut Vec<u8>) -> std::result::Result<(), NoRow> {
+        let mut values: Vec<Vec<u8>> = self.writer.key_values(key)?;
+        for aggregate in &self.aggregates {
+            let (own, rest) = cells.split_at(aggregate.cells());
+            cells = rest;
+            // As JSON, in which numbers differ from text.
+            let mut value = Vec::new();
+            let text = |field: &[u8], out: &mut Vec<u8>| self.writer.write_value(field, &self.table, out);
+            aggregate.write(own, self.scale, text, &mut value);
+            values.push(value);
+        }
+        write_values(&self.schema, &values, out)
+    }
 }
 
 /// The job, for groups whose state has at most `N` cells.
@@ -148,7 +185,7 @@ impl Group {
 struct GroupRows<const N: usize>(Group);
 
 impl<const N: usize> MapReduce for GroupRows<N> {
-    type Input = Lines;
+    type Input = TableLines;
     type Key = [u8];
     type Value = Cells<N>;
     type Combine = FoldCells;
@@ -162,7 +199,7 @@ impl<const N: usize> MapReduce for GroupRows<N> {
         out.emit(&key, self.0.cells(&row)?)
     }
 
-    fn map_block(&self, block: &mut Block<'_, Lines>, out: &mut impl Emit<[u8], Cells<N>>) -> Result<()> {
+    fn map_block(&self, block: &mut Block<'_, TableLines>, out: &mut impl Emit<[u8], Cells<N>>) -> Result<()> {
         let (mut text, mut key) = (Vec::new(), Vec::new());
         Rows::new(&self.0.table, &self.0.wanted).for_each(block, |row| {
             self.0.key(row, &mut text, &mut key);
@@ -186,6 +223,14 @@ impl<const N: usize> MapReduce for GroupRows<N> {
     fn begin_part(&self, part: &mut Vec<u8>) {
         part.extend_from_slice(self.0.writer.header());
     }
+
+    fn schema(&self) -> std::result::Result<Schema, SchemaError> {
+        Ok(self.0.schema.clone())
+    }
+
+    fn columns(&self, _role: u32) -> Option<Vec<String>> {
+        self.0.columns.clone()
+    }
 }
 
 /// A group's state, with what is needed to write it.
@@ -207,6 +252,10 @@ impl<const N: usize> Output for GroupLines<N> {
     #[inline]
     fn write(key: &&[u8], value: &(&Group, &[State; N]), out: &mut Vec<u8>) {
         value.0.write(key, value.1, out);
+    }
+
+    fn write_row(key: &&[u8], value: &(&Group, &[State; N]), out: &mut Vec<u8>) -> std::result::Result<(), NoRow> {
+        value.0.write_row(key, value.1, out)
     }
 }
 

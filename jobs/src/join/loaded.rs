@@ -58,7 +58,7 @@ impl LoadedJoin {
         let name = object.uri.to_string();
         let position = AtomicU64::new(0);
         let start = self.line_rule.preamble(&bytes);
-        let from = Provenance { object: &name, offset: start as u64, role: RIGHT };
+        let from = Provenance::new(&name, start as u64, RIGHT);
         let mut block: Block<'_, Lines> =
             Block::new(&bytes[start..], &self.line_rule, from, &position).beginning_object();
         let (side, mut room, mut right) = (&self.sides.right, Vec::new(), Vec::new());

@@ -2,13 +2,13 @@
 //! was seen; or a table of JSON lines, whose columns are those asked for. Reads no input itself.
 
 use clap::Args;
+use gristmill_common::decimal::Decimal;
 use gristmill_common::failure::{Failure, FailureCode};
+use gristmill_common::formats::Dialect;
 use gristmill_common::prelude::*;
 use gristmill_common::text::BYTE_ORDER_MARK;
 use serde::{Deserialize, Serialize};
 
-use super::decimal::Decimal;
-use super::fields::Dialect;
 use super::json::{Paths, STRING_MARK};
 
 /// Flags that say what the rows of a table look like.
@@ -80,6 +80,13 @@ impl TableOptions {
             self.found = Header::of(sample)?;
         }
         Ok(())
+    }
+
+    /// Takes TABs for separators unless others were asked for.
+    pub(crate) fn separate_by_tabs(&mut self) {
+        if self.separator == b',' {
+            self.separator = b'\t';
+        }
     }
 
     /// The table of the job's own input.

@@ -2,11 +2,11 @@
 //! quote in a block, one scan finds lines and fields together; the result is that of reading record by
 //! record.
 
+use gristmill_common::formats::Place;
 use gristmill_common::prelude::*;
 use gristmill_common::text::LineRule;
 use memchr::{memchr, memchr2_iter};
 
-use super::fields::Place;
 use super::json;
 use super::options::{Table, without_mark};
 

@@ -4,6 +4,7 @@
 //! | field | value |
 //! |---|---|
 //! | `object`, `offset` | where the record begins; of an object, where it is damaged as it is stored |
+//! | `row_group` | of a file of columns, which row group `offset` counts the bytes of rows of |
 //! | `block` | where the block begins from which `offset` counts, only if it is not the content's beginning |
 //! | `code`, `message` | why it was skipped, as failures of attempts say it |
 //! | `bytes` | its length, without what ends it |
@@ -63,15 +64,16 @@ impl Letter<'_> {
 
 /// The fields that all lines have.
 fn what_and_why(object: &str, at: RecordOffset, failure: &Failure) -> serde_json::Value {
-    let (block, offset) = match at {
+    let (within, offset) = match at {
         RecordOffset::Content(offset) => (None, offset),
-        RecordOffset::Block { block, place } => (Some(block), place),
+        RecordOffset::Block { block, place } => (Some(("block", block)), place),
+        RecordOffset::RowGroup { group, place } => (Some(("row_group", group)), place),
     };
     let message = &failure.message;
     let cut = (0..=message.len().min(MOST_BYTES)).rev().find(|at| message.is_char_boundary(*at)).unwrap_or(0);
     let mut line = json!({ "object": object, "offset": offset });
-    if let Some(block) = block {
-        line["block"] = block.into();
+    if let Some((name, number)) = within {
+        line[name] = number.into();
     }
     line["code"] = json!(failure.code);
     line["message"] = message[..cut].into();

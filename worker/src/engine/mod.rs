@@ -44,7 +44,7 @@ use gristmill_common::job::PartOrder;
 use gristmill_common::objects::ObjectReader;
 use gristmill_common::program::OptionError;
 use gristmill_common::setup::{ShippedPaths, TaskContext};
-use gristmill_common::spec::{JobShape, JobSpec};
+use gristmill_common::spec::{JobShape, JobSpec, OutputFormat};
 use gristmill_common::task::{AttemptReport, JobPlan, Split};
 use gristmill_sys::positions::RecordPosition;
 
@@ -79,6 +79,21 @@ pub trait AnyJob: Send + Sync {
     /// Whether the parts are to be in order; by default they are not.
     fn order(&self) -> PartOrder {
         PartOrder::ByHash
+    }
+
+    /// The format that its records are in, if it is one that a job may be asked for.
+    fn output_format(&self) -> Option<OutputFormat> {
+        None
+    }
+
+    /// Checks that its records can be written in the format, and with the compression, that the spec asks for.
+    ///
+    /// # Errors
+    ///
+    /// If they cannot.
+    fn check_output(&self, spec: &JobSpec) -> Result<(), Failure> {
+        let _ = spec;
+        Ok(())
     }
 
     /// Whether it can leave bad records out: each record is mapped by itself.

@@ -14,7 +14,7 @@ use gristmill_common::datum::Datum;
 use gristmill_common::failure::{Failure, FailureCode};
 use gristmill_common::form::{Codec, Form};
 use gristmill_common::ids::{AttemptId, TaskId};
-use gristmill_common::input::{Block, Input, Provenance};
+use gristmill_common::input::{Block, Heading, Provenance};
 use gristmill_common::job::{Emit, MapReduce, Result as JobResult};
 use gristmill_common::key::Key;
 use gristmill_common::objects::OpenObject;
@@ -23,7 +23,7 @@ use gristmill_common::setup::TaskContext;
 use gristmill_common::spec::JobSpec;
 use gristmill_common::task::{InputObject, JobPlan, Piece};
 
-use super::input::{PieceRecords, RawBlock, ReadBuffer, Reading};
+use super::input::{PieceRecords, RawBlock, ReadBuffer, Reading, heading_of};
 use super::{AnyJob, Reads, failures, panics};
 
 /// Places of the input that are looked at. More follow an input whose keys change along the way more
@@ -165,7 +165,7 @@ fn sample_stretch<J: MapReduce>(
     if !stretch.pieces.iter().any(|(place, _)| wanted(found.left, *place)) {
         return Ok(());
     }
-    let how = Reading::new(spec, J::Input::framing(&spec.line_rule));
+    let how = Reading::of::<J::Input>(spec, stretch.role, job.columns(stretch.role), &**reads.objects);
     let object = &*stretch.whole.object;
     let open = NoReadAhead { open: reads.objects.open(object)?, object };
     let form = form_of(object, how.form, &open)?;
@@ -206,6 +206,12 @@ enum Take {
     WhenPassed,
 }
 
+/// What is known of a block.
+struct Of<'h> {
+    is_row: bool,
+    heading: Option<&'h Heading>,
+}
+
 /// Maps records of one object.
 struct Sampler<'s, 'f, J> {
     job: &'s J,
@@ -226,16 +232,21 @@ impl<J: MapReduce> Sampler<'_, '_, J> {
         buffer: &mut ReadBuffer,
     ) -> Result<(), Failure> {
         let mut records = PieceRecords::open(self.open, piece, self.how, buffer)?;
+        let (is_row, has_columns, mut heading) = (records.is_row(), records.has_columns(), None);
         let mut places = places.iter().peekable();
         let mut bytes_left = PASSED_BYTES_PER_PLACE * places.len() as u64;
         let mut beginning = piece.start == 0;
         while places.peek().is_some() && bytes_left > 0 {
             let Some(raw) = records.next_block()? else { break };
             bytes_left = bytes_left.saturating_sub(raw.bytes.len() as u64);
+            if heading.is_none() && !has_columns {
+                heading = heading_of(self.open, piece, self.how, beginning.then_some(raw.bytes))?;
+            }
+            let of = Of { is_row, heading: heading.as_ref() };
             let due = |place: &Piece| take == Take::AtOnce || place.start <= raw.stored_to;
             let mut used = 0;
             while let Some(&&(place, _)) = places.peek().filter(|(_, piece)| due(piece)) {
-                used += self.map_first(&raw, used, place, std::mem::take(&mut beginning));
+                used += self.map_first(&raw, &of, used, place, std::mem::take(&mut beginning));
                 if take == Take::AtOnce && self.found.left[place].records > 0 && places.len() > 1 {
                     break;
                 }
@@ -251,16 +262,17 @@ impl<J: MapReduce> Sampler<'_, '_, J> {
 
     /// Maps the first records of a block behind those `used`, as many as a place still lacks; tells how
     /// many bytes they take.
-    fn map_first(&mut self, raw: &RawBlock<'_>, used: usize, place: usize, beginning: bool) -> usize {
+    fn map_first(&mut self, raw: &RawBlock<'_>, of: &Of<'_>, used: usize, place: usize, beginning: bool) -> usize {
         let bytes = &raw.bytes[used..];
         let left = &mut self.found.left[place];
         let mut end = 0;
         while end < bytes.len() && left.records > 0 {
-            end = self.how.framing.record_at(bytes, end).next;
+            end = self.how.framing_of(of.is_row).record_at(bytes, end).next;
             left.records -= 1;
         }
         let object = self.open.object.uri.to_string();
-        let from = Provenance { object: &object, offset: raw.offset + used as u64, role: self.role };
+        let mut from = Provenance::new(&object, raw.offset + used as u64, self.role).under(of.heading);
+        from.is_row = of.is_row;
         let position = AtomicU64::new(0);
         let mut block = Block::new(&bytes[..end], &self.spec.line_rule, from, &position);
         if beginning {
@@ -312,7 +324,7 @@ impl<K: Key + ?Sized, V: gristmill_common::datum::Value + ?Sized> Emit<K, V> for
 
 /// An object of which little is read, so that nothing is to be loaded ahead.
 struct NoReadAhead<'a> {
-    open: Box<dyn OpenObject + 'a>,
+    open: Box<dyn OpenObject>,
     object: &'a InputObject,
 }
 

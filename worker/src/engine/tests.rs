@@ -27,6 +27,7 @@ use super::{AnyJob, AttemptContext, Compression, EngineTask, IntoAnyJob, LocalSe
 
 mod bad_records;
 mod compressed;
+mod formats;
 mod limits;
 mod named;
 mod shapes;

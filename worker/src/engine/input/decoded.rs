@@ -71,6 +71,8 @@ impl<'a> DecodedSource<'a> {
         let whole = || Self::whole(object, Decoded::whole(how.codec, open, object, how.memory));
         match (how.codec, framing) {
             _ if is_whole => Ok(Some(whole())),
+            // The first piece has all records.
+            _ if !framing.is_splittable() => Ok((piece.start == 0).then(whole)),
             // Nobody knows how many records of one length come before a block.
             (Codec::Bzip2, Framing::Text(rule)) => Self::bzip2(open, piece, rule.look_behind() as u64, how),
             (Codec::Zstd, framing) => Self::zstd(open, piece, framing, how),

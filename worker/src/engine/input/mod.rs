@@ -7,7 +7,9 @@
 //! | `plain.rs` | objects that are what they hold |
 //! | `decoded.rs` | compressed objects |
 //! | `piece.rs` | records cut from bytes |
+//! | `columns.rs` | rows of files of columns |
 
+mod columns;
 mod decoded;
 mod open;
 mod piece;
@@ -16,5 +18,5 @@ mod source;
 #[cfg(test)]
 mod tests;
 
-pub(super) use open::{PieceRecords, Reading};
+pub(super) use open::{PieceRecords, Reading, heading_of};
 pub(super) use piece::{RawBlock, ReadBuffer};

@@ -4,6 +4,7 @@
 
 use gristmill_common::failure::{Failure, InputPosition};
 use gristmill_common::input::{self, Framing};
+use gristmill_common::record_offset::RecordOffset;
 use gristmill_common::size::ByteSize;
 use gristmill_common::task::InputObject;
 use gristmill_common::text::{BYTE_ORDER_MARK, LineRule};
@@ -33,6 +34,11 @@ impl ReadBuffer {
     pub(in crate::engine) fn reading(read_bytes: usize) -> Self {
         Self { bytes: Vec::new(), read_bytes }
     }
+
+    /// The bytes, for whoever fills them by itself.
+    pub(super) fn bytes(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
 }
 
 /// Reads the records that start inside one piece.
@@ -59,6 +65,20 @@ pub(in crate::engine) struct RawBlock<'a> {
     pub(in crate::engine) stored_to: u64,
     /// Memory that reading takes: the buffer, and what decodes into it.
     pub(in crate::engine) buffer_bytes: usize,
+    /// Which row of its row group the first record is, of a file of columns.
+    pub(in crate::engine) row: Option<u64>,
+}
+
+impl RawBlock<'_> {
+    /// Which row the record at an offset is, of a file of columns.
+    pub(in crate::engine) fn row_at(&self, framing: Framing<'_>, offset: u64) -> Option<String> {
+        let RecordOffset::RowGroup { group, .. } = RecordOffset::from_bits(self.offset) else { return None };
+        let (mut row, mut at) = (self.row?, 0);
+        while at < self.bytes.len() && self.offset + (at as u64) < offset {
+            (row, at) = (row + 1, framing.record_at(self.bytes, at).next);
+        }
+        Some(format!("row {row} of row group {group}"))
+    }
 }
 
 impl<'a> PieceReader<'a> {
@@ -80,6 +100,8 @@ impl<'a> PieceReader<'a> {
         match framing {
             Framing::Text(rule) => reader.find_start(rule)?,
             Framing::Length(length) => reader.find_multiple(length as u64)?,
+            // What is read in order is read from the beginning.
+            Framing::Whole | Framing::Warc | Framing::Rows => {}
         }
         Ok(reader)
     }
@@ -157,7 +179,27 @@ impl<'a> PieceReader<'a> {
         match self.framing {
             Framing::Text(rule) => self.next_lines(rule),
             Framing::Length(length) => self.next_fixed(length),
+            Framing::Whole | Framing::Warc | Framing::Rows => self.next_in_order(),
         }
+    }
+
+    /// The next records of an object that is read from its beginning to its end.
+    fn next_in_order(&mut self) -> Result<Option<RawBlock<'_>>, Failure> {
+        while !self.done {
+            let (rest, ended) = (self.filled - self.given, self.source.is_at_end());
+            let whole = if ended { rest } else { self.framing.whole_records(&self.buffer[self.given..self.filled]) };
+            if whole > 0 || ended {
+                self.check_records(whole)?;
+                self.done = ended;
+                return Ok(self.give(whole));
+            }
+            if rest > self.max_record.as_usize() {
+                return Err(self.too_large("a record, as far as it was read,", rest, self.position()));
+            }
+            self.compact();
+            self.fill()?;
+        }
+        Ok(None)
     }
 
     /// The next records of `length` bytes. A record belongs to the piece that holds its first byte.
@@ -245,7 +287,7 @@ impl<'a> PieceReader<'a> {
         self.done |= self.source.end().is_some_and(|end| at + whole as u64 >= end);
         let buffer_bytes = self.buffer.capacity() + self.source.memory();
         let (offset, stored_to) = (self.source.offset_at(at), self.source.stored_offset());
-        Some(RawBlock { bytes: &self.buffer[from..from + whole], offset, stored_to, buffer_bytes })
+        Some(RawBlock { bytes: &self.buffer[from..from + whole], offset, stored_to, buffer_bytes, row: None })
     }
 
     /// Checks the next `whole` bytes of records, of which one can be too large only if they are many.

@@ -29,14 +29,16 @@ pub(super) struct PlainSource<'a> {
 
 impl<'a> PlainSource<'a> {
     pub(super) fn new(open: &'a dyn OpenObject, piece: &'a Piece, framing: Framing<'_>) -> Self {
+        let end = if framing.is_splittable() { piece.end } else { piece.object.size };
         let (begin, own_from) = match framing {
             Framing::Text(rule) => (piece.start.saturating_sub(rule.look_behind() as u64), piece.start),
             Framing::Length(length) => {
                 let first = piece.start.checked_next_multiple_of(length as u64).unwrap_or(u64::MAX);
                 (first, first)
             }
+            Framing::Whole | Framing::Warc | Framing::Rows => (0, 0),
         };
-        let (object, end) = (&*piece.object, piece.end);
+        let object = &*piece.object;
         Self { open, object, begin, own_from, end, at: begin, advised: piece.start }
     }
 

@@ -12,7 +12,6 @@ use gristmill_common::form::Form;
 use gristmill_common::input::Framing;
 use gristmill_common::naming::Uri;
 use gristmill_common::objects::OpenObject;
-use gristmill_common::size::ByteSize;
 use gristmill_common::task::{InputObject, Piece};
 use gristmill_common::text::LineRule;
 use sha2::{Digest as _, Sha256};
@@ -39,7 +38,7 @@ impl OpenObject for InMemory {
 
 /// How objects are read here.
 fn reading(form: Form, framing: Framing<'_>) -> Reading<'_> {
-    Reading { framing, max_record: ByteSize::mib(4), form: Some(form) }
+    Reading::testing(form, framing)
 }
 
 /// What `records.tsv` says of a file: records, bytes, and a hash over each record behind its length.
@@ -70,8 +69,8 @@ fn digest_in_splits(
     while start < size {
         let end = if rule.is_splittable() { (start + split_size).min(size) } else { size };
         let piece = Piece { object: Arc::clone(&pinned), start, end };
-        let mut reader =
-            PieceRecords::open(object, &piece, &reading(form, Framing::Text(rule)), buffer).expect("readable");
+        let how = reading(form, Framing::Text(rule));
+        let mut reader = PieceRecords::open(object, &piece, &how, buffer).expect("readable");
         while let Some(block) = reader.next_block().expect("readable") {
             let mut at = 0;
             while at < block.bytes.len() {

@@ -15,7 +15,7 @@ use std::sync::atomic::Ordering;
 
 use gristmill_common::counters::Counters;
 use gristmill_common::failure::{Disposition, Failure, FailureCode, InputPosition};
-use gristmill_common::input::{Block, Framing, Input, Provenance, RecordError};
+use gristmill_common::input::{Block, Heading, Input, Provenance, RecordError};
 use gristmill_common::job::{JobError, MapOnly, MapReduce};
 use gristmill_common::spec::OnBadFile;
 use gristmill_common::task::{AttemptOutput, AttemptReport, AttemptStats, Piece, Split};
@@ -26,9 +26,9 @@ use self::held::{HeldPairs, HeldRecords};
 use self::partitioner::Partitioner;
 pub(super) use self::sort_buffer::SortBuffer;
 use super::dead_letters::DeadLetters;
-use super::input::{PieceRecords, RawBlock, ReadBuffer, Reading};
+use super::input::{PieceRecords, RawBlock, ReadBuffer, Reading, heading_of};
 use super::kept::Kept;
-use super::output::{PartSink, PartWriter};
+use super::output::{PartSink, PartWriter, RowFormat};
 use super::{AttemptContext, failures};
 
 /// What a map attempt reads.
@@ -53,8 +53,8 @@ pub(super) fn run<J: MapReduce>(
     let mut stats = AttemptStats::default();
     let mut letters = DeadLetters::new(context.staging, context.id.attempt);
     if context.spec.max_bad_records == 0 {
-        let framing = J::Input::framing(&context.spec.line_rule);
-        for_each_block(input.split, framing, context, (&mut stats, &mut letters), |raw, _| {
+        let how = reading::<J::Input>(context, input.split.role, job.columns(input.split.role));
+        for_each_block(input.split, &how, context, (&mut stats, &mut letters), |raw, _| {
             let _turn = context.position.user_turn();
             let mut block = raw.records::<J::Input>(context);
             let result = job.map_block(&mut block, &mut emitter);
@@ -70,7 +70,8 @@ pub(super) fn run<J: MapReduce>(
         check_record_by_record(J::RECORD_BY_RECORD)?;
         let mut pairs = HeldPairs::new(&mut emitter, context);
         let map = |block: &mut Block<'_, J::Input>, pairs: &mut HeldPairs<'_, '_, J>| job.map_block(block, pairs);
-        map_forgiving(input, context, &mut stats, (&mut letters, &mut pairs), map)?;
+        let how = reading::<J::Input>(context, input.split.role, job.columns(input.split.role));
+        map_forgiving((input, &how), context, &mut stats, (&mut letters, &mut pairs), map)?;
     }
     {
         let _turn = context.position.user_turn();
@@ -92,13 +93,13 @@ pub(super) fn run_map_only<J: MapOnly>(
 ) -> Result<AttemptReport, Failure> {
     let mut stats = AttemptStats::default();
     let mut counters = Counters::default();
-    let mut part = PartWriter::create(context)?;
+    let mut part = PartWriter::create(context, RowFormat::of::<J::Output>(context.spec, || job.schema())?)?;
     part.begin(|bytes| job.begin_part(bytes));
     let mut letters = DeadLetters::new(context.staging, context.id.attempt);
     if context.spec.max_bad_records == 0 {
         let mut sink = PartSink::<J::Output>::new(&mut part, &mut counters);
-        let framing = J::Input::framing(&context.spec.line_rule);
-        for_each_block(input.split, framing, context, (&mut stats, &mut letters), |raw, _| {
+        let how = reading::<J::Input>(context, input.split.role, job.columns(input.split.role));
+        for_each_block(input.split, &how, context, (&mut stats, &mut letters), |raw, _| {
             let _turn = context.position.user_turn();
             let mut block = raw.records::<J::Input>(context);
             let result = job.map_block(&mut block, &mut sink);
@@ -113,7 +114,8 @@ pub(super) fn run_map_only<J: MapOnly>(
         let mut records = HeldRecords::<J::Output>::new(&mut part, &mut counters, context);
         let map =
             |block: &mut Block<'_, J::Input>, records: &mut HeldRecords<'_, J::Output>| job.map_block(block, records);
-        map_forgiving(input, context, &mut stats, (&mut letters, &mut records), map)?;
+        let how = reading::<J::Input>(context, input.split.role, job.columns(input.split.role));
+        map_forgiving((input, &how), context, &mut stats, (&mut letters, &mut records), map)?;
     }
     {
         let _turn = context.position.user_turn();
@@ -147,29 +149,39 @@ impl<'a> RawRecords<'a> {
     }
 }
 
+/// How records of a type are read; of files of columns, those of these names, or all.
+fn reading<'c, I: Input>(context: &'c AttemptContext<'_>, role: u32, columns: Option<Vec<String>>) -> Reading<'c> {
+    Reading::of::<I>(context.spec, role, columns, &**context.objects)
+}
+
 /// Reads the split block by block; a failure is given the position of the record in hand. `map` tells
 /// how many records a block had, and may write dead letters. Objects that are damaged are left out from
 /// there on, if the job says so.
 fn for_each_block(
     split: &Split,
-    framing: Framing<'_>,
+    how: &Reading<'_>,
     context: &AttemptContext<'_>,
     (stats, letters): (&mut AttemptStats, &mut DeadLetters),
     mut map: impl FnMut(&RawRecords<'_>, &mut DeadLetters) -> Result<u64, Failure>,
 ) -> Result<(), Failure> {
     let mut buffer = ReadBuffer::default();
-    let how = Reading::new(context.spec, framing);
     for (index, piece) in split.pieces.iter().enumerate() {
         let object = piece.object.uri.to_string();
         context.position.enter_piece(index as u64, piece.start);
         let mut mapped = (0, 0);
-        let ended = for_each_block_of(piece, &how, context, &mut buffer, |raw, beginning| {
-            let from = Provenance { object: &object, offset: raw.offset, role: split.role };
+        let ended = for_each_block_of(piece, how, context, &mut buffer, |raw, of| {
+            let mut from = Provenance::new(&object, raw.offset, split.role).under(of.heading);
+            from.is_row = of.is_row;
+            let beginning = of.beginning;
             let records = RawRecords { bytes: raw.bytes, from, beginning, buffer_bytes: raw.buffer_bytes };
             mapped.0 += map(&records, letters).map_err(|failure| match failure.position {
                 Some(_) => failure,
                 None => {
                     let offset = context.position.offset().load(Ordering::Relaxed);
+                    let mut failure = failure;
+                    if let Some(row) = raw.row_at(how.framing_of(of.is_row), offset) {
+                        failure.message = format!("{} ({row})", failure.message);
+                    }
                     failure.at(InputPosition { object: object.clone(), offset })
                 }
             })?;
@@ -195,13 +207,23 @@ struct Ended {
     is_plain: bool,
 }
 
-/// Reads one piece block by block, and tells `map` which block begins with its object's first record.
+/// What is known of a block.
+struct Of<'h> {
+    /// Whether it begins with its object's first record.
+    beginning: bool,
+    /// Whether its records are rows.
+    is_row: bool,
+    /// The heading of its object.
+    heading: Option<&'h Heading>,
+}
+
+/// Reads one piece block by block.
 fn for_each_block_of(
     piece: &Piece,
     how: &Reading<'_>,
     context: &AttemptContext<'_>,
     buffer: &mut ReadBuffer,
-    mut map: impl FnMut(&RawBlock<'_>, bool) -> Result<(), Failure>,
+    mut map: impl FnMut(&RawBlock<'_>, Of<'_>) -> Result<(), Failure>,
 ) -> Result<Ended, Failure> {
     let at_start = |failure: Failure| match failure.position {
         Some(_) => failure,
@@ -216,11 +238,19 @@ fn for_each_block_of(
         Err(failure) => return Err(at_start(failure)),
         Ok(mut records) => {
             ended.is_plain = records.is_plain();
-            let mut beginning = piece.start == 0;
+            let (mut beginning, mut heading) = (piece.start == 0, None);
+            let (is_row, has_columns) = (records.is_row(), records.has_columns());
             loop {
                 match records.next_block() {
                     Ok(Some(_)) if context.cancelled.load(Ordering::Relaxed) => return Err(failures::cancelled()),
-                    Ok(Some(raw)) => map(&raw, std::mem::take(&mut beginning))?,
+                    Ok(Some(raw)) => {
+                        if heading.is_none() && !has_columns {
+                            let first = beginning.then_some(raw.bytes);
+                            heading = heading_of(open.as_ref(), piece, how, first).map_err(at_start)?;
+                        }
+                        let beginning = std::mem::take(&mut beginning);
+                        map(&raw, Of { beginning, is_row, heading: heading.as_ref() })?;
+                    }
                     Ok(None) => break,
                     Err(failure) if left_out(&failure) => {
                         ended.damage = Some(failure);

@@ -8,6 +8,11 @@ use gristmill_common::form::Codec;
 use gristmill_common::size::ByteSize;
 use gristmill_common::spec::JobSpec;
 
+use super::rows::RowFormat;
+
+/// Bytes collected before the file is written to, where they are stored as they are.
+pub(super) const WRITE_BYTES: usize = 1 << 20;
+
 /// How a job asks for its parts to be stored, and the memory of an attempt.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct StoredAs {
@@ -16,8 +21,10 @@ pub(super) struct StoredAs {
 }
 
 impl StoredAs {
-    pub(super) fn of(spec: &JobSpec) -> Self {
-        Self { codec: spec.output_compression, attempt_bytes: spec.attempt_bytes }
+    /// As the job asks for, where a format that compresses for itself leaves nothing to do.
+    pub(super) fn of(spec: &JobSpec, format: Option<&RowFormat>) -> Self {
+        let codec = spec.output_compression.filter(|_| !format.is_some_and(RowFormat::compresses));
+        Self { codec, attempt_bytes: spec.attempt_bytes }
     }
 }
 

@@ -17,6 +17,7 @@ use gristmill_common::task::NamedPart;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::coding::{Coding, StoredAs};
+use super::rows::{RowEncoder, RowFormat};
 use crate::engine::failures;
 
 /// The part of an attempt's memory that pending records may take, and as much again for what is known of
@@ -56,6 +57,8 @@ pub(in crate::engine) struct NamedParts {
     /// Made with the first file in it.
     folder: PathBuf,
     header: Vec<u8>,
+    /// What becomes of the rows that are pending, if rows are.
+    format: Option<RowFormat>,
     limits: Limits,
     stored_as: StoredAs,
     /// Made with the first write.
@@ -79,6 +82,8 @@ pub(in crate::engine) struct NamedParts {
 struct Limits {
     attempt: ByteSize,
     pending: usize,
+    /// Of one part, which is then written without waiting for others.
+    piece: usize,
     names: usize,
 }
 
@@ -86,6 +91,8 @@ struct Limits {
 struct Part {
     name: OutputName,
     pending: Vec<u8>,
+    /// Takes rows, once there are some.
+    encoder: Option<RowEncoder>,
     file: Option<File>,
     /// Whether its file is there.
     created: bool,
@@ -102,9 +109,13 @@ impl fmt::Debug for Part {
 }
 
 impl Limits {
-    fn of(attempt: ByteSize) -> Self {
+    fn of(attempt: ByteSize, format: Option<&RowFormat>) -> Self {
         let share = attempt.as_usize() / SHARE;
-        Self { attempt, pending: share.min(MAX_PENDING_BYTES), names: (share / NAME_BYTES).clamp(1, MAX_NAMES) }
+        let pending = share.min(MAX_PENDING_BYTES);
+        let (piece, name) =
+            format.map_or((PIECE_BYTES, 0), |format| (format.batch_bytes().min(pending / 2), format.file_bytes()));
+        let names = (share / (NAME_BYTES + name)).clamp(1, MAX_NAMES);
+        Self { attempt, pending, piece, names }
     }
 
     /// Why there can be no further name.
@@ -127,12 +138,13 @@ impl Limits {
 }
 
 impl NamedParts {
-    /// None yet: their files go into `folder`, which is not there, and begin with `header`.
-    pub(super) fn new(folder: PathBuf, header: Vec<u8>, stored_as: StoredAs) -> Self {
+    /// None yet: their files go into `folder`, which is not there, and begin with `header`, or as a format says.
+    pub(super) fn new(folder: PathBuf, header: Vec<u8>, format: Option<RowFormat>, stored_as: StoredAs) -> Self {
         Self {
             folder,
             header,
-            limits: Limits::of(stored_as.attempt_bytes),
+            limits: Limits::of(stored_as.attempt_bytes, format.as_ref()),
+            format,
             stored_as,
             coding: None,
             table_bytes: 0,
@@ -168,20 +180,24 @@ impl NamedParts {
         self.numbers.insert(name.clone(), number);
         let (pending, hash) = (self.header.clone(), Box::new(Xxh3::new()));
         self.held += pending.capacity();
-        let (file, created, encoded) = (None, false, None);
-        self.parts.push(Part { name, pending, file, created, encoded, bytes: 0, records: 0, hash });
+        let (encoder, file, created, encoded) = (None, None, false, None);
+        self.parts.push(Part { name, pending, encoder, file, created, encoded, bytes: 0, records: 0, hash });
         Ok(number)
     }
 
     /// Puts one record, which `write` appends.
     #[inline]
-    pub(super) fn put(&mut self, number: usize, write: impl FnOnce(&mut Vec<u8>)) -> Result<(), Failure> {
+    pub(super) fn put(
+        &mut self,
+        number: usize,
+        write: impl FnOnce(&mut Vec<u8>) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
         let part = &mut self.parts[number];
         let before = part.pending.capacity();
-        write(&mut part.pending);
+        write(&mut part.pending)?;
         part.records += 1;
         self.held = self.held - before + part.pending.capacity();
-        if part.pending.len() >= PIECE_BYTES {
+        if part.pending.len() >= self.limits.piece {
             return self.write(number);
         }
         if self.held > self.limits.pending { self.make_room() } else { Ok(()) }
@@ -191,7 +207,10 @@ impl NamedParts {
     pub(in crate::engine) fn append(&mut self, name: &OutputName, record: &[u8]) -> Result<(), Failure> {
         let number = self.numbers.get(name.as_str()).copied();
         let number = number.map_or_else(|| self.add(name.clone()), Ok)?;
-        self.put(number, |pending| pending.extend_from_slice(record))
+        self.put(number, |pending| {
+            pending.extend_from_slice(record);
+            Ok(())
+        })
     }
 
     /// Writes every part that holds at least half of an even share of what is pending; that is at least half
@@ -209,10 +228,21 @@ impl NamedParts {
 
     /// Writes what is pending of one part, and gives its memory back.
     fn write(&mut self, number: usize) -> Result<(), Failure> {
-        let pending = std::mem::take(&mut self.parts[number].pending);
+        let content = self.take_content(number)?;
+        self.store(number, &content, false).map_err(|error| self.failed(number, &error))
+    }
+
+    /// What is pending of one part, as it is stored.
+    fn take_content(&mut self, number: usize) -> Result<Vec<u8>, Failure> {
+        let part = &mut self.parts[number];
+        let mut pending = std::mem::take(&mut part.pending);
         self.held -= pending.capacity();
-        let written = self.store(number, &pending, false);
-        written.map_err(|error| self.failed(number, &error))
+        let Some(format) = &self.format else { return Ok(pending) };
+        let mut content = Vec::new();
+        let mut encoder = part.encoder.take().map_or_else(|| format.begin(&mut content), Ok)?;
+        encoder.encode(&mut pending, &mut content)?;
+        part.encoder = Some(encoder);
+        Ok(content)
     }
 
     /// Writes what stands for some content of a part, and for its end if it `ends`.
@@ -280,10 +310,13 @@ impl NamedParts {
     /// Writes what is left and says what the parts hold.
     pub(super) fn finish(mut self, fsync: bool) -> Result<Box<[NamedPart]>, Failure> {
         for number in 0..self.parts.len() {
-            let Part { pending, created, .. } = &mut self.parts[number];
-            if !*created || !pending.is_empty() || self.stored_as.codec.is_some() {
-                let pending = std::mem::take(pending);
-                self.store(number, &pending, true).map_err(|error| self.failed(number, &error))?;
+            let Part { pending, encoder, created, .. } = &self.parts[number];
+            if !created || !pending.is_empty() || encoder.is_some() || self.stored_as.codec.is_some() {
+                let mut content = self.take_content(number)?;
+                if let Some(encoder) = self.parts[number].encoder.take() {
+                    encoder.finish(&mut content)?;
+                }
+                self.store(number, &content, true).map_err(|error| self.failed(number, &error))?;
             }
         }
         if fsync && !self.parts.is_empty() {

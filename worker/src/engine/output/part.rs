@@ -11,12 +11,10 @@ use gristmill_common::naming;
 use gristmill_common::task::{AttemptStats, PartSummary};
 use xxhash_rust::xxh3::Xxh3;
 
-use super::coding::{Coding, StoredAs};
+use super::coding::{Coding, StoredAs, WRITE_BYTES};
 use super::named::NamedParts;
+use super::rows::{RowEncoder, RowFormat};
 use crate::engine::{AttemptContext, failures};
-
-/// Bytes collected before the file is written to, where they are stored as they are.
-const WRITE_BYTES: usize = 1 << 20;
 
 /// The staged part of one attempt. Removed, with those of named outputs, when dropped before
 /// [`finish`](Self::finish).
@@ -25,38 +23,54 @@ pub(in crate::engine) struct PartWriter {
     path: PathBuf,
     staged_name: String,
     pub(super) pending: Vec<u8>,
-    /// Bytes collected before the file is written to.
-    pub(super) write_bytes: usize,
+    /// Bytes collected before they are stored: content, or rows that become content.
+    pub(super) batch_bytes: usize,
     coding: Coding,
     encoded: Option<EncodedPart>,
     bytes: u64,
     pub(super) records: u64,
     hash: Box<Xxh3>,
     keep: bool,
-    /// What every part of the job begins with.
+    /// What every part of the job begins with, if records are written as they are put.
     header: Vec<u8>,
     stored_as: StoredAs,
+    /// What becomes of the rows that are pending, if rows are.
+    rows: Option<Rows>,
     /// Absent until a record is put to one.
     named: Option<Box<NamedParts>>,
 }
 
+/// Rows on their way.
+struct Rows {
+    format: RowFormat,
+    encoder: RowEncoder,
+    content: Vec<u8>,
+}
+
 impl PartWriter {
-    /// Creates the part's file in the staging folder.
-    pub(in crate::engine) fn create(context: &AttemptContext<'_>) -> Result<Self, Failure> {
+    /// Creates the part's file in the staging folder, for rows of a format or for records as they are put.
+    pub(in crate::engine) fn create(context: &AttemptContext<'_>, format: Option<RowFormat>) -> Result<Self, Failure> {
+        let begin = |format: RowFormat| {
+            let mut content = Vec::new();
+            let encoder = format.begin(&mut content)?;
+            Ok(Rows { format, encoder, content })
+        };
+        let stored_as = StoredAs::of(context.spec, format.as_ref());
+        let rows = format.map(begin).transpose()?;
         let attempt = context.id.attempt;
         let staged_name = naming::staged_part_name(attempt.task.index, attempt);
         let path = context.staging.join(&staged_name);
         let failed = |error: io::Error| failures::write_failed("part", &path, &error);
-        let stored_as = StoredAs::of(context.spec);
         let coding = Coding::new(stored_as).map_err(failed)?;
-        let write_bytes = coding.piece_bytes(WRITE_BYTES);
+        let piece_bytes = || coding.piece_bytes(WRITE_BYTES);
+        let batch_bytes = rows.as_ref().map_or_else(piece_bytes, |rows| rows.format.batch_bytes());
         let file = File::create(&path).map_err(failed)?;
         Ok(Self {
             file,
             path,
             staged_name,
-            pending: Vec::with_capacity(write_bytes + write_bytes / 8),
-            write_bytes,
+            pending: Vec::with_capacity(batch_bytes + batch_bytes / 8),
+            batch_bytes,
             encoded: coding.begin(),
             coding,
             bytes: 0,
@@ -65,12 +79,22 @@ impl PartWriter {
             keep: false,
             header: Vec::new(),
             stored_as,
+            rows,
             named: None,
         })
     }
 
-    /// Writes what every part of the job begins with; no record.
+    /// Whether rows are pending, and not records as they are written.
+    #[inline]
+    pub(in crate::engine) fn takes_rows(&self) -> bool {
+        self.rows.is_some()
+    }
+
+    /// Writes what every part of the job begins with; no record, and nothing where a format says what parts begin with.
     pub(in crate::engine) fn begin(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        if self.rows.is_some() {
+            return;
+        }
         write(&mut self.header);
         self.pending.extend_from_slice(&self.header);
     }
@@ -79,7 +103,7 @@ impl PartWriter {
     pub(in crate::engine) fn append(&mut self, bytes: &[u8], records: u64) -> Result<(), Failure> {
         self.pending.extend_from_slice(bytes);
         self.records += records;
-        if self.pending.len() >= self.write_bytes { self.write_pieces() } else { Ok(()) }
+        if self.pending.len() >= self.batch_bytes { self.write_pieces() } else { Ok(()) }
     }
 
     /// The attempt's parts of named outputs.
@@ -87,29 +111,40 @@ impl PartWriter {
     pub(in crate::engine) fn named(&mut self) -> &mut NamedParts {
         self.named.get_or_insert_with(|| {
             let folder = self.path.with_file_name(naming::staged_named_dir(&self.staged_name));
-            Box::new(NamedParts::new(folder, self.header.clone(), self.stored_as))
+            let format = self.rows.as_ref().map(|rows| rows.format.clone());
+            Box::new(NamedParts::new(folder, self.header.clone(), format, self.stored_as))
         })
     }
 
     /// Writes what is pending, but for what does not make a piece.
     pub(super) fn write_pieces(&mut self) -> Result<(), Failure> {
-        self.write(self.coding.whole_pieces(self.pending.len()))
+        if let Some(Rows { encoder, content, .. }) = &mut self.rows {
+            encoder.encode(&mut self.pending, content)?;
+        }
+        let content = self.rows.as_ref().map_or(&self.pending, |rows| &rows.content);
+        self.write(self.coding.whole_pieces(content.len()))
     }
 
-    /// Writes the first `count` pending bytes.
+    /// Writes the first `count` bytes of content that are pending.
     fn write(&mut self, count: usize) -> Result<(), Failure> {
-        let Self { file, hash, bytes, pending, coding, encoded, .. } = self;
-        let written = coding.store(encoded, &pending[..count], |stored| {
+        let Self { file, hash, bytes, pending, rows, coding, encoded, .. } = self;
+        let content = rows.as_mut().map_or(pending, |rows| &mut rows.content);
+        let written = coding.store(encoded, &content[..count], |stored| {
             hash.update(stored);
             *bytes += stored.len() as u64;
             file.write_all(stored)
         });
-        pending.drain(..count);
+        content.drain(..count);
         written.map_err(|error| self.failed(&error))
     }
 
     /// Writes what is left, and what ends a part.
     fn write_end(&mut self) -> Result<(), Failure> {
+        self.write_pieces()?;
+        if let Some(Rows { encoder, mut content, .. }) = self.rows.take() {
+            encoder.finish(&mut content)?;
+            self.pending = content;
+        }
         self.write(self.pending.len())?;
         let Self { file, hash, bytes, coding, encoded, .. } = self;
         let written = coding.end(encoded, |stored| {

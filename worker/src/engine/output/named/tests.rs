@@ -16,7 +16,10 @@ fn put(parts: &mut NamedParts, name: &str, text: &str) -> Result<(), Failure> {
         Unnameable::Wrong(error) => failures::user_error(error.to_string()),
         Unnameable::TooMany(failure) => failure,
     })?;
-    parts.put(number, |pending| pending.extend_from_slice(text.as_bytes()))
+    parts.put(number, |pending| {
+        pending.extend_from_slice(text.as_bytes());
+        Ok(())
+    })
 }
 
 fn open_files(parts: &NamedParts) -> usize {
@@ -28,7 +31,7 @@ fn many_names_take_bounded_memory_and_few_open_files_and_are_written_in_order() 
     let dir = tempfile::tempdir().expect("a folder");
     let folder = dir.path().join("named");
     let attempt = ByteSize::mib(8);
-    let mut parts = NamedParts::new(folder.clone(), b"head\n".to_vec(), plain(attempt));
+    let mut parts = NamedParts::new(folder.clone(), b"head\n".to_vec(), None, plain(attempt));
     let limits = parts.limits;
     assert_eq!((limits.pending, limits.names), (512 << 10, 512));
     let name = |n: usize| format!("year={}/{}", n % 3, n % 100);
@@ -58,7 +61,7 @@ fn many_names_take_bounded_memory_and_few_open_files_and_are_written_in_order() 
 fn large_records_and_empty_ones_are_parts_too() {
     let dir = tempfile::tempdir().expect("a folder");
     let folder = dir.path().join("named");
-    let mut parts = NamedParts::new(folder.clone(), Vec::new(), plain(ByteSize::mib(1)));
+    let mut parts = NamedParts::new(folder.clone(), Vec::new(), None, plain(ByteSize::mib(1)));
     let large = "y".repeat(3 << 20);
     put(&mut parts, "large", &large).expect("room");
     assert_eq!(parts.held, 0, "it is written at once");
@@ -72,7 +75,7 @@ fn large_records_and_empty_ones_are_parts_too() {
 #[test]
 fn more_names_than_fit_are_refused_and_say_what_helps() {
     let dir = tempfile::tempdir().expect("a folder");
-    let mut parts = NamedParts::new(dir.path().join("named"), Vec::new(), plain(ByteSize::mib(16)));
+    let mut parts = NamedParts::new(dir.path().join("named"), Vec::new(), None, plain(ByteSize::mib(16)));
     (0..1024).for_each(|n| put(&mut parts, &n.to_string(), "x\n").expect("room"));
     let failure = put(&mut parts, "1024", "x\n").expect_err("one too many");
     let message = "an attempt with 16.0 MiB of memory cannot write to more than 1024 named outputs \
@@ -81,7 +84,7 @@ fn more_names_than_fit_are_refused_and_say_what_helps() {
     put(&mut parts, "1023", "x\n").expect("it is known");
     drop(parts);
 
-    let limits = Limits::of(ByteSize(1 << 40));
+    let limits = Limits::of(ByteSize(1 << 40), None);
     assert_eq!((limits.pending, limits.names), (MAX_PENDING_BYTES, MAX_NAMES));
     let most = limits.exceeded(MAX_NAMES, 0).expect("too many").message;
     assert!(most.ends_with("more than 10000 named outputs (divide the names among more tasks)"), "{most}");
@@ -93,7 +96,7 @@ fn more_names_than_fit_are_refused_and_say_what_helps() {
 #[test]
 fn what_is_not_finished_leaves_nothing_and_makes_no_folder_above_its_own() {
     let dir = tempfile::tempdir().expect("a folder");
-    let mut parts = NamedParts::new(dir.path().join("named"), Vec::new(), plain(ByteSize::mib(1)));
+    let mut parts = NamedParts::new(dir.path().join("named"), Vec::new(), None, plain(ByteSize::mib(1)));
     for n in 0..60 {
         put(&mut parts, &n.to_string(), &"z".repeat(5000)).expect("room");
     }
@@ -103,7 +106,7 @@ fn what_is_not_finished_leaves_nothing_and_makes_no_folder_above_its_own() {
 
     // The staging folder of a job that is over.
     let gone = dir.path().join("gone");
-    let mut parts = NamedParts::new(gone.join("named"), Vec::new(), plain(ByteSize::mib(1)));
+    let mut parts = NamedParts::new(gone.join("named"), Vec::new(), None, plain(ByteSize::mib(1)));
     put(&mut parts, "a", "x").expect("it is pending");
     let failure = parts.finish(false).expect_err("no folder");
     assert_eq!(failure.code, FailureCode::WriteFailed);
@@ -123,7 +126,7 @@ fn compressed_parts_take_no_more_memory_and_are_read_back() {
         let dir = tempfile::tempdir().expect("a folder");
         let folder = dir.path().join("named");
         let stored_as = StoredAs { codec: Some(codec), attempt_bytes: ByteSize::mib(16) };
-        let mut parts = NamedParts::new(folder.clone(), b"head\n".to_vec(), stored_as);
+        let mut parts = NamedParts::new(folder.clone(), b"head\n".to_vec(), None, stored_as);
         let name = |n: usize| format!("n={}", n % 40);
         let text = |n: usize| format!("{n} {}\n", "xyz".repeat(n % 400));
         for n in 0..3_000 {
@@ -148,7 +151,7 @@ fn tables_of_frames_are_given_up_when_they_take_too_much() {
     let dir = tempfile::tempdir().expect("a folder");
     let folder = dir.path().join("named");
     let stored_as = StoredAs { codec: Some(Codec::Zstd), attempt_bytes: ByteSize::mib(16) };
-    let mut parts = NamedParts::new(folder.clone(), Vec::new(), stored_as);
+    let mut parts = NamedParts::new(folder.clone(), Vec::new(), None, stored_as);
     for n in 0..MAX_TABLE_BYTES / 8 + 1000 {
         put(&mut parts, &(n % 2).to_string(), "x\n").expect("room");
         parts.write(n % 2).expect("room");

@@ -6,25 +6,25 @@ use std::io::Write as _;
 use serde::{Deserialize, Serialize};
 
 /// The most digits behind the point.
-const MAX_SCALE: u8 = 38;
+pub const MAX_SCALE: u8 = 38;
 
 /// Digits that fit into 64 bits whatever they are.
 const SAFE_DIGITS: usize = 18;
 
 /// A decimal number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub(crate) struct Decimal {
+pub struct Decimal {
     /// The digits as an integer, with sign.
-    pub(crate) mantissa: i128,
+    pub mantissa: i128,
     /// How many of the digits are behind the point.
-    pub(crate) scale: u8,
+    pub scale: u8,
 }
 
 impl Decimal {
     /// Reads `[+-]digits[.digits][e[+-]digits]`; `None` for anything else, and for numbers of more
     /// than 38 digits.
     #[inline]
-    pub(crate) fn parse(text: &[u8]) -> Option<Self> {
+    pub fn parse(text: &[u8]) -> Option<Self> {
         if text.len() <= SAFE_DIGITS && !text.is_empty() {
             let mut mantissa: u64 = 0;
             let digits = text.iter().all(|byte| {
@@ -78,7 +78,7 @@ impl Decimal {
     }
 
     /// The exact sum, with the larger of both scales; `None` beyond 128 bits.
-    pub(crate) fn checked_add(self, other: Self) -> Option<Self> {
+    pub fn checked_add(self, other: Self) -> Option<Self> {
         let scale = self.scale.max(other.scale);
         let mantissa = self.rescaled(scale)?.checked_add(other.rescaled(scale)?)?;
         Some(Self { mantissa, scale })
@@ -90,10 +90,10 @@ impl Decimal {
     }
 
     /// Appends the number with all its digits behind the point.
-    pub(crate) fn write(self, out: &mut Vec<u8>) {
+    pub fn write(self, out: &mut Vec<u8>) {
         if self.scale == 0 {
             match u64::try_from(self.mantissa) {
-                Ok(small) => <u64 as gristmill_common::output::TextField>::write_text(&small, out),
+                Ok(small) => <u64 as crate::output::TextField>::write_text(&small, out),
                 Err(_) => write!(out, "{}", self.mantissa).expect("a Vec takes all bytes"),
             }
             return;
@@ -108,7 +108,7 @@ impl Decimal {
 
 impl Decimal {
     /// Compares the numbers, whatever their scales.
-    pub(crate) fn cmp_value(self, other: Self) -> Ordering {
+    pub fn cmp_value(self, other: Self) -> Ordering {
         if self.scale == other.scale {
             return self.mantissa.cmp(&other.mantissa);
         }

@@ -8,16 +8,16 @@ use memchr::memchr;
 
 /// How the fields of a record are told apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Dialect {
+pub struct Dialect {
     /// The byte between fields.
-    pub(crate) separator: u8,
+    pub separator: u8,
     /// Whether fields may be quoted; if not, a quote is a byte like any other.
-    pub(crate) quotes: bool,
+    pub quotes: bool,
 }
 
 /// Where a field's bytes are.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Place {
+pub enum Place {
     /// In the record.
     Record(Range<usize>),
     /// Among the unescaped bytes: the field had doubled quotes.
@@ -32,7 +32,7 @@ impl Default for Place {
 
 /// A record that is no row.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum FieldError {
+pub enum FieldError {
     /// A quote is not closed.
     #[error("a quoted field does not end in its line")]
     Unclosed,
@@ -44,7 +44,7 @@ pub(super) enum FieldError {
 impl Dialect {
     /// Reads the field that starts at `at`; gives its place and where the next field starts, if there is
     /// one.
-    pub(super) fn field(
+    pub fn field(
         self,
         record: &[u8],
         at: usize,
@@ -80,7 +80,7 @@ impl Dialect {
     }
 
     /// All fields of a record.
-    pub(super) fn all(self, record: &[u8]) -> Result<Vec<Vec<u8>>, FieldError> {
+    pub fn all(self, record: &[u8]) -> Result<Vec<Vec<u8>>, FieldError> {
         let mut fields = Vec::new();
         let mut at = Some(0);
         let mut unescaped = Vec::new();
@@ -97,7 +97,7 @@ impl Dialect {
 
     /// Appends a field, quoted only where it must be.
     #[inline]
-    pub(crate) fn write_field(self, field: &[u8], out: &mut Vec<u8>) {
+    pub fn write_field(self, field: &[u8], out: &mut Vec<u8>) {
         if self.quotes && field.iter().any(|&byte| byte == self.separator || matches!(byte, b'"' | b'\n' | b'\r')) {
             out.push(b'"');
             for piece in field.split_inclusive(|&byte| byte == b'"') {
@@ -113,7 +113,7 @@ impl Dialect {
     }
 
     /// Appends fields with separators between them.
-    pub(crate) fn write_fields<'a>(self, fields: impl IntoIterator<Item = &'a [u8]>, out: &mut Vec<u8>) {
+    pub fn write_fields<'a>(self, fields: impl IntoIterator<Item = &'a [u8]>, out: &mut Vec<u8>) {
         for (index, field) in fields.into_iter().enumerate() {
             if index > 0 {
                 out.push(self.separator);

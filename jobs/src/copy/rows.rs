@@ -1,0 +1,244 @@
+//! Rows of tables on their way from one format to another: taken as text, as JSON, or as rows of a file of columns,
+//! and put as rows, of which the engine makes the format that is asked for.
+
+use gristmill_common::formats::coerce::{fit, misfit};
+use gristmill_common::formats::row::{Items, Open, Value};
+use gristmill_common::formats::schema::{Kind, Schema, SchemaError};
+use gristmill_common::formats::{NoRow, write_json_value};
+use gristmill_common::input::{Columns, Reading};
+use gristmill_common::prelude::*;
+use serde_json::Value as Json;
+
+use crate::table::{Rows, Table};
+
+/// Rows as they travel, put as they are.
+#[derive(Debug)]
+pub(crate) enum RowsAsTheyAre {}
+
+impl Output for RowsAsTheyAre {
+    type Key = [u8];
+    type Value = ();
+
+    fn write(row: &&[u8], (): &(), out: &mut Vec<u8>) {
+        out.extend_from_slice(row);
+    }
+
+    fn write_row(row: &&[u8], (): &(), out: &mut Vec<u8>) -> std::result::Result<(), NoRow> {
+        out.extend_from_slice(row);
+        Ok(())
+    }
+}
+
+/// Rows as they travel, taken as they are.
+#[derive(Debug)]
+pub(crate) enum RowBytes {}
+
+impl Input for RowBytes {
+    type Record<'a> = &'a [u8];
+
+    fn decode<'a>(bytes: &'a [u8], from: Provenance<'a>) -> std::result::Result<&'a [u8], RecordError> {
+        if from.is_row {
+            Ok(bytes)
+        } else {
+            Err(RecordError::new("the first file is a Parquet file, and this is none"))
+        }
+    }
+
+    fn reading(_role: u32) -> Reading {
+        Reading { heading: false, columns: Columns::All }
+    }
+}
+
+/// Copies rows of files of columns.
+#[derive(Debug)]
+pub(super) struct CopyRows {
+    schema: Schema,
+}
+
+impl CopyRows {
+    pub(super) fn new(schema: Schema) -> Self {
+        Self { schema }
+    }
+}
+
+impl MapOnly for CopyRows {
+    type Input = RowBytes;
+    type Output = RowsAsTheyAre;
+
+    fn map(&self, row: &[u8], out: &mut impl Sink<[u8]>) -> Result<()> {
+        let (mut items, mut room, mut fitted) = (Items::of_row(row).map_err(bad_row)?, Vec::new(), Vec::new());
+        let open = Open::row(&mut fitted);
+        for column in &self.schema.columns {
+            let value = items.next_value().map_err(bad_row)?.unwrap_or(Value::Absent);
+            put(value, &column.name, &column.kind, &mut room, &mut fitted)?;
+        }
+        open.end(&mut fitted);
+        out.put(&fitted, ())
+    }
+
+    fn schema(&self) -> std::result::Result<Schema, SchemaError> {
+        Ok(self.schema.clone())
+    }
+
+    fn columns(&self, _role: u32) -> Option<Vec<String>> {
+        Some(self.schema.names().map(str::to_owned).collect())
+    }
+}
+
+fn bad_row(error: gristmill_common::formats::row::BadRow) -> RecordError {
+    RecordError::new(error.to_string())
+}
+
+/// Appends a value as one of its column's kind.
+fn put(value: Value<'_>, name: &str, kind: &Kind, room: &mut Vec<u8>, row: &mut Vec<u8>) -> Result<()> {
+    let Some(fitted) = fit(value, kind, room) else {
+        let error = misfit(&value, kind);
+        return Err(RecordError::new(format!("column {name:?}: {error}")).into());
+    };
+    fitted.encode(row);
+    Ok(())
+}
+
+/// What rows of text are.
+#[derive(Debug)]
+pub(super) enum Source {
+    /// One column each.
+    Lines,
+    /// Fields between separators, and the places of all columns.
+    Delimited(Box<Table>, Vec<usize>),
+    /// JSON objects.
+    Json,
+}
+
+impl Source {
+    pub(super) fn delimited(table: Table) -> Self {
+        let places = (0..table.columns.len()).collect();
+        Source::Delimited(Box::new(table), places)
+    }
+}
+
+/// Makes rows of text.
+#[derive(Debug)]
+pub(super) struct CopyTable {
+    source: Source,
+    schema: Schema,
+}
+
+impl CopyTable {
+    pub(super) fn new(source: Source, schema: Schema) -> Self {
+        Self { source, schema }
+    }
+
+    /// Puts a row of these texts, none of which is a value.
+    fn put_fields<'f>(
+        &self,
+        fields: impl Iterator<Item = Option<&'f [u8]>>,
+        (room, row): (&mut Vec<u8>, &mut Vec<u8>),
+        out: &mut impl Sink<[u8]>,
+    ) -> Result<()> {
+        row.clear();
+        let open = Open::row(row);
+        for (field, column) in fields.zip(&self.schema.columns) {
+            let value = match field {
+                None => Value::Null,
+                Some(field) => std::str::from_utf8(field).map_or(Value::Bytes(field), Value::Text),
+            };
+            put(value, &column.name, &column.kind, room, row)?;
+        }
+        open.end(row);
+        out.put(row, ())
+    }
+
+    /// Puts the row that a JSON object is.
+    fn put_object(&self, record: &[u8], row: &mut Vec<u8>, out: &mut impl Sink<[u8]>) -> Result<()> {
+        let object: serde_json::Map<String, Json> = serde_json::from_slice(record).map_err(|error| {
+            let shown = error.to_string().replace(" at line 1 column ", " at byte ");
+            RecordError::new(format!("not a JSON object: {shown}"))
+        })?;
+        if let Some(name) = object.keys().find(|name| self.schema.place(name).is_none()) {
+            let reason =
+                format!("field {name:?} is none of the columns, which the first records show (--types names more)");
+            return Err(RecordError::new(reason).into());
+        }
+        row.clear();
+        let open = Open::row(row);
+        let mut room = Vec::new();
+        for column in &self.schema.columns {
+            put_json(object.get(&column.name).unwrap_or(&Json::Null), &column.name, &column.kind, &mut room, row)?;
+        }
+        open.end(row);
+        out.put(row, ())
+    }
+}
+
+/// Appends a JSON value as one of its column's kind.
+fn put_json(value: &Json, name: &str, kind: &Kind, room: &mut Vec<u8>, row: &mut Vec<u8>) -> Result<()> {
+    let mut text = Vec::new();
+    let value = match (value, kind) {
+        (Json::Array(items), Kind::List(element)) => {
+            let open = Open::list(row);
+            for item in items {
+                put_json(item, name, &element.kind, room, row)?;
+            }
+            open.end(row);
+            return Ok(());
+        }
+        (Json::Null, _) => Value::Null,
+        (Json::Bool(value), _) => Value::Bool(*value),
+        (Json::String(text), _) => Value::Text(text),
+        (Json::Number(number), _) => match (number.as_i64(), number.as_u64(), number.as_f64()) {
+            (Some(number), _, _) => Value::Int(number),
+            (None, Some(number), _) => Value::Uint(number),
+            (None, None, number) => Value::Double(number.unwrap_or(f64::NAN)),
+        },
+        (value @ (Json::Array(_) | Json::Object(_)), _) => {
+            write_json_value(value, &mut text);
+            Value::Text(std::str::from_utf8(&text).unwrap_or_default())
+        }
+    };
+    put(value, name, kind, room, row)
+}
+
+impl MapOnly for CopyTable {
+    type Input = Lines;
+    type Output = RowsAsTheyAre;
+
+    fn map(&self, record: &[u8], out: &mut impl Sink<[u8]>) -> Result<()> {
+        let (mut room, mut row) = (Vec::new(), Vec::new());
+        match &self.source {
+            Source::Lines => self.put_fields([Some(record)].into_iter(), (&mut room, &mut row), out),
+            Source::Json => self.put_object(record, &mut row, out),
+            Source::Delimited(table, places) => {
+                let mut rows = Rows::new(table, places);
+                let cut = rows.read(record)?;
+                let fields = places.iter().map(|place| Some(cut.field(*place)).filter(|field| !table.is_null(field)));
+                self.put_fields(fields, (&mut room, &mut row), out)
+            }
+        }
+    }
+
+    fn map_block(&self, block: &mut Block<'_, Lines>, out: &mut impl Sink<[u8]>) -> Result<()> {
+        let (mut room, mut row) = (Vec::new(), Vec::new());
+        match &self.source {
+            Source::Delimited(table, places) => Rows::new(table, places).for_each(block, |cut| {
+                let fields = places.iter().map(|place| Some(cut.field(*place)).filter(|field| !table.is_null(field)));
+                self.put_fields(fields, (&mut room, &mut row), out)
+            }),
+            Source::Json | Source::Lines => {
+                while let Some(record) = block.next_record() {
+                    let record = record?;
+                    if matches!(self.source, Source::Lines) {
+                        self.put_fields([Some(record)].into_iter(), (&mut room, &mut row), out)?;
+                    } else if !record.trim_ascii().is_empty() {
+                        self.put_object(record, &mut row, out)?;
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn schema(&self) -> std::result::Result<Schema, SchemaError> {
+        Ok(self.schema.clone())
+    }
+}

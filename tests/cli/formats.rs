@@ -1,0 +1,120 @@
+//! Tables that are converted from one format to another, and what jobs make of them.
+
+use std::fs;
+
+use crate::harness::Sandbox;
+
+const ORDERS: &str = "id,name,price,day\n\
+                      1,\"a, \"\"b\"\"\",12.50,2026-01-31\n\
+                      2,,0.05,\n\
+                      3,é,-7.00,1969-12-31\n";
+
+const TYPES: &str = "--types id=int64,price=decimal(12,2),day=date";
+
+/// The only part of an output, and its name.
+fn part(sandbox: &Sandbox, output: &str) -> (String, Vec<u8>) {
+    let names: Vec<String> = sandbox
+        .tree()
+        .into_iter()
+        .filter_map(|name| Some(name.strip_prefix(&format!("{output}/"))?.to_owned()))
+        .collect();
+    let [part] = &names.iter().filter(|name| name.starts_with("part-")).collect::<Vec<_>>()[..] else {
+        panic!("{names:?}")
+    };
+    (part.to_string(), fs::read(sandbox.path(output).join(part)).expect("a part"))
+}
+
+fn text(sandbox: &Sandbox, output: &str) -> String {
+    String::from_utf8(part(sandbox, output).1).expect("text")
+}
+
+#[test]
+fn tables_are_converted_there_and_back() {
+    let sandbox = Sandbox::new();
+    sandbox.file("orders.csv", ORDERS);
+    let run = |args: &str| sandbox.call(&format!("run {args}")).expect_code(0);
+    run(&format!("copy -i orders.csv -o parquet --output-format parquet {TYPES}"));
+    let (name, bytes) = part(&sandbox, "parquet");
+    assert_eq!((name.as_str(), &bytes[..4]), ("part-00000.parquet", b"PAR1".as_slice()));
+    run("copy -i parquet -o json --output-format json");
+    let json = "{\"id\":1,\"name\":\"a, \\\"b\\\"\",\"price\":12.50,\"day\":\"2026-01-31\"}\n\
+                {\"id\":2,\"name\":null,\"price\":0.05,\"day\":null}\n\
+                {\"id\":3,\"name\":\"é\",\"price\":-7.00,\"day\":\"1969-12-31\"}\n";
+    assert_eq!((part(&sandbox, "json").0.as_str(), text(&sandbox, "json").as_str()), ("part-00000.jsonl", json));
+    run(&format!("copy -i json -o parquet-2 --output-format parquet {TYPES}"));
+    assert_eq!(part(&sandbox, "parquet-2").1, bytes, "the same rows are the same file");
+    run("copy -i parquet-2 -o csv --output-format csv");
+    assert_eq!((part(&sandbox, "csv").0.as_str(), text(&sandbox, "csv").as_str()), ("part-00000.csv", ORDERS));
+    // Without a format, rows of a Parquet file are lines.
+    run("copy -i parquet -o lines");
+    assert_eq!((part(&sandbox, "lines").0.as_str(), text(&sandbox, "lines").as_str()), ("part-00000", json));
+    sandbox.call("verify parquet").expect_code(0);
+    assert!(sandbox.scratch().is_empty());
+}
+
+#[test]
+fn lines_are_a_column_and_back() {
+    let sandbox = Sandbox::new();
+    sandbox.file("book.txt", "to be\nor \"not\"\n\nto be\n");
+    let run = |args: &str| sandbox.call(&format!("run {args}")).expect_code(0);
+    run("copy -i book.txt -o parquet --output-format parquet");
+    run("copy -i parquet -o lines");
+    assert_eq!(text(&sandbox, "lines"), "to be\nor \"not\"\n\nto be\n");
+    run("word-count -i parquet -o counts --reducers 1");
+    assert_eq!(text(&sandbox, "counts"), "\"not\"\t1\nbe\t2\nor\t1\nto\t2\n");
+    run("word-count -i parquet -o counts.csv --reducers 1 --output-format csv");
+    assert_eq!(text(&sandbox, "counts.csv"), "key,value\n\"\"\"not\"\"\",1\nbe,2\nor,1\nto,2\n");
+}
+
+#[test]
+fn groups_of_any_format_are_the_same_in_any_format() {
+    let sandbox = Sandbox::new();
+    sandbox.file("rows.csv", "k,n\na,1.25\nb,2\na,0.25\n,3\n");
+    let run = |args: &str| sandbox.call(&format!("run {args}")).expect_code(0);
+    run("copy -i rows.csv -o rows.parquet --output-format parquet --types n=decimal(9,2)");
+    run("copy -i rows.csv -o rows.jsonl --output-format json --types n=double");
+    for input in ["rows.csv", "rows.parquet", "rows.jsonl"] {
+        let group = |output: &str, more: &str| {
+            run(&format!("group-by -i {input} -o {input}-{output} --by k --agg count,sum:n,max:n --reducers 1 {more}"));
+            text(&sandbox, &format!("{input}-{output}"))
+        };
+        let json = group("json", "--output-format json --scale 2 --types max:n=double");
+        let mut lines: Vec<&str> = json.lines().collect();
+        lines.sort_unstable();
+        let expect = [
+            "{\"k\":\"a\",\"count\":2,\"sum:n\":1.50,\"max:n\":1.25}",
+            "{\"k\":\"b\",\"count\":1,\"sum:n\":2.00,\"max:n\":2.0}",
+            "{\"k\":null,\"count\":1,\"sum:n\":3.00,\"max:n\":3.0}",
+        ];
+        assert_eq!(lines, expect, "{input}");
+        let csv = group("csv", "--output-format csv --scale 2 --types max:n=double");
+        let mut lines: Vec<&str> = csv.lines().collect();
+        lines.sort_unstable();
+        assert_eq!(lines, [",1,3.00,3", "a,2,1.50,1.25", "b,1,2.00,2", "k,count,sum:n,max:n"], "{input}");
+        group("parquet", "--output-format parquet --scale 2 --types max:n=double");
+    }
+}
+
+#[test]
+fn conversions_that_cannot_be_are_refused_with_the_reason() {
+    let sandbox = Sandbox::new();
+    sandbox.file("orders.csv", ORDERS);
+    sandbox.file("events.jsonl", "{\"a\":1}\n{\"a\":2,\"b\":true}\n");
+    let refused = |args: &str, code: i32, expect: &str| {
+        let called = sandbox.call(&format!("run {args}")).expect_code(code);
+        assert!(called.stderr.contains(expect), "{args}: {}", called.stderr);
+        assert!(!sandbox.path("out").exists());
+    };
+    let copy = "copy -i orders.csv -o out --output-format parquet";
+    refused(
+        &format!("{copy} --types cost=double"),
+        2,
+        "--types: there is no column \"cost\" (there are id, name, price, day)",
+    );
+    refused(&format!("{copy} --types id=number"), 2, "unknown type \"number\"");
+    refused(&format!("{copy} --types name=int64"), 1, "column \"name\": \"a, \\\"b\\\"\" is no int64");
+    refused(&format!("{copy} --compression bzip2"), 2, "pages are compressed with gzip, zstd, lz4 or snappy");
+    refused("tera-sort -i orders.csv -o out --output-format csv", 2, "the job's records have no columns");
+    sandbox.file("broken.parquet", "PAR1 and no more");
+    refused("copy -i broken.parquet -o out", 1, "broken.parquet as a Parquet file: ");
+}
