@@ -115,7 +115,7 @@ impl DeadLetters {
         }
         counters.add(BAD_RECORDS, self.records);
         let staged_name = self.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        Ok(Some(BadRecords { staged_name, records: self.records, bytes: self.bytes }))
+        Ok(Some(BadRecords { staged_name, records: self.records, bytes: self.bytes, upload: None }))
     }
 
     fn failed(&self, error: &io::Error) -> Failure {

@@ -1,6 +1,7 @@
 //! Masters that end at once, and those that come after them on the same folder and address.
 
 use gristmill_common::ids::{AttemptId, MasterEpoch, TaskId, WorkerId};
+use gristmill_common::spec::StoreOptions;
 use gristmill_common::task::JobPlan;
 use gristmill_common::time::{Clock, WallTime};
 
@@ -309,7 +310,7 @@ async fn a_decided_job_is_published_by_the_next_master() {
 async fn what_jobs_without_a_future_left_is_removed() {
     let left = Left::new();
     left.claim("half");
-    let claiming = JournalRecord::Claiming { job: JOB, output: left.spec.output.clone(), missing: Vec::new() };
+    let claiming = JournalRecord::Claiming { job: JOB, output: left.spec.output.clone(), missing: Vec::new(), store: StoreOptions::default() };
     let cluster = left.start(vec![claiming]).await;
     wait_for_names(&cluster, &["in", "state"]).await;
     assert_eq!(cluster.client().await.list().await.expect("served"), []);

@@ -81,6 +81,7 @@ impl Driver {
             }
             Command::CancelAttempt { session, id } => self.send(session, Order::Cancel { id }),
             Command::DiscardOutput { session, id } => self.send(session, Order::Discard { id }),
+            Command::ProceedUpload { session, id, batch } => self.send(session, Order::UploadsNoted { id, batch }),
             Command::ReleaseJob { session, job } => self.send(session, Order::Release { job }),
             Command::CloseSession { session, reason } => {
                 info!(%session, ?reason, "session closed");

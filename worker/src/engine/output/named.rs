@@ -250,7 +250,7 @@ impl NamedParts {
         self.keep = true;
         let summary = |Part { name, bytes, records, hash, .. }: Part| {
             let checksum = hash.digest();
-            NamedPart { name, bytes, records, checksum }
+            NamedPart { name, bytes, records, checksum, upload: None }
         };
         Ok(std::mem::take(&mut self.parts).into_iter().map(summary).collect())
     }

@@ -110,7 +110,7 @@ impl PartWriter {
         self.keep = true;
         let staged_name = std::mem::take(&mut self.staged_name);
         let (bytes, records, checksum) = (self.bytes, self.records, self.hash.digest());
-        let part = PartSummary { staged_name, bytes, records, checksum, named };
+        let part = PartSummary { staged_name, bytes, records, checksum, named, upload: None };
         stats.output_bytes = part.total_bytes();
         stats.output_records = records + part.named.iter().map(|named| named.records).sum::<u64>();
         if !part.named.is_empty() {

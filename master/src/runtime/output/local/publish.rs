@@ -12,14 +12,14 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde::Deserialize;
 
 use super::result::{ResultFolder, sync};
-use super::{OutputClaim, OutputError, Place, RESULT, place, sweep};
+use super::{LocalClaim, OutputError, Place, RESULT, place, sweep};
 use crate::failpoint::failpoint;
 use crate::runtime::manifest::Manifest;
 
 /// The largest `_SUCCESS` that is read back, some hundred bytes for each of a million parts.
 const MAX_MANIFEST_BYTES: u64 = 256 << 20;
 
-impl OutputClaim {
+impl LocalClaim {
     /// Puts the winning parts, in part order, what their attempts skipped, and the manifest in the
     /// output's place.
     ///
@@ -31,7 +31,7 @@ impl OutputClaim {
     ///
     /// If a part is not what its attempt reported, somebody else put something into the output's
     /// place, or the file system refuses. Then what was in the output's place is still there.
-    pub fn publish(
+    pub(in crate::runtime::output) fn publish(
         &mut self,
         parts: &[PartSummary],
         bad: &[BadRecords],
