@@ -7,6 +7,7 @@
 //! | `pattern.rs`, `name_pattern.rs` | what a glob means; pure |
 //! | `local.rs` | the local file system, through `std` |
 //! | `object_stores.rs` | any [`object_store::ObjectStore`] |
+//! | `stores.rs` | opens buckets by location, and finds their credentials |
 //! | `sample.rs` | the first record of an input, for jobs that look before they start |
 //! | `content.rs` | files known by what they hold, in a folder of bounded size |
 //! | `error.rs` | what can be wrong with inputs |
@@ -25,6 +26,7 @@ mod name_pattern;
 mod object_stores;
 mod pattern;
 mod sample;
+mod stores;
 
 pub use content::{ContentError, ContentStore, HeldContent, IncomingContent, content_of};
 pub use error::{BadPattern, InputError};
@@ -34,3 +36,6 @@ pub use local::LocalListing;
 pub use object_stores::ObjectStoreListing;
 pub use pattern::{NamesBelow, Pattern, Progress};
 pub use sample::sample_input;
+pub use stores::{Machine, StoreAccess, StoreAt, StoreEnvironment, StoreError, StoreRuntime, Stores};
+#[cfg(feature = "cloud")]
+pub use stores::{S3RequestError, S3Requests};
