@@ -68,7 +68,7 @@ impl OutputStore {
     pub fn new(at: StoreAt, uri: Uri) -> Option<Self> {
         let uploads = at.multipart?;
         #[cfg(feature = "cloud")]
-        let unfinished = at.access.s3.clone().map(|s3| Arc::new(s3) as Arc<dyn UnfinishedUploads>);
+        let unfinished = super::unfinished_s3::BucketUploads::of(&at.access);
         #[cfg(not(feature = "cloud"))]
         let unfinished = None;
         let (objects, runtime) = (at.store, at.runtime);

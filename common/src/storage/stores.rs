@@ -249,6 +249,13 @@ fn bucket_of(uri: &Uri) -> Result<Uri, StoreError> {
     format!("{}://{bucket}", uri.scheme()).parse().map_err(|_| malformed("it names no bucket"))
 }
 
+impl Default for Stores {
+    /// Those that are reached without an environment: only what is [given](Stores::give).
+    fn default() -> Self {
+        Self::new(&StoreOptions::default(), StoreEnvironment::default())
+    }
+}
+
 impl fmt::Debug for Stores {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Stores").field("options", &self.options).finish_non_exhaustive()

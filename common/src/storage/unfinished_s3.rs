@@ -1,13 +1,15 @@
 //! Unfinished uploads of an S3 bucket: `ListMultipartUploads`, page by page, which `object_store` does
 //! not have. Aborts none.
 
+use std::sync::Arc;
+
 use futures::future::{BoxFuture, FutureExt as _};
 use object_store::Error;
 use object_store::path::Path;
 use serde::Deserialize;
 
 use super::output_store::UnfinishedUploads;
-use super::stores::{S3RequestError, S3Requests};
+use super::stores::{S3RequestError, S3Requests, StoreAccess};
 
 /// The most pages of one listing, of 1,000 uploads each. More finds more of what a bucket has gathered;
 /// the next job that ends finds the rest.
@@ -34,9 +36,21 @@ struct Upload {
     upload_id: String,
 }
 
-impl UnfinishedUploads for S3Requests {
+/// The uploads of a bucket.
+#[derive(Debug)]
+pub(super) struct BucketUploads(Arc<StoreAccess>);
+
+impl BucketUploads {
+    /// Those of the bucket that is reached like this; `None` if it is not of S3.
+    pub(super) fn of(access: &Arc<StoreAccess>) -> Option<Arc<dyn UnfinishedUploads>> {
+        access.s3.as_ref().map(|_| Arc::new(Self(Arc::clone(access))) as Arc<dyn UnfinishedUploads>)
+    }
+}
+
+impl UnfinishedUploads for BucketUploads {
     fn list<'a>(&'a self, prefix: &'a Path) -> BoxFuture<'a, object_store::Result<Vec<(Path, String)>>> {
-        list(self, format!("{prefix}/")).boxed()
+        let not_s3 = || Error::NotSupported { source: "not a store of S3".into() };
+        async move { list(self.0.s3.as_ref().ok_or_else(not_s3)?, format!("{prefix}/")).await }.boxed()
     }
 }
 

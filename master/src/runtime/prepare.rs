@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use gristmill_common::ids::JobId;
 use gristmill_common::spec::{JobShape, JobSpec, SpecError};
-use gristmill_common::storage::{InputError, list_inputs};
+use gristmill_common::storage::{InputError, Stores, list_inputs};
 use gristmill_common::task::JobPlan;
 use gristmill_common::time::Clock;
 
@@ -118,11 +118,11 @@ pub fn list_and_plan(spec: &JobSpec) -> Result<JobPlan, SubmitError> {
 /// # Errors
 ///
 /// The first reason why the job cannot run; then nothing is left behind.
-pub fn prepare(mut spec: JobSpec, job: JobId) -> Result<PreparedJob, SubmitError> {
+pub fn prepare(mut spec: JobSpec, job: JobId, stores: &Stores) -> Result<PreparedJob, SubmitError> {
     let plan = list_and_plan(&spec)?;
     // What the plan says is what runs: a task may ask how many others there are.
     spec.reducers = Some(plan.reducers).filter(|_| spec.shape == JobShape::MapReduce);
-    let claim = OutputClaim::acquire(&spec, job)?;
+    let claim = OutputClaim::acquire(&spec, job, stores)?;
     let request = JobRequest::of(&spec, &plan);
     Ok(PreparedJob { job, spec: Arc::new(spec), plan: Arc::new(plan), claim, request: Arc::new(request) })
 }
@@ -147,12 +147,12 @@ mod tests {
     fn a_prepared_job_holds_its_output() {
         let dir = tempfile::tempdir().expect("scratch");
         let spec = spec(dir.path());
-        let first = prepare(spec.clone(), JobId(1)).expect("nothing forbids it");
+        let first = prepare(spec.clone(), JobId(1), &Stores::default()).expect("nothing forbids it");
         assert_eq!((&first.request.split_bytes[..], first.request.reducers, first.plan.objects), (&[8][..], 2, 1));
-        let error = prepare(spec.clone(), JobId(2)).expect_err("claimed");
+        let error = prepare(spec.clone(), JobId(2), &Stores::default()).expect_err("claimed");
         assert!(matches!(error, SubmitError::Output(OutputError::Held { .. })), "{error}");
         drop(first);
-        prepare(spec, JobId(3)).expect("free again");
+        prepare(spec, JobId(3), &Stores::default()).expect("free again");
     }
 
     #[test]
@@ -161,7 +161,7 @@ mod tests {
         let check = |spoil: &dyn Fn(&mut JobSpec), class: RefusalClass, text: &str| {
             let mut spec = spec(dir.path());
             spoil(&mut spec);
-            let error = prepare(spec, JobId(1)).expect_err(text);
+            let error = prepare(spec, JobId(1), &Stores::default()).expect_err(text);
             assert_eq!(error.class(), class, "{error}");
             assert!(error.to_string().contains(text), "{error}");
         };
@@ -173,5 +173,7 @@ mod tests {
         check(&|spec| spec.output = Uri::from_path(dir.path()), RefusalClass::Rejected, "inside output");
         fs::create_dir_all(dir.path().join("full/x")).expect("created");
         check(&|spec| spec.output = Uri::from_path(&dir.path().join("full")), RefusalClass::Rejected, "not empty");
+        let elsewhere = |text: &str| text.parse::<Uri>().expect("a URI");
+        check(&|spec| spec.output = elsewhere("http://h/out"), RefusalClass::Rejected, "http:// is read-only");
     }
 }

@@ -2,6 +2,7 @@
 
 use gristmill_common::ids::{AttemptId, MasterEpoch, TaskId, WorkerId};
 use gristmill_common::spec::StoreOptions;
+use gristmill_common::storage::Stores;
 use gristmill_common::task::JobPlan;
 use gristmill_common::time::{Clock, WallTime};
 
@@ -259,9 +260,9 @@ impl Left {
 
     /// A claim as a process leaves it that is killed, with the part of an attempt.
     fn claim(&self, part: &str) -> Record {
-        let claim = OutputClaim::acquire(&self.spec, JOB).expect("free");
+        let claim = OutputClaim::acquire(&self.spec, JOB, &Stores::default()).expect("free");
         let id = JobAttempt { job: JOB, attempt: AttemptId { task: TaskId::map(0), number: 0 } };
-        let output = stage_part(&claim.staged_parts_dir(), id, part);
+        let output = stage_part(&claim.staged_parts_dir().expect("a local output"), id, part);
         claim.abandon();
         let report = AttemptReport { output, counters: Default::default(), stats: AttemptStats::default(), bad: None };
         Record::Committed { id, worker: WorkerId(1), report }
@@ -387,8 +388,9 @@ impl Journal for FullDisk {
 
 fn start_on(kept: &MemoryJournal, batches: u32) -> (MasterHandle, tokio::task::JoinHandle<Result<(), JournalError>>) {
     let mut journal = FullDisk { kept: kept.clone(), batches };
-    let recovered = recover(&mut journal, &ShippedFiles::default(), WallTime::default()).expect("undamaged");
-    start_driver(Clock::start(), SchedulerConfig::default(), Box::new(journal), recovered, ShippedFiles::default())
+    let recovered = recover(&mut journal, &ShippedFiles::default(), &Stores::default(), WallTime::default());
+    let (config, files) = (SchedulerConfig::default(), ShippedFiles::default());
+    start_driver(Clock::start(), config, Box::new(journal), recovered.expect("undamaged"), files, Stores::default())
 }
 
 #[tokio::test]

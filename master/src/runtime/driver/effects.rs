@@ -9,7 +9,7 @@ use tracing::{debug, info, warn};
 use super::{Done, Driver, PlannedSubmission};
 use crate::runtime::journal::Change;
 use crate::runtime::order::Order;
-use crate::runtime::recovery::Leftover;
+use crate::runtime::output::Leftover;
 use crate::runtime::status::JobStatus;
 use crate::scheduler::{AttemptWork, Command, Event};
 

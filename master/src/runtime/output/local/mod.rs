@@ -89,8 +89,7 @@ impl LocalClaim {
     /// A claim that nothing was done for yet.
     fn unclaimed(spec: &JobSpec, job: JobId) -> Result<Self, OutputError> {
         let uri = spec.output.clone();
-        let not_built_in = || OutputError::NotBuiltIn { scheme: uri.scheme().to_owned(), output: uri.clone() };
-        let output = uri.local_path().ok_or_else(not_built_in)?;
+        let output = uri.local_path().ok_or_else(|| OutputError::ReadOnly { output: uri.clone() })?;
         if output.file_name().is_none() {
             return Err(OutputError::Root { output: uri });
         }
