@@ -9,6 +9,7 @@
 //! | `object_stores.rs` | any [`object_store::ObjectStore`] |
 //! | `stores.rs` | opens buckets by location, and finds their credentials |
 //! | `sample.rs` | the first record of an input, for jobs that look before they start |
+//! | `fetch.rs` | ranges of pinned objects, fetched from stores |
 //! | `content.rs` | files known by what they hold, in a folder of bounded size |
 //! | `error.rs` | what can be wrong with inputs |
 //!
@@ -19,6 +20,7 @@
 
 mod content;
 mod error;
+mod fetch;
 mod list_file;
 mod listing;
 mod local;
@@ -30,6 +32,7 @@ mod stores;
 
 pub use content::{ContentError, ContentStore, HeldContent, IncomingContent, content_of};
 pub use error::{BadPattern, InputError};
+pub use fetch::Fetcher;
 pub use list_file::expand_list_files;
 pub use listing::{Entry, Listing, list_inputs, listing_for};
 pub use local::LocalListing;
