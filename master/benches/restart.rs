@@ -15,6 +15,7 @@ use std::time::Duration;
 use gristmill_common::ids::{AttemptId, JobAttempt, JobId, MasterEpoch, TaskId, WorkerId};
 use gristmill_common::naming::Uri;
 use gristmill_common::spec::{JobShape, JobSpec};
+use gristmill_common::storage::Stores;
 use gristmill_common::task::{
     AttemptOutput, AttemptReport, AttemptStats, InputObject, JobPlan, MapOutputSummary, Piece, Split,
 };
@@ -65,7 +66,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let config = SchedulerConfig { epoch: folder.epoch(), ..SchedulerConfig::default() };
     runtime.block_on(async {
-        let (master, _driver) = start_driver(clock, config, Box::new(journal), recovered, ShippedFiles::default());
+        let (master, _driver) = start_driver(
+            clock,
+            config,
+            Box::new(journal),
+            recovered,
+            ShippedFiles::default(),
+            Stores::without_environment(),
+        );
         let jobs = master.jobs().await?;
         assert_eq!((jobs.len(), jobs[0].view.map.tasks), (1, TASKS));
         step("serve");

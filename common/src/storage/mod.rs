@@ -10,6 +10,7 @@
 //! | `stores.rs` | opens buckets by location, and finds their credentials |
 //! | `sample.rs` | the first record of an input, for jobs that look before they start |
 //! | `fetch.rs` | ranges of pinned objects, fetched from stores |
+//! | `reader.rs` | the reader that a job's attempts get |
 //! | `content.rs` | files known by what they hold, in a folder of bounded size |
 //! | `error.rs` | what can be wrong with inputs |
 //!
@@ -27,6 +28,7 @@ mod local;
 mod name_pattern;
 mod object_stores;
 mod pattern;
+mod reader;
 mod sample;
 mod stores;
 
@@ -38,6 +40,7 @@ pub use listing::{Entry, Listing, list_inputs, listing_for};
 pub use local::LocalListing;
 pub use object_stores::ObjectStoreListing;
 pub use pattern::{NamesBelow, Pattern, Progress};
+pub use reader::reader_for;
 pub use sample::sample_input;
 pub use stores::{Machine, StoreAccess, StoreAt, StoreEnvironment, StoreError, StoreRuntime, Stores};
 #[cfg(feature = "cloud")]

@@ -124,6 +124,12 @@ impl Stores {
         Self { shared: Arc::new(shared), options: Arc::new(options.clone()) }
     }
 
+    /// Stores for whoever has no environment: those that are [given](Self::give), and none that asks for
+    /// credentials.
+    pub fn without_environment() -> Self {
+        Self::new(&StoreOptions::default(), StoreEnvironment::default())
+    }
+
     /// The same stores for a job with other options; shares clients where the options are equal.
     #[must_use]
     pub fn with_options(&self, options: &StoreOptions) -> Self {

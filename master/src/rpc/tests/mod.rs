@@ -13,7 +13,7 @@ use gristmill_common::failure::{Failure, FailureCode};
 use gristmill_common::ids::{JobAttempt, JobId};
 use gristmill_common::naming::{Uri, staged_part_name};
 use gristmill_common::spec::{JobShape, JobSpec};
-use gristmill_common::storage::content_of;
+use gristmill_common::storage::{Stores, content_of};
 use gristmill_common::task::{AttemptOutput, AttemptReport, AttemptStats, MapOutputSummary, PartSummary, TaskInput};
 use gristmill_common::wire::v1::control_client::ControlClient;
 use gristmill_common::wire::v1::master_message::Body as ToWorker;
@@ -106,7 +106,14 @@ impl Cluster {
         let scheduler = SchedulerConfig { lease: PATIENCE, resume_grace: PATIENCE, ..SchedulerConfig::default() };
         let listen = listen.parse().expect("an address");
         let state = dir.path().join("state");
-        let config = MasterConfig { listen, state, insecure_listen: false, scheduler, open_jobs };
+        let config = MasterConfig {
+            listen,
+            state,
+            insecure_listen: false,
+            scheduler,
+            open_jobs,
+            stores: Stores::without_environment(),
+        };
         let (stop, stopped) = oneshot::channel::<()>();
         let (tell, ready) = oneshot::channel();
         let run = run_master(

@@ -1,6 +1,7 @@
 //! Masters that end at once, and those that come after them on the same folder and address.
 
 use gristmill_common::ids::{AttemptId, MasterEpoch, TaskId, WorkerId};
+use gristmill_common::storage::Stores;
 use gristmill_common::task::JobPlan;
 use gristmill_common::time::{Clock, WallTime};
 
@@ -95,7 +96,10 @@ async fn what_a_job_is_made_of_is_kept_when_it_is_over_and_under_the_next_master
     let client = cluster.client().await;
     let submission = cluster.submission("key", JobShape::MapReduce);
     let job = client.submit(&submission).await.expect("accepted").job;
-    let (plan, path) = (list_and_plan(&submission.spec).expect("it was planned before"), cluster.path("recipe"));
+    let (plan, path) = (
+        list_and_plan(&submission.spec, &Stores::without_environment()).expect("it was planned before"),
+        cluster.path("recipe"),
+    );
     let made_of = async |client: &JobsClient| {
         let id = client.status(job).await.expect("served").recipe.expect("it is kept");
         client.download(id, &path).await.expect("it is there");
@@ -249,7 +253,9 @@ impl Left {
             key: "key".to_owned(),
             spec: std::sync::Arc::new(self.spec.clone()),
             binary_sha256: super::binary(),
-            plan: std::sync::Arc::new(list_and_plan(&self.spec).unwrap_or_else(|_| JobPlan::default())),
+            plan: std::sync::Arc::new(
+                list_and_plan(&self.spec, &Stores::without_environment()).unwrap_or_else(|_| JobPlan::default()),
+            ),
             submitted: WallTime { unix_millis: 1000 },
             epoch: MasterEpoch(1),
             recipe: None,
@@ -387,7 +393,14 @@ impl Journal for FullDisk {
 fn start_on(kept: &MemoryJournal, batches: u32) -> (MasterHandle, tokio::task::JoinHandle<Result<(), JournalError>>) {
     let mut journal = FullDisk { kept: kept.clone(), batches };
     let recovered = recover(&mut journal, &ShippedFiles::default(), WallTime::default()).expect("undamaged");
-    start_driver(Clock::start(), SchedulerConfig::default(), Box::new(journal), recovered, ShippedFiles::default())
+    start_driver(
+        Clock::start(),
+        SchedulerConfig::default(),
+        Box::new(journal),
+        recovered,
+        ShippedFiles::default(),
+        Stores::without_environment(),
+    )
 }
 
 #[tokio::test]

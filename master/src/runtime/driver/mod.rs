@@ -31,6 +31,7 @@ use std::time::Duration;
 use gristmill_common::failure::Failure;
 use gristmill_common::ids::JobId;
 use gristmill_common::spec::JobSpec;
+use gristmill_common::storage::Stores;
 use gristmill_common::time::{Clock, Timestamp};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
@@ -70,6 +71,7 @@ pub fn start_driver(
     journal: Box<dyn Journal>,
     recovered: Recovered,
     files: ShippedFiles,
+    stores: Stores,
 ) -> (MasterHandle, JoinHandle<Result<(), JournalError>>) {
     let (handle, inbox) = MasterHandle::new(config.epoch);
     let Recovered { table, jobs, workers, leftovers, changes } = recovered;
@@ -87,6 +89,7 @@ pub fn start_driver(
         journal: Some(journal),
         outbox: Outbox::default(),
         files,
+        stores,
     };
     driver.restart(changes, commands, leftovers);
     (handle, tokio::spawn(driver.run(inbox)))
@@ -111,6 +114,8 @@ struct Driver {
     outbox: Outbox<Effect>,
     /// What travels with jobs.
     files: ShippedFiles,
+    /// Reaches inputs and outputs with this process's credentials.
+    stores: Stores,
 }
 
 /// Work done beside the driver.

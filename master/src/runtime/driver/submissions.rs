@@ -52,13 +52,14 @@ impl Driver {
     pub(super) fn plan(&mut self, submission: PlannedSubmission, spec: JobSpec) {
         let planning = Arc::clone(&self.planning);
         let (job, binary, files) = (submission.job, submission.binary_sha256.clone(), self.files.clone());
+        let stores = self.stores.clone();
         self.tasks.spawn(async move {
             let _permit = planning.acquire().await.expect("it is never closed");
             let prepare = move || {
                 let interrupted = |error: std::io::Error| SubmitError::Broken { reason: error.to_string() };
                 failpoint("driver.plan").map_err(interrupted)?;
                 let mut held = files.hold(&binary, &spec)?;
-                let prepared = prepare(spec, job)?;
+                let prepared = prepare(spec, job, &stores)?;
                 let (spec, plan) = (Arc::clone(&prepared.spec), Arc::clone(&prepared.plan));
                 files.keep_recipe(&Recipe { spec, binary_sha256: binary, plan }, &mut held);
                 failpoint("driver.planned").map_err(interrupted)?;
