@@ -3,7 +3,7 @@
 //! | for | modules |
 //! |---|---|
 //! | job authors | [`job`], [`input`], [`output`], [`datum`], [`key`], [`combine`], [`partition`], [`setup`], [`program`], [`pipeline`], [`key_values`] |
-//! | everyone | [`ids`], [`time`], [`size`], [`spec`], [`task`], [`failure`], [`counters`], [`naming`], [`output_name`], [`text`], [`codec`], [`backoff`], [`removal`], [`durable`] |
+//! | everyone | [`ids`], [`time`], [`size`], [`spec`], [`task`], [`failure`], [`counters`], [`naming`], [`output_name`], [`text`], [`codec`], [`backoff`], [`removal`], [`durable`], [`windowed`] |
 //! | tests | [`mod@reference`], the sequential oracle |
 //! | those who wait | `storage` (feature `storage`), `wire` (feature `wire`) |
 //!
@@ -42,6 +42,7 @@ pub mod task;
 pub mod text;
 pub mod time;
 mod values;
+pub mod windowed;
 #[cfg(feature = "wire")]
 pub mod wire;
 

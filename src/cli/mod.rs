@@ -61,6 +61,8 @@ use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, Command};
+use gristmill_common::spec::StoreOptions;
+use gristmill_common::storage::{StoreEnvironment, Stores};
 use gristmill_common::time::Clock;
 use gristmill_master::runtime::{RefusalClass, SubmitError};
 use gristmill_worker::executor::{EXECUTOR_VERB, run_child};
@@ -84,6 +86,8 @@ pub(crate) struct Context {
     pub(crate) current_dir: PathBuf,
     /// This process's clock.
     pub(crate) clock: Clock,
+    /// Reaches object stores with this process's credentials.
+    pub(crate) stores: Stores,
     /// How this binary was called, for examples and hints.
     pub(crate) program: String,
 }
@@ -172,7 +176,8 @@ fn start(clock: Clock, jobs: JobTable, console: Console, args: Vec<OsString>) ->
         std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     let config = matches.get_one::<PathBuf>("config").map(PathBuf::as_path);
     let settings = Settings::load(config, &current_dir, variables)?;
-    let context = Context { console, settings, jobs, current_dir, clock, program };
+    let stores = Stores::new(&StoreOptions::default(), StoreEnvironment::of_process());
+    let context = Context { console, settings, jobs, current_dir, clock, stores, program };
     let (name, matches) = matches.subcommand().expect("clap demands a verb");
     let verb = VERBS.iter().find(|verb| verb.name == name).expect("clap knows only these verbs");
     (verb.execute)(&context, matches)

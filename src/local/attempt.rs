@@ -49,6 +49,7 @@ impl Embedded<'_> {
         position: &RecordPosition,
         cancelled: &Arc<AtomicBool>,
     ) -> Result<AttemptReport, Failure> {
+        let objects = self.objects.until(cancelled);
         let context = AttemptContext {
             id,
             spec: self.spec,
@@ -59,7 +60,7 @@ impl Embedded<'_> {
             compression: Compression::None,
             cancelled,
             files: self.files,
-            objects: self.objects,
+            objects: &objects,
             position,
         };
         let task = id.attempt.task;

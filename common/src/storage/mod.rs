@@ -12,6 +12,8 @@
 //! | `pieces.rs` | how an upload is divided; pure |
 //! | `unfinished_s3.rs` | which uploads of a bucket nobody completed |
 //! | `sample.rs` | the first record of an input, for jobs that look before they start |
+//! | `fetch.rs` | ranges of pinned objects, fetched from stores |
+//! | `reader.rs` | the reader that a job's attempts get |
 //! | `content.rs` | files known by what they hold, in a folder of bounded size |
 //! | `error.rs` | what can be wrong with inputs |
 //!
@@ -22,6 +24,7 @@
 
 mod content;
 mod error;
+mod fetch;
 mod list_file;
 mod listing;
 mod local;
@@ -30,6 +33,7 @@ mod object_stores;
 mod output_store;
 mod pattern;
 mod pieces;
+mod reader;
 mod sample;
 mod stores;
 #[cfg(feature = "cloud")]
@@ -37,6 +41,7 @@ mod unfinished_s3;
 
 pub use content::{ContentError, ContentStore, HeldContent, IncomingContent, content_of};
 pub use error::{BadPattern, InputError};
+pub use fetch::Fetcher;
 pub use list_file::expand_list_files;
 pub use listing::{Entry, Listing, list_inputs, listing_for};
 pub use local::LocalListing;
@@ -44,6 +49,7 @@ pub use object_stores::ObjectStoreListing;
 pub use output_store::{ObjectError, OutputStore, TRIES, UnfinishedUploads, is_passing};
 pub use pattern::{NamesBelow, Pattern, Progress};
 pub use pieces::{pieces, whole_tag};
+pub use reader::reader_for;
 pub use sample::sample_input;
 pub use stores::{Machine, StoreAccess, StoreAt, StoreEnvironment, StoreError, StoreRuntime, Stores};
 #[cfg(feature = "cloud")]

@@ -1,10 +1,10 @@
 //! What an input looks like before a job over it starts: its objects and its first record. Reads one
 //! record of one object and nothing else.
 
-use std::io::Read as _;
+use std::io;
 
 use crate::failure::{Failure, FailureCode, InputPosition};
-use crate::pinned::open_pinned;
+use crate::objects::{ObjectReader, failure_of};
 use crate::program::InputSample;
 use crate::task::InputObject;
 use crate::text::LineRule;
@@ -18,17 +18,31 @@ const MAX_FIRST_RECORD_BYTES: u64 = 1 << 20;
 ///
 /// If the first object cannot be read, or its first record is longer than a mebibyte; names the
 /// object.
-pub fn sample_input(role: u32, objects: Vec<InputObject>, rule: &LineRule) -> Result<InputSample, Failure> {
+pub fn sample_input(
+    role: u32,
+    objects: Vec<InputObject>,
+    rule: &LineRule,
+    reader: &dyn ObjectReader,
+) -> Result<InputSample, Failure> {
     let first = objects.iter().find(|object| object.size > 0);
-    let first_record = first.map(|object| Ok((first_record(object, rule)?, object.uri.to_string()))).transpose()?;
+    let first_record =
+        first.map(|object| Ok((first_record(object, rule, reader)?, object.uri.to_string()))).transpose()?;
     Ok(InputSample { role, objects, first_record })
 }
 
-fn first_record(object: &InputObject, rule: &LineRule) -> Result<Vec<u8>, Failure> {
-    let mut bytes = Vec::new();
-    open_pinned(object)?.take(MAX_FIRST_RECORD_BYTES).read_to_end(&mut bytes).map_err(|error| {
-        Failure::new(FailureCode::InputUnreadable, format!("cannot read input {}: {error}", object.uri))
-    })?;
+fn first_record(object: &InputObject, rule: &LineRule, reader: &dyn ObjectReader) -> Result<Vec<u8>, Failure> {
+    let open = reader.open(object)?;
+    let mut bytes = vec![0; usize::try_from(object.size.min(MAX_FIRST_RECORD_BYTES)).unwrap_or(usize::MAX)];
+    let mut filled = 0;
+    while filled < bytes.len() {
+        match open.read_at(&mut bytes[filled..], filled as u64) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(failure_of(object, error)),
+        }
+    }
+    bytes.truncate(filled);
     let start = rule.preamble(&bytes);
     if start == bytes.len() {
         return Ok(Vec::new());
@@ -50,7 +64,8 @@ mod tests {
 
     use super::*;
     use crate::naming::Uri;
-    use crate::storage::list_inputs;
+    use crate::objects::LocalObjects;
+    use crate::storage::{Stores, list_inputs};
 
     #[test]
     fn the_first_record_is_that_of_the_first_object_with_content() {
@@ -58,8 +73,8 @@ mod tests {
         let check = |rule: LineRule, content: &[u8], expect: Result<&[u8], &str>| {
             fs::write(dir.path().join("a"), b"").expect("written");
             fs::write(dir.path().join("b"), content).expect("written");
-            let objects = list_inputs(&[Uri::from_path(dir.path())]).expect("a folder");
-            let sample = sample_input(3, objects, &rule).map(|sample| {
+            let objects = list_inputs(&[Uri::from_path(dir.path())], &Stores::without_environment()).expect("a folder");
+            let sample = sample_input(3, objects, &rule, &LocalObjects).map(|sample| {
                 assert_eq!((sample.role, sample.objects.len()), (3, 2));
                 sample.first_record.map(|(record, _)| record).unwrap_or_default()
             });

@@ -44,6 +44,7 @@ pub use s3::{S3RequestError, S3Requests};
 
 /// The most buckets whose clients are kept. More saves opening connections anew where a job reads very
 /// many buckets; fewer saves the memory of idle ones.
+#[cfg(feature = "cloud")]
 const MAX_OPEN_STORES: usize = 64;
 
 /// All object stores that a process can reach. Cheap to clone; clones share clients.
@@ -64,6 +65,7 @@ struct Shared {
 struct State {
     runtime: Option<Arc<StoreRuntime>>,
     /// The most recently opened last.
+    #[cfg(feature = "cloud")]
     open: Vec<(Arc<StoreOptions>, OpenStore)>,
     /// Stores that stand for themselves, whatever the options: those of tests.
     given: Vec<OpenStore>,
@@ -120,6 +122,12 @@ impl Stores {
     pub fn new(options: &StoreOptions, environment: StoreEnvironment) -> Self {
         let shared = Shared { environment, state: Mutex::default() };
         Self { shared: Arc::new(shared), options: Arc::new(options.clone()) }
+    }
+
+    /// Stores for whoever has no environment: those that are [given](Self::give), and none that asks for
+    /// credentials.
+    pub fn without_environment() -> Self {
+        Self::new(&StoreOptions::default(), StoreEnvironment::default())
     }
 
     /// The same stores for a job with other options; shares clients where the options are equal.
@@ -215,7 +223,7 @@ impl Stores {
 
     #[cfg(not(feature = "cloud"))]
     fn open(&self, _state: &mut State, _runtime: &Arc<StoreRuntime>, uri: &Uri) -> Result<OpenStore, StoreError> {
-        let _ = (bucket_of(uri)?, MAX_OPEN_STORES, &self.shared.environment);
+        let _ = (bucket_of(uri)?, &self.shared.environment);
         Err(StoreError::NotBuiltIn { scheme: uri.scheme().to_owned(), object: uri.to_string() })
     }
 
@@ -247,13 +255,6 @@ fn bucket_of(uri: &Uri) -> Result<Uri, StoreError> {
         return Err(malformed("it names no bucket"));
     }
     format!("{}://{bucket}", uri.scheme()).parse().map_err(|_| malformed("it names no bucket"))
-}
-
-impl Default for Stores {
-    /// Those that are reached without an environment: only what is [given](Stores::give).
-    fn default() -> Self {
-        Self::new(&StoreOptions::default(), StoreEnvironment::default())
-    }
 }
 
 impl fmt::Debug for Stores {

@@ -35,7 +35,7 @@ pub struct MasterConfig {
     pub scheduler: SchedulerConfig,
     /// What becomes of its open jobs when it is told to end.
     pub open_jobs: OpenJobs,
-    /// The object stores that it can reach.
+    /// Reaches inputs and outputs in object stores.
     pub stores: Stores,
 }
 
@@ -203,7 +203,7 @@ mod tests {
     fn config(state: PathBuf, listen: &str, insecure_listen: bool) -> MasterConfig {
         let scheduler = SchedulerConfig::default();
         let open_jobs = OpenJobs::Keep;
-        let (listen, stores) = (listen.parse().expect("an address"), Stores::default());
+        let (listen, stores) = (listen.parse().expect("an address"), Stores::without_environment());
         MasterConfig { listen, state, insecure_listen, scheduler, open_jobs, stores }
     }
 

@@ -102,14 +102,15 @@ pub fn fresh_job_id(clock: &Clock) -> JobId {
 /// # Errors
 ///
 /// The first reason why the job cannot run.
-pub fn list_and_plan(spec: &JobSpec) -> Result<JobPlan, SubmitError> {
+pub fn list_and_plan(spec: &JobSpec, stores: &Stores) -> Result<JobPlan, SubmitError> {
     spec.validate()?;
+    let stores = stores.with_options(&spec.store);
     // Side inputs first, so that a reducer has seen all of a key's rows of them when the others come.
     let mut inputs = Vec::new();
     for (role, uris) in spec.mapped_side_inputs() {
-        inputs.push((role, list_inputs(&uris)?));
+        inputs.push((role, list_inputs(&uris, &stores)?));
     }
-    inputs.push((0, list_inputs(&spec.inputs)?));
+    inputs.push((0, list_inputs(&spec.inputs, &stores)?));
     Ok(plan_inputs(spec, inputs)?)
 }
 
@@ -119,7 +120,7 @@ pub fn list_and_plan(spec: &JobSpec) -> Result<JobPlan, SubmitError> {
 ///
 /// The first reason why the job cannot run; then nothing is left behind.
 pub fn prepare(mut spec: JobSpec, job: JobId, stores: &Stores) -> Result<PreparedJob, SubmitError> {
-    let plan = list_and_plan(&spec)?;
+    let plan = list_and_plan(&spec, stores)?;
     // What the plan says is what runs: a task may ask how many others there are.
     spec.reducers = Some(plan.reducers).filter(|_| spec.shape == JobShape::MapReduce);
     let claim = OutputClaim::acquire(&spec, job, stores)?;
@@ -147,12 +148,12 @@ mod tests {
     fn a_prepared_job_holds_its_output() {
         let dir = tempfile::tempdir().expect("scratch");
         let spec = spec(dir.path());
-        let first = prepare(spec.clone(), JobId(1), &Stores::default()).expect("nothing forbids it");
+        let first = prepare(spec.clone(), JobId(1), &Stores::without_environment()).expect("nothing forbids it");
         assert_eq!((&first.request.split_bytes[..], first.request.reducers, first.plan.objects), (&[8][..], 2, 1));
-        let error = prepare(spec.clone(), JobId(2), &Stores::default()).expect_err("claimed");
+        let error = prepare(spec.clone(), JobId(2), &Stores::without_environment()).expect_err("claimed");
         assert!(matches!(error, SubmitError::Output(OutputError::Held { .. })), "{error}");
         drop(first);
-        prepare(spec, JobId(3), &Stores::default()).expect("free again");
+        prepare(spec, JobId(3), &Stores::without_environment()).expect("free again");
     }
 
     #[test]
@@ -161,7 +162,7 @@ mod tests {
         let check = |spoil: &dyn Fn(&mut JobSpec), class: RefusalClass, text: &str| {
             let mut spec = spec(dir.path());
             spoil(&mut spec);
-            let error = prepare(spec, JobId(1), &Stores::default()).expect_err(text);
+            let error = prepare(spec, JobId(1), &Stores::without_environment()).expect_err(text);
             assert_eq!(error.class(), class, "{error}");
             assert!(error.to_string().contains(text), "{error}");
         };

@@ -106,7 +106,14 @@ impl Cluster {
         let scheduler = SchedulerConfig { lease: PATIENCE, resume_grace: PATIENCE, ..SchedulerConfig::default() };
         let listen = listen.parse().expect("an address");
         let state = dir.path().join("state");
-        let config = MasterConfig { listen, state, insecure_listen: false, scheduler, open_jobs, stores: Stores::default() };
+        let config = MasterConfig {
+            listen,
+            state,
+            insecure_listen: false,
+            scheduler,
+            open_jobs,
+            stores: Stores::without_environment(),
+        };
         let (stop, stopped) = oneshot::channel::<()>();
         let (tell, ready) = oneshot::channel();
         let run = run_master(

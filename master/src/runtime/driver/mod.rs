@@ -114,7 +114,7 @@ struct Driver {
     outbox: Outbox<Effect>,
     /// What travels with jobs.
     files: ShippedFiles,
-    /// The object stores that outputs may be in.
+    /// Reaches inputs and outputs with this process's credentials.
     stores: Stores,
 }
 
@@ -337,7 +337,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("scratch");
         let uri = |name: &str| Uri::from_path(&dir.path().join(name));
         let spec = JobSpec::new("copy", JobShape::MapOnly, vec![uri("in")], uri("out"));
-        let claim = OutputClaim::acquire(&spec, JobId(1), &Stores::default()).expect("free");
+        let claim = OutputClaim::acquire(&spec, JobId(1), &Stores::without_environment()).expect("free");
         let staged = claim.staged_parts_dir().expect("a local output");
         let failure = Failure::new(FailureCode::CommitFailed, "disk full");
         drop(NotPublished { failure, claim: Some(claim) });

@@ -173,7 +173,7 @@ impl<'a, S: OpenObject + ?Sized> PieceReader<'a, S> {
             if whole > 0 {
                 let from = self.given;
                 self.given += whole;
-                let buffer_bytes = self.buffer.capacity();
+                let buffer_bytes = self.buffer_bytes();
                 return Ok(Some(RawBlock { bytes: &self.buffer[from..from + whole], offset: at, buffer_bytes }));
             }
             if length as u64 > self.max_record.bytes() {
@@ -211,7 +211,7 @@ impl<'a, S: OpenObject + ?Sized> PieceReader<'a, S> {
                 return Ok((!bytes.is_empty()).then_some(RawBlock {
                     bytes,
                     offset: rest_at,
-                    buffer_bytes: self.buffer.capacity(),
+                    buffer_bytes: self.buffer_bytes(),
                 }));
             }
             let whole = rule.whole_records(rest);
@@ -220,7 +220,7 @@ impl<'a, S: OpenObject + ?Sized> PieceReader<'a, S> {
                 let from = self.given;
                 self.given += whole;
                 self.done = rest_at + whole as u64 >= end;
-                let buffer_bytes = self.buffer.capacity();
+                let buffer_bytes = self.buffer_bytes();
                 let bytes = &self.buffer[from..from + whole];
                 return Ok(Some(RawBlock { bytes, offset: rest_at, buffer_bytes }));
             }
@@ -254,6 +254,11 @@ impl<'a, S: OpenObject + ?Sized> PieceReader<'a, S> {
     fn too_large(&self, what: &str, bytes: usize, offset: u64) -> Failure {
         let position = InputPosition { object: self.piece.object.uri.to_string(), offset };
         failures::record_too_large(what, bytes, self.max_record).at(position)
+    }
+
+    /// Memory that reading takes: the window, and what is on its way for it.
+    fn buffer_bytes(&self) -> usize {
+        self.buffer.capacity() + usize::try_from(self.source.ahead_bytes()).unwrap_or(usize::MAX)
     }
 
     /// Drops the bytes used up.
@@ -300,11 +305,14 @@ impl<'a, S: OpenObject + ?Sized> PieceReader<'a, S> {
 
     /// Asks the system to load what is read next, so that reading and mapping overlap.
     fn advise(&mut self, at: u64) {
-        if at + READ_AHEAD_BYTES / 2 < self.advised || self.advised >= self.piece.end {
+        let ahead = READ_AHEAD_BYTES.max(self.source.ahead_bytes());
+        // What is read past the end belongs to the last record.
+        let end = self.piece.end.saturating_add(TAIL_BYTES).min(self.piece.object.size);
+        if at + ahead / 2 < self.advised || self.advised >= end {
             return;
         }
         let from = self.advised.max(at);
-        let until = (at + READ_AHEAD_BYTES).min(self.piece.end);
+        let until = (at + ahead).min(end);
         self.source.will_read(from, until.saturating_sub(from));
         self.advised = until;
     }

@@ -159,6 +159,7 @@ fn for_each_block(
         context.position.enter_piece(index as u64, piece.start);
         let max_record = context.spec.max_record_bytes();
         let at_start = |failure: Failure| failure.at(InputPosition { object: object.clone(), offset: piece.start });
+        context.objects.will_open(&split.pieces[index + 1..]);
         let open = context.objects.open(&piece.object).map_err(at_start)?;
         let mut reader = PieceReader::start(open.as_ref(), piece, framing, max_record, &mut buffer)?;
         let mut beginning = piece.start == 0;
