@@ -2,7 +2,7 @@
 //! can be repeated after a crash.
 
 use bytes::Bytes;
-use futures::stream::{self, StreamExt as _, TryStreamExt as _};
+use futures::stream::{FuturesUnordered, StreamExt as _, TryStreamExt as _};
 use gristmill_common::ids::JobId;
 use gristmill_common::naming::{CLAIM_OBJECT, SUCCESS_FILE};
 use gristmill_common::storage::{OutputStore, TRIES};
@@ -53,8 +53,7 @@ impl Publication {
         if !self.overwrite {
             self.check_nothing_came_between().await?;
         }
-        let completions = self.objects.iter().map(|object| object.complete(&self.store));
-        stream::iter(completions).buffer_unordered(AT_ONCE).try_collect::<()>().await?;
+        self.complete_all().await?;
         if self.overwrite {
             self.delete_others().await?;
         }
@@ -74,17 +73,38 @@ impl Publication {
         Ok(())
     }
 
+    async fn complete_all(&self) -> Result<(), OutputError> {
+        let mut under_way = FuturesUnordered::new();
+        for object in &self.objects {
+            if under_way.len() >= AT_ONCE {
+                under_way.try_next().await?;
+            }
+            under_way.push(object.complete(&self.store));
+        }
+        under_way.try_collect().await
+    }
+
     /// Deletes what was there before the job and is none of it.
     async fn delete_others(&self) -> Result<(), OutputError> {
         let own = paths(&self.objects);
-        let is_own = |path: &str| own.contains(path) || path == SUCCESS_FILE || path == CLAIM_OBJECT;
-        let others = self.store.list().map_err(OutputError::from);
-        let others = others.try_filter(|(path, _)| std::future::ready(!is_own(path)));
-        let delete = |(path, _): (String, _)| async move {
-            interrupted(failpoint("publish.delete_other"), "delete", &self.store.uri_of(&path))?;
-            self.store.delete(&path).await.map_err(OutputError::from)
-        };
-        others.try_for_each_concurrent(AT_ONCE, delete).await
+        let mut under_way = FuturesUnordered::new();
+        let mut listed = self.store.list();
+        while let Some(found) = listed.next().await {
+            let (path, _) = found?;
+            if own.contains(path.as_str()) || path == SUCCESS_FILE || path == CLAIM_OBJECT {
+                continue;
+            }
+            if under_way.len() >= AT_ONCE {
+                under_way.try_next().await?;
+            }
+            under_way.push(self.delete_other(path));
+        }
+        under_way.try_collect().await
+    }
+
+    async fn delete_other(&self, path: String) -> Result<(), OutputError> {
+        interrupted(failpoint("publish.delete_other"), "delete", &self.store.uri_of(&path))?;
+        Ok(self.store.delete(&path).await?)
     }
 
     async fn create_success(&self) -> Result<(), OutputError> {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use futures::stream::{self, StreamExt as _};
+use futures::stream::{FuturesUnordered, StreamExt as _};
 use gristmill_common::ids::JobId;
 use gristmill_common::storage::OutputStore;
 use gristmill_common::task::OpenUpload;
@@ -58,26 +58,43 @@ impl Ending {
     }
 
     async fn abort(&self, uploads: &BTreeSet<OpenUpload>) -> Result<(), OutputError> {
-        let aborts = uploads.iter().map(|upload| async {
-            interrupted(failpoint("undo.abort_upload"), "abort the upload of", &self.store.uri_of(&upload.object))?;
-            self.store.abort(upload).await.map_err(OutputError::from)
-        });
-        first_error(stream::iter(aborts).buffer_unordered(AT_ONCE)).await
+        let (mut under_way, mut result) = (FuturesUnordered::new(), Ok(()));
+        for upload in uploads {
+            if under_way.len() >= AT_ONCE {
+                result = result.and(under_way.next().await.unwrap_or(Ok(())));
+            }
+            under_way.push(self.abort_one(upload));
+        }
+        while let Some(done) = under_way.next().await {
+            result = result.and(done);
+        }
+        result
+    }
+
+    async fn abort_one(&self, upload: &OpenUpload) -> Result<(), OutputError> {
+        interrupted(failpoint("undo.abort_upload"), "abort the upload of", &self.store.uri_of(&upload.object))?;
+        Ok(self.store.abort(upload).await?)
     }
 
     async fn delete_completed(&self) -> Result<(), OutputError> {
-        let deletions = self.sent.iter().map(|object| async {
-            interrupted(failpoint("undo.delete_completed"), "delete", &self.store.uri_of(&object.path))?;
-            if object.is_in_place(&self.store).await? {
-                self.store.delete(&object.path).await?;
+        let (mut under_way, mut result) = (FuturesUnordered::new(), Ok(()));
+        for object in &self.sent {
+            if under_way.len() >= AT_ONCE {
+                result = result.and(under_way.next().await.unwrap_or(Ok(())));
             }
-            Ok(())
-        });
-        first_error(stream::iter(deletions).buffer_unordered(AT_ONCE)).await
+            under_way.push(self.delete_one(object));
+        }
+        while let Some(done) = under_way.next().await {
+            result = result.and(done);
+        }
+        result
     }
-}
 
-/// Does all of it, and says what failed first.
-async fn first_error(work: impl stream::Stream<Item = Result<(), OutputError>>) -> Result<(), OutputError> {
-    work.fold(Ok(()), |before, done| std::future::ready(before.and(done))).await
+    async fn delete_one(&self, object: &SentObject) -> Result<(), OutputError> {
+        interrupted(failpoint("undo.delete_completed"), "delete", &self.store.uri_of(&object.path))?;
+        if object.is_in_place(&self.store).await? {
+            self.store.delete(&object.path).await?;
+        }
+        Ok(())
+    }
 }
