@@ -6,6 +6,7 @@
 //! | [`executor`] | the process that runs user code, and how the worker talks to it | no: threads |
 //! | [`agent`] | the worker process: the session with the master, slots, supervision | on tokio |
 //! | [`replay`] | one task of a job, run again without a master | for its executor |
+//! | [`upload`] | parts on their way to an object store | on the network |
 //! | `serve`, `fetch`, `rpc` | segments between workers | on the network |
 //! | `scratch` | the worker's folder | no |
 //! | [`memory`] | how much attempts may take together | no |
@@ -21,3 +22,4 @@ mod scratch;
 mod serve;
 #[cfg(test)]
 mod testing;
+pub mod upload;

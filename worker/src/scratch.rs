@@ -136,7 +136,13 @@ impl Scratch {
     pub(crate) fn open_job(&self, job: JobId) -> io::Result<PathBuf> {
         let dir = self.job_dir(job);
         make_private_dir(&dir.join("fetch"))?;
+        make_private_dir(&self.staged_dir(job))?;
         Ok(dir)
+    }
+
+    /// Where attempts of a job stage what is then sent to an object store.
+    pub(crate) fn staged_dir(&self, job: JobId) -> PathBuf {
+        self.job_dir(job).join("staged")
     }
 
     /// The output of a map attempt on this worker.

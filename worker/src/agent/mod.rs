@@ -215,6 +215,7 @@ impl Worker {
             machine: Some(machine).filter(|_| !config.shuffle_network),
             binary: spawner.binary(),
             cancel_grace,
+            stores: config.stores.clone(),
         };
         let launcher = Launcher {
             spawner,

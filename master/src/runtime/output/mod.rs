@@ -28,7 +28,7 @@ use self::store::StoreClaim;
 use super::manifest::Manifest;
 
 /// The largest `_SUCCESS` that is read back, some hundred bytes for each of a million parts.
-const MAX_MANIFEST_BYTES: u64 = 256 << 20;
+pub(super) const MAX_MANIFEST_BYTES: u64 = 256 << 20;
 
 /// One job's hold on one output. Dropping it removes everything that is not published.
 #[derive(Debug)]
@@ -91,6 +91,14 @@ impl OutputClaim {
         match &self.0 {
             Kind::Local(claim) => Some(claim.staged_parts_dir()),
             Kind::Store(_) => None,
+        }
+    }
+
+    /// The store to which attempts send what they stage, if the output is in one.
+    pub fn store(&self) -> Option<OutputStore> {
+        match &self.0 {
+            Kind::Local(_) => None,
+            Kind::Store(claim) => Some(claim.store()),
         }
     }
 

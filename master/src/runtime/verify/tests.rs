@@ -6,6 +6,9 @@ use gristmill_common::task::{BadRecords, JobPlan, NamedPart, PartSummary};
 use gristmill_common::time::WallTime;
 use xxhash_rust::xxh3::xxh3_64;
 
+use std::fs;
+use std::path::Path;
+
 use super::*;
 use crate::runtime::manifest::JobTimes;
 

@@ -61,6 +61,8 @@ pub(in crate::engine) struct NamedParts {
     /// Parts whose files are open, the one written to longest ago first.
     open: VecDeque<usize>,
     keep: bool,
+    /// Whether they lie in scratch.
+    spooled: bool,
 }
 
 /// How much an attempt of this memory may have.
@@ -128,7 +130,14 @@ impl NamedParts {
             held: 0,
             open: VecDeque::new(),
             keep: false,
+            spooled: false,
         }
+    }
+
+    /// The same; `spooled` says that they lie in scratch, to be sent to a store.
+    pub(super) fn in_scratch(mut self, spooled: bool) -> Self {
+        self.spooled = spooled;
+        self
     }
 
     /// The number of the part of this name, to put a record to at once.
@@ -230,7 +239,7 @@ impl NamedParts {
 
     fn failed(&self, number: usize, error: &io::Error) -> Failure {
         let what = format!("the part of named output {:?}", self.parts[number].name.as_str());
-        failures::write_failed(&what, &self.folder.join(number.to_string()), error)
+        failures::staging_failed(&what, &self.folder.join(number.to_string()), error, self.spooled)
     }
 
     /// Writes what is left and says what the parts hold.

@@ -33,6 +33,8 @@ pub(in crate::engine) struct PartWriter {
     attempt_bytes: ByteSize,
     /// Absent until a record is put to one.
     named: Option<Box<NamedParts>>,
+    /// Whether it lies in scratch, to be sent to a store.
+    spooled: bool,
 }
 
 impl PartWriter {
@@ -41,7 +43,8 @@ impl PartWriter {
         let attempt = context.id.attempt;
         let staged_name = naming::staged_part_name(attempt.task.index, attempt);
         let path = context.staging.join(&staged_name);
-        let file = File::create(&path).map_err(|error| failures::write_failed("part", &path, &error))?;
+        let spooled = context.spec.output.local_path().is_none();
+        let file = File::create(&path).map_err(|error| failures::staging_failed("part", &path, &error, spooled))?;
         Ok(Self {
             file,
             path,
@@ -54,6 +57,7 @@ impl PartWriter {
             header: Vec::new(),
             attempt_bytes: context.spec.attempt_bytes,
             named: None,
+            spooled,
         })
     }
 
@@ -75,7 +79,8 @@ impl PartWriter {
     pub(in crate::engine) fn named(&mut self) -> &mut NamedParts {
         self.named.get_or_insert_with(|| {
             let folder = self.path.with_file_name(naming::staged_named_dir(&self.staged_name));
-            Box::new(NamedParts::new(folder, self.header.clone(), self.attempt_bytes))
+            let named = NamedParts::new(folder, self.header.clone(), self.attempt_bytes);
+            Box::new(named.in_scratch(self.spooled))
         })
     }
 
@@ -88,7 +93,7 @@ impl PartWriter {
     }
 
     fn failed(&self, error: &io::Error) -> Failure {
-        failures::write_failed("part", &self.path, error)
+        failures::staging_failed("part", &self.path, error, self.spooled)
     }
 
     /// Writes what is left, says what the part and those of named outputs hold, and counts that.

@@ -117,6 +117,11 @@ impl StoreClaim {
         self.held = false;
     }
 
+    /// Where attempts send what they stage.
+    pub(super) fn store(&self) -> OutputStore {
+        self.store.clone()
+    }
+
     /// The job that holds the output.
     pub(super) fn job(&self) -> JobId {
         self.job
