@@ -468,7 +468,7 @@ async fn strangers_are_sent_away_with_a_reason() {
     let close = stranger.order().await;
     let ToWorker::Close(close) = close else { panic!("{close:?}") };
     assert_eq!(close.reason, "incompatible");
-    assert!(close.message.contains("wire version 2"), "{}", close.message);
+    assert!(close.message.contains(&format!("wire version {WIRE_VERSION}")), "{}", close.message);
     assert_eq!(stranger.message().await, None);
 
     let mut worker = PlayedWorker::register(&cluster).await;

@@ -30,7 +30,7 @@ pub enum OutputError {
         what: &'static str,
     },
     /// The root of the file system has no place beside it.
-    #[error("{output} cannot be an output: it is the root of its {}", root_of(output))]
+    #[error("{output} cannot be an output: it is the root of {}", root_of(output))]
     Root {
         /// The output.
         output: Uri,
@@ -254,7 +254,7 @@ fn found(bytes: Option<u64>) -> String {
 }
 
 fn root_of(output: &Uri) -> &'static str {
-    if output.scheme() == "file" { "file system" } else { "bucket" }
+    if output.scheme() == "file" { "the file system" } else { "its bucket" }
 }
 
 impl From<ObjectError> for OutputError {

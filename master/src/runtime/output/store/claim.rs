@@ -15,6 +15,10 @@ use crate::failpoint::failpoint;
 /// The longest claim that is read.
 pub(super) const MAX_CLAIM_BYTES: u64 = 1 << 16;
 
+/// What an upload for trial would become. Its name is one of a part, so that it is found among unfinished
+/// uploads if the answer to the trial is lost.
+const TRIAL_OBJECT: &str = "part-trial";
+
 /// How often taking a claim begins anew because what was there changed meanwhile, or the store gave no
 /// answer. Each round means another claim that came or went, or a request that failed for good.
 const ROUNDS: u32 = 20;
@@ -77,7 +81,7 @@ pub(super) async fn check_store(store: &OutputStore, record: &ClaimRecord) -> Re
         store.delete(CLAIM_OBJECT).await?;
         return Err(lacks(store, "puts on condition that an object is not there"));
     }
-    match store.open_upload(CLAIM_OBJECT).await {
+    match store.open_upload(TRIAL_OBJECT).await {
         Ok(upload) => Ok(store.abort(&upload).await?),
         Err(error) if matches!(error.source, Error::NotImplemented { .. } | Error::NotSupported { .. }) => {
             Err(lacks(store, "uploads in pieces"))

@@ -76,11 +76,15 @@ impl StoreClaim {
                 claim::check_store(&place, &mine).await?;
                 place::check(&place, &mine, overwrite).await
             };
-            if let Err(error) = checked.await {
-                claim::give_back(&place, &mine).await?;
-                return Err(error);
+            let result = checked.await;
+            if result.is_err() {
+                let (begun, sent) = (BTreeSet::new(), Vec::new());
+                let ending = Ending { store: place, record: mine, job, begun, sent };
+                if let Err(error) = ending.end().await {
+                    tracing::warn!(%error, "a claim that was refused cannot be given back");
+                }
             }
-            Ok(())
+            result
         })?;
         Ok(Self { store, job, record, overwrite, begun: BTreeSet::new(), sent: Vec::new(), held: true })
     }
