@@ -8,6 +8,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use futures::TryStreamExt as _;
+use gristmill_common::spec::StoreOptions;
+use gristmill_common::storage::{Machine, StoreAt, StoreEnvironment, Stores};
+use object_store::ObjectStoreExt as _;
+
 use crate::waiting::{eventually_within, run_to_end_within};
 
 /// How long a server may take until it serves.
@@ -117,6 +122,61 @@ impl StoreServer {
                 vec![("AZURE_STORAGE_ACCOUNT_NAME", AZURITE_ACCOUNT), ("AZURE_STORAGE_ACCOUNT_KEY", AZURITE_KEY)]
             }
         }
+    }
+
+    /// Stores that reach it at `endpoint`, which may be that of a proxy in front of it.
+    pub fn stores_at(&self, endpoint: &str) -> Stores {
+        let options = StoreOptions { endpoint: Some(endpoint.to_owned()), ..StoreOptions::default() };
+        Stores::new(&options, StoreEnvironment::from_variables(self.credentials(), Machine::Other))
+    }
+
+    /// A key of its bucket, opened past any proxy.
+    fn at(&self, key: &str) -> StoreAt {
+        let uri = self.uri(key).parse().expect("a location");
+        self.stores_at(&self.url()).at(&uri).expect("there are credentials")
+    }
+
+    /// Puts an object.
+    ///
+    /// # Panics
+    ///
+    /// If the server does not take it.
+    pub fn put(&self, key: &str, bytes: impl Into<Vec<u8>>) {
+        let (at, bytes) = (self.at(key), bytes.into());
+        let StoreAt { store, path, .. } = at.clone();
+        at.runtime.wait(async move { store.put(&path, bytes.into()).await }).expect("the server takes objects");
+    }
+
+    /// An object's bytes; `None` if there is none.
+    ///
+    /// # Panics
+    ///
+    /// If the server does not tell.
+    pub fn get(&self, key: &str) -> Option<Vec<u8>> {
+        let at = self.at(key);
+        let StoreAt { store, path, .. } = at.clone();
+        let got = at.runtime.wait(async move { store.get(&path).await?.bytes().await });
+        match got {
+            Ok(bytes) => Some(bytes.to_vec()),
+            Err(object_store::Error::NotFound { .. }) => None,
+            Err(error) => panic!("cannot get {key}: {error}"),
+        }
+    }
+
+    /// The keys in a folder of the bucket, in order.
+    ///
+    /// # Panics
+    ///
+    /// If the server does not tell.
+    pub fn keys(&self, folder: &str) -> Vec<String> {
+        let at = self.at(folder);
+        let StoreAt { store, path, .. } = at.clone();
+        let listed = at.runtime.wait(async move {
+            store.list(Some(&path)).map_ok(|meta| meta.location.to_string()).try_collect::<Vec<_>>().await
+        });
+        let mut keys = listed.expect("the server lists");
+        keys.sort_unstable();
+        keys
     }
 
     /// What it printed.
