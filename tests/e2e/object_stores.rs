@@ -12,6 +12,7 @@ use gristmill_common::time::Clock;
 use gristmill_tests::cluster::Cluster;
 use gristmill_tests::stores::{Fault, FaultProxy, Manners, Rates, ServerKind, StoreServer, WebServer};
 use gristmill_tests::waiting::run_to_end_within;
+use serde_json::Value;
 
 use super::{GRISTMILL, arg, generated_text, root, succeed};
 
@@ -219,6 +220,44 @@ fn without_credentials_the_job_is_refused_at_once_with_all_places_that_were_look
         }
         assert!(text.contains("--anonymous"), "{text}");
     }
+}
+
+#[test]
+fn the_doctor_says_what_works_with_which_credentials_and_leaves_nothing() {
+    for server in servers() {
+        server.put("data/a.txt", "text");
+        let (location, endpoint) = (server.uri("data"), server.url());
+        let output = call(&server, &["doctor", &location, "--endpoint", &endpoint, "--json"]);
+        expect_success(&output);
+        let seen: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        assert_eq!(
+            (seen["ok"].as_bool(), seen["endpoint"].as_str()),
+            (Some(true), Some(endpoint.as_str())),
+            "{seen:#}"
+        );
+        let variable = if server.scheme() == "s3" { "AWS_ACCESS_KEY_ID" } else { "AZURE_STORAGE_ACCOUNT_KEY" };
+        assert!(seen["credentials"].as_str().is_some_and(|from| from.contains(variable)), "{seen:#}");
+        let trials = seen["trials"].as_array().expect("trials");
+        let result =
+            |name: &str| trials.iter().find(|trial| trial["ability"] == name).map(|trial| trial["result"].clone());
+        for ability in ["list", "read", "write", "create-once", "multipart", "delete"] {
+            assert_eq!(result(ability), Some("works".into()), "{ability}: {seen:#}");
+        }
+        assert_eq!(server.keys(""), ["data/a.txt"]);
+        assert!(!String::from_utf8_lossy(&output.stdout).contains("test-secret"));
+    }
+    let Some(server) = StoreServer::start(ServerKind::Moto) else { return };
+    // One that refuses conditional writes, and a bucket that is not there.
+    let proxy = FaultProxy::to(&server.url());
+    proxy.deciding(|head| (head.header("if-none-match").is_some()).then_some(Fault::Status(501)));
+    let output = call(&server, &["doctor", &server.uri("data"), "--endpoint", &proxy.url()]);
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("create-once"), "{text}");
+    let output = call(&server, &["doctor", "s3://no-such-bucket/x", "--endpoint", &server.url()]);
+    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
+    let output = run_to_end_within(DEADLINE, command(&[], &["doctor", "s3://bucket/x"]));
+    assert_eq!(output.status.code(), Some(3), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]
