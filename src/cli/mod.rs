@@ -9,6 +9,7 @@
 //! | `master.rs`, `worker.rs`, `cluster.rs` | the processes of a cluster |
 //! | `new.rs` | a job crate to start from |
 //! | `verify.rs` | whether an output is still what its job wrote |
+//! | `doctor.rs` | what can be done at a location |
 //! | `demo.rs`, `generate.rs`, `validate.rs`, `completions.rs` | to try it out |
 //!
 //! | file | shared by them |
@@ -30,6 +31,7 @@ mod client;
 mod cluster;
 mod completions;
 mod demo;
+mod doctor;
 pub(crate) mod error;
 mod explain;
 mod generate;
@@ -116,6 +118,7 @@ const VERBS: &[Verb] = &[
     Verb { name: "master", command: master::command, execute: master::execute },
     Verb { name: "worker", command: worker::command, execute: worker::execute },
     Verb { name: "verify", command: verify::command, execute: verify::execute },
+    Verb { name: "doctor", command: doctor::command, execute: doctor::execute },
     Verb { name: "demo", command: demo::command, execute: demo::execute },
     Verb { name: "generate", command: generate::command, execute: generate::execute },
     Verb { name: "validate", command: validate::command, execute: validate::execute },

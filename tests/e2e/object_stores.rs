@@ -2,15 +2,17 @@
 //! from disk, whatever the keys are called and whatever the store does meanwhile.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use gristmill_common::time::Clock;
+use gristmill_tests::cluster::Cluster;
 use gristmill_tests::stores::{Fault, FaultProxy, Manners, Rates, ServerKind, StoreServer, WebServer};
 use gristmill_tests::waiting::run_to_end_within;
+use serde_json::Value;
 
 use super::{GRISTMILL, arg, generated_text, root, succeed};
 
@@ -41,6 +43,23 @@ fn parts(output: &Path) -> Vec<u8> {
         .collect();
     parts.sort_unstable();
     parts.iter().flat_map(|part| fs::read(part).expect("readable")).collect()
+}
+
+/// Puts the files of a folder below `text/`.
+fn put_all(server: &StoreServer, folder: &Path) {
+    for file in files_below(folder) {
+        let name = file.file_name().expect("a file").to_string_lossy().into_owned();
+        server.put(&format!("text/{name}"), fs::read(&file).expect("readable"));
+    }
+}
+
+/// All files in a folder and those below it.
+fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for path in fs::read_dir(folder).into_iter().flatten().map(|entry| entry.expect("readable").path()) {
+        if path.is_dir() { files.extend(files_below(&path)) } else { files.push(path) }
+    }
+    files
 }
 
 #[track_caller]
@@ -96,10 +115,7 @@ fn word_count_over_a_store_equals_word_count_over_files() {
     let local = dir.path().join("local");
     succeed(&["run", "word-count", "-i", arg(&text), "-o", arg(&local), "--reducers", "3"]);
     for server in servers() {
-        for file in fs::read_dir(&text).expect("a folder").map(|file| file.expect("readable").path()) {
-            let name = file.file_name().expect("a file").to_string_lossy().into_owned();
-            server.put(&format!("text/{name}"), fs::read(&file).expect("readable"));
-        }
+        put_all(&server, &text);
         let out = dir.path().join("from-store");
         let (input, endpoint) = (server.uri("text"), server.url());
         let run = ["run", "word-count", "-i", &input, "-o", arg(&out), "--reducers", "3", "--endpoint", &endpoint];
@@ -109,6 +125,61 @@ fn word_count_over_a_store_equals_word_count_over_files() {
             fs::remove_dir_all(&out).expect("an output");
         }
     }
+}
+
+#[test]
+fn workers_read_stores_for_their_executors_and_the_answer_is_the_same() {
+    let dir = tempfile::tempdir().expect("scratch");
+    let text = generated_text(dir.path(), 24);
+    let local = dir.path().join("local");
+    succeed(&["run", "word-count", "-i", arg(&text), "-o", arg(&local), "--reducers", "3"]);
+    for server in servers() {
+        put_all(&server, &text);
+        let mut cluster = Cluster::with_variables(GRISTMILL, &server.credentials());
+        let url = cluster.url().to_owned();
+        for _ in 0..3 {
+            cluster.add_worker(&["--master", &url]);
+        }
+        cluster.wait_for_live_workers(3);
+        let (input, endpoint, out) = (server.uri("text"), server.url(), dir.path().join("on-cluster"));
+        let submit =
+            ["submit", "word-count", "-i", &input, "-o", arg(&out), "--reducers", "3", "--endpoint", &endpoint];
+        for more in [&[][..], &["--split-size", "1MiB", "--memory", "32MiB"]] {
+            let output = cluster.run(&[&submit, more].concat());
+            assert!(output.status.success(), "{}\n{}", String::from_utf8_lossy(&output.stderr), cluster.logs());
+            assert!(parts(&out) == parts(&local), "another output with {more:?}");
+            fs::remove_dir_all(&out).expect("an output");
+        }
+        // Nothing of what executors have read is left on the workers' disks while they run.
+        let ranges = files_below(cluster.dir()).into_iter().filter(|path| path.to_string_lossy().contains("/ranges-"));
+        assert_eq!(ranges.count(), 0);
+    }
+}
+
+#[test]
+fn a_worker_without_credentials_leaves_its_tasks_to_others_and_is_named_if_there_are_none() {
+    let Some(server) = StoreServer::start(ServerKind::Moto) else { return };
+    let dir = tempfile::tempdir().expect("scratch");
+    server.put("text/a.txt", "to be or not to be\n".repeat(1000));
+    // Only the master has them: every worker is another user's.
+    let mut cluster = Cluster::with_variables(GRISTMILL, &server.credentials());
+    let url = cluster.url().to_owned();
+    cluster.set_variables(&[("HOME", "/nonexistent")]);
+    cluster.add_worker(&["--master", &url]);
+    cluster.wait_for_live_workers(1);
+    let (input, endpoint, out) = (server.uri("text"), server.url(), dir.path().join("out"));
+    let submit = ["submit", "word-count", "-i", &input, "-o", arg(&out), "--reducers", "1", "--endpoint", &endpoint];
+    let output = cluster.run(&[&submit[..], &["--max-attempts", "2"]].concat());
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("s3://bucket/text/a.txt") && text.contains("no credentials"), "{text}");
+
+    cluster.set_variables(&server.credentials());
+    cluster.add_worker(&["--master", &url]);
+    cluster.wait_for_live_workers(2);
+    let output = cluster.run(&submit);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(String::from_utf8_lossy(&parts(&out)), "be\t2000\nnot\t1000\nor\t1000\nto\t2000\n");
 }
 
 #[test]
@@ -152,6 +223,44 @@ fn without_credentials_the_job_is_refused_at_once_with_all_places_that_were_look
 }
 
 #[test]
+fn the_doctor_says_what_works_with_which_credentials_and_leaves_nothing() {
+    for server in servers() {
+        server.put("data/a.txt", "text");
+        let (location, endpoint) = (server.uri("data"), server.url());
+        let output = call(&server, &["doctor", &location, "--endpoint", &endpoint, "--json"]);
+        expect_success(&output);
+        let seen: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        assert_eq!(
+            (seen["ok"].as_bool(), seen["endpoint"].as_str()),
+            (Some(true), Some(endpoint.as_str())),
+            "{seen:#}"
+        );
+        let variable = if server.scheme() == "s3" { "AWS_ACCESS_KEY_ID" } else { "AZURE_STORAGE_ACCOUNT_KEY" };
+        assert!(seen["credentials"].as_str().is_some_and(|from| from.contains(variable)), "{seen:#}");
+        let trials = seen["trials"].as_array().expect("trials");
+        let result =
+            |name: &str| trials.iter().find(|trial| trial["ability"] == name).map(|trial| trial["result"].clone());
+        for ability in ["list", "read", "write", "create-once", "multipart", "delete"] {
+            assert_eq!(result(ability), Some("works".into()), "{ability}: {seen:#}");
+        }
+        assert_eq!(server.keys(""), ["data/a.txt"]);
+        assert!(!String::from_utf8_lossy(&output.stdout).contains("test-secret"));
+    }
+    let Some(server) = StoreServer::start(ServerKind::Moto) else { return };
+    // One that refuses conditional writes, and a bucket that is not there.
+    let proxy = FaultProxy::to(&server.url());
+    proxy.deciding(|head| (head.header("if-none-match").is_some()).then_some(Fault::Status(501)));
+    let output = call(&server, &["doctor", &server.uri("data"), "--endpoint", &proxy.url()]);
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("create-once"), "{text}");
+    let output = call(&server, &["doctor", "s3://no-such-bucket/x", "--endpoint", &server.url()]);
+    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
+    let output = run_to_end_within(DEADLINE, command(&[], &["doctor", "s3://bucket/x"]));
+    assert_eq!(output.status.code(), Some(3), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
 fn an_object_that_changes_during_the_job_fails_it_by_name() {
     for server in servers() {
         let dir = tempfile::tempdir().expect("scratch");
@@ -189,10 +298,7 @@ fn what_stores_do_now_and_then_costs_time_and_nothing_else() {
     let text = generated_text(dir.path(), 8);
     let local = dir.path().join("local");
     succeed(&["run", "word-count", "-i", arg(&text), "-o", arg(&local), "--reducers", "2"]);
-    for file in fs::read_dir(&text).expect("a folder").map(|file| file.expect("readable").path()) {
-        let name = file.file_name().expect("a file").to_string_lossy().into_owned();
-        server.put(&format!("text/{name}"), fs::read(&file).expect("readable"));
-    }
+    put_all(&server, &text);
     let proxy = FaultProxy::to(&server.url());
     let rates = Rates { internal_error: 50, slow_down: 50, truncate: 50, reset: 20, ..Rates::default() };
     proxy.at_rates(6, rates);

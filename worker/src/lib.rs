@@ -5,6 +5,7 @@
 //! | [`engine`] | records in, records out | no: synchronous |
 //! | [`executor`] | the process that runs user code, and how the worker talks to it | no: threads |
 //! | [`agent`] | the worker process: the session with the master, slots, supervision | on tokio |
+//! | `ranges` | what executors read from object stores, fetched for them | on the stores' threads |
 //! | [`replay`] | one task of a job, run again without a master | for its executor |
 //! | [`upload`] | parts on their way to an object store | on the network |
 //! | `serve`, `fetch`, `rpc` | segments between workers | on the network |
@@ -16,6 +17,7 @@ pub mod executor;
 mod fetch;
 pub mod memory;
 mod random;
+mod ranges;
 pub mod replay;
 mod rpc;
 mod scratch;

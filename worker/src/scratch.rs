@@ -155,6 +155,11 @@ impl Scratch {
         self.job_dir(job).join("fetch").join(format!("{attempt}-{source}.seg"))
     }
 
+    /// The folder for what executor number `executor` of a job reads from object stores.
+    pub(crate) fn ranges_dir(&self, job: JobId, executor: u64) -> PathBuf {
+        self.job_dir(job).join(format!("ranges-{executor}"))
+    }
+
     /// The board of the executor with this number.
     pub(crate) fn positions_file(&self, job: JobId, executor: u64) -> PathBuf {
         self.job_dir(job).join(format!("positions-{executor}"))

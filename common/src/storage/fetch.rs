@@ -143,8 +143,8 @@ async fn try_once(at: &StoreAt, object: &InputObject, range: &Range<u64>) -> Res
             check(object, &result.meta)?;
             collect(object, result, range.clone(), 0).await
         }
-        Err(Error::Generic { .. }) if !whole && is_plain_http(&object.uri) => {
-            // A server without ranges answers with all of it, which the client takes for an error.
+        Err(Error::NotSupported { .. }) if !whole && is_plain_http(&object.uri) => {
+            // A server without ranges answers with all of it, which the client takes for a refusal.
             let result = at.store.get_opts(&at.path, GetOptions { range: None, ..options }).await;
             let result = result.map_err(|error| failure_of(object, &error))?;
             check(object, &result.meta)?;

@@ -14,6 +14,7 @@
 //! | `sample.rs` | the first record of an input, for jobs that look before they start |
 //! | `fetch.rs` | ranges of pinned objects, fetched from stores |
 //! | `reader.rs` | the reader that a job's attempts get |
+//! | `examine.rs` | what can be done at a location |
 //! | `content.rs` | files known by what they hold, in a folder of bounded size |
 //! | `error.rs` | what can be wrong with inputs |
 //!
@@ -24,6 +25,7 @@
 
 mod content;
 mod error;
+mod examine;
 mod fetch;
 mod list_file;
 mod listing;
@@ -41,6 +43,7 @@ mod unfinished_s3;
 
 pub use content::{ContentError, ContentStore, HeldContent, IncomingContent, content_of};
 pub use error::{BadPattern, InputError};
+pub use examine::{Ability, Examination, Outcome, examine};
 pub use fetch::Fetcher;
 pub use list_file::expand_list_files;
 pub use listing::{Entry, Listing, list_inputs, listing_for};
