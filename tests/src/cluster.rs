@@ -106,6 +106,11 @@ impl Cluster {
         &self.url
     }
 
+    /// The master's process.
+    pub fn master_pid(&self) -> u32 {
+        self.master.id()
+    }
+
     /// Ends the master with SIGKILL.
     ///
     /// # Panics

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures::TryStreamExt as _;
 use gristmill_common::spec::StoreOptions;
-use gristmill_common::storage::{Machine, StoreAt, StoreEnvironment, Stores};
+use gristmill_common::storage::{Machine, OutputStore, StoreAt, StoreEnvironment, Stores};
 use object_store::ObjectStoreExt as _;
 
 use crate::waiting::{eventually_within, run_to_end_within};
@@ -177,6 +177,20 @@ impl StoreServer {
         let mut keys = listed.expect("the server lists");
         keys.sort_unstable();
         keys
+    }
+
+    /// How many uploads of parts to a folder of the bucket are neither completed nor aborted; `None` if the
+    /// server cannot tell.
+    ///
+    /// # Panics
+    ///
+    /// If it can, and does not.
+    pub fn unfinished_uploads(&self, folder: &str) -> Option<usize> {
+        let uri = self.uri(folder).parse().expect("a location");
+        let place = OutputStore::new(self.at(folder), uri).expect("every server takes uploads");
+        let asked = place.clone();
+        let listed = place.wait(async move { asked.unfinished().await });
+        Some(listed.expect("the server lists")?.len())
     }
 
     /// What it printed.
