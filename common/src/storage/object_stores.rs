@@ -97,15 +97,18 @@ impl Listing for ObjectStoreListing {
                 store.list(None).try_next().await?;
                 return Ok(Entry::Folder);
             }
-            if !is_folder {
-                match store.head(&key).await {
-                    Ok(meta) => return Ok(Entry::Object(object(&base, meta))),
-                    Err(Error::NotFound { .. }) => {}
-                    Err(error) => return Err(error),
-                }
+            let named = if is_folder { None } else { Some(store.head(&key).await) };
+            if let Some(Ok(meta)) = named {
+                return Ok(Entry::Object(object(&base, meta)));
             }
-            let first = store.list(Some(&key)).try_next().await?;
-            Ok(if first.is_some() { Entry::Folder } else { Entry::Missing })
+            if store.list(Some(&key)).try_next().await?.is_some() {
+                // Some stores over a file system refuse to tell of the name of a folder.
+                return Ok(Entry::Folder);
+            }
+            match named {
+                Some(Err(error)) if !matches!(error, Error::NotFound { .. }) => Err(error),
+                _ => Ok(Entry::Missing),
+            }
         });
         found.map_err(|error| InputError::store(named, error))
     }
@@ -143,23 +146,23 @@ impl Listing for ObjectStoreListing {
     }
 }
 
-/// What is behind a URL; `None` if nothing is. Servers that do not answer HEAD may answer a GET.
+/// What is behind a URL; `None` if nothing is. Servers that do not answer HEAD, which the client takes for
+/// nothing being there, may answer a GET of a range or of all of it.
 async fn look_at_url(store: &dyn ObjectStore, key: &Path) -> Result<Option<ObjectMeta>, Error> {
-    let first_byte = GetOptions { range: Some(GetRange::Bounded(0..1)), ..GetOptions::default() };
-    let all = GetOptions::default();
-    let mut refusal = match store.head(key).await {
-        Ok(meta) => return Ok(Some(meta)),
-        Err(Error::NotFound { .. }) => return Ok(None),
-        Err(error) => error,
-    };
-    for options in [first_byte, all] {
-        match store.get_opts(key, options).await {
-            Ok(result) => return Ok(Some(result.meta)),
-            Err(Error::NotFound { .. }) => return Ok(None),
-            Err(error) => refusal = error,
-        }
+    if let Ok(meta) = store.head(key).await {
+        return Ok(Some(meta));
     }
-    Err(refusal)
+    let first_byte = GetOptions { range: Some(GetRange::Bounded(0..1)), ..GetOptions::default() };
+    let got = match store.get_opts(key, first_byte).await {
+        Err(Error::NotFound { .. }) => return Ok(None),
+        Err(_) => store.get_opts(key, GetOptions::default()).await,
+        got => got,
+    };
+    match got {
+        Ok(result) => Ok(Some(result.meta)),
+        Err(Error::NotFound { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// One listing of a folder.
