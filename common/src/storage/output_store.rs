@@ -181,18 +181,24 @@ impl OutputStore {
     ///
     /// If the store does not tell.
     pub async fn find(&self, path: &str) -> Result<Option<ObjectMeta>, ObjectError> {
-        let key = self.key(path).map_err(self.failed("look for", path))?;
-        self.find_key(&key).await
+        let failed = self.failed("look for", path);
+        let key = self.key(path).map_err(&failed)?;
+        let found = self.repeat(&key, || self.objects.head(&key)).await;
+        absent_is_none(found).map_err(failed)
     }
 
-    /// [`find`](Self::find) by key.
+    /// Whether there is an object under the very name of the output.
     ///
     /// # Errors
     ///
-    /// As there.
-    pub async fn find_key(&self, key: &Path) -> Result<Option<ObjectMeta>, ObjectError> {
-        let found = self.repeat(key, || self.objects.head(key)).await;
-        absent_is_none(found).map_err(|source| self.failed_key("look for", key, source))
+    /// If that may not be asked.
+    pub async fn is_object(&self) -> Result<bool, ObjectError> {
+        match self.objects.head(&self.prefix).await {
+            Ok(_) => Ok(true),
+            // Some stores over a file system refuse to tell of the name of a folder, each time.
+            Err(error) if matches!(error, Error::NotFound { .. }) || is_passing(&error) => Ok(false),
+            Err(source) => Err(ObjectError { action: "look for", object: self.uri.clone(), source }),
+        }
     }
 
     /// Deletes an object, if it is there.
@@ -283,8 +289,9 @@ impl OutputStore {
         let Some(unfinished) = &self.unfinished else { return Ok(None) };
         let listed = match self.repeat(&self.prefix, || unfinished.list(&self.prefix)).await {
             Err(Error::NotImplemented { .. } | Error::NotSupported { .. }) => return Ok(None),
-            listed => listed
-                .map_err(|source| ObjectError { action: "list uploads to", object: self.uri.clone(), source })?,
+            listed => {
+                listed.map_err(|source| ObjectError { action: "list uploads to", object: self.uri.clone(), source })?
+            }
         };
         let ours = |(key, id): (Path, String)| {
             let object = key.as_ref().strip_prefix(self.prefix.as_ref())?.strip_prefix('/')?.to_owned();
@@ -321,10 +328,6 @@ impl OutputStore {
     fn failed(&self, action: &'static str, path: &str) -> impl Fn(Error) -> ObjectError + use<> {
         let object = self.uri_of(path);
         move |source| ObjectError { action, object: object.clone(), source }
-    }
-
-    fn failed_key(&self, action: &'static str, key: &Path, source: Error) -> ObjectError {
-        ObjectError { action, object: self.uri_of_key(key), source }
     }
 }
 

@@ -84,7 +84,8 @@ fn generic(source: Box<dyn std::error::Error + Send + Sync>) -> Error {
 /// The query of the page after a key and an upload of it, with its parameters in the order in which they
 /// are signed.
 fn query(prefix: &str, after: Option<&(String, String)>) -> String {
-    let encode = |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20");
+    let encode =
+        |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20");
     let prefix = encode(prefix);
     match after {
         None => format!("prefix={prefix}&uploads="),

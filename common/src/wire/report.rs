@@ -244,7 +244,14 @@ mod tests {
                 NamedPart { name, bytes: 6, records: 7, checksum: u64::MAX, upload: sent(2) }
             };
             let named = names.iter().map(named).collect();
-            PartSummary { staged_name: "part-00000.r-0.0".into(), bytes: 3, records: 4, checksum: 5, named, upload: sent(0) }
+            PartSummary {
+                staged_name: "part-00000.r-0.0".into(),
+                bytes: 3,
+                records: 4,
+                checksum: 5,
+                named,
+                upload: sent(0),
+            }
         };
         let outputs = [
             AttemptOutput::MapOutput(MapOutputSummary::default()),
@@ -253,7 +260,12 @@ mod tests {
             AttemptOutput::Part(part(&["b", "a/b=c"])),
         ];
         for output in outputs {
-            let bad = Some(Box::new(BadRecords { staged_name: "bad-00000.m-0.0".into(), records: 2, bytes: 30, upload: sent(1) }));
+            let bad = Some(Box::new(BadRecords {
+                staged_name: "bad-00000.m-0.0".into(),
+                records: 2,
+                bytes: 30,
+                upload: sent(1),
+            }));
             let report = AttemptReport { output, counters: counters.clone(), stats, bad };
             round_trip::<v1::AttemptReport, _>(&report);
         }

@@ -102,7 +102,9 @@ pub fn recover(
     lives.sort_by_key(|(job, life)| (life.submitted(), *job));
     for (job, life) in lives {
         // On an error the claims taken up so far are given up, and what is staged stays.
-        recovered.add(job, life, &Around { files, stores, now }).map_err(|source| RecoverError::Output { job, source })?;
+        recovered
+            .add(job, life, &Around { files, stores, now })
+            .map_err(|source| RecoverError::Output { job, source })?;
     }
     Ok(recovered)
 }

@@ -85,10 +85,9 @@ impl TryFrom<v1::master_message::Body> for FromMaster {
             },
             Body::Cancel(cancel) => Order::Cancel(required("CancelAttempt.id", cancel.id)?.try_into()?),
             Body::Discard(discard) => Order::Discard(required("DiscardOutput.id", discard.id)?.try_into()?),
-            Body::Noted(noted) => Order::UploadsNoted {
-                id: required("UploadsNoted.id", noted.id)?.try_into()?,
-                batch: noted.batch,
-            },
+            Body::Noted(noted) => {
+                Order::UploadsNoted { id: required("UploadsNoted.id", noted.id)?.try_into()?, batch: noted.batch }
+            }
             Body::Release(release) => Order::Release(JobId(release.job)),
         }))
     }

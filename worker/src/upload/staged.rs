@@ -94,7 +94,10 @@ mod tests {
         let with = with_uploads(report, vec![sent("p"), sent("n"), sent("b")]);
         let AttemptOutput::Part(part) = &with.output else { panic!("{with:?}") };
         let ids = [&part.upload, &part.named[0].upload, &with.bad.as_ref().expect("some").upload];
-        assert_eq!(ids.map(|upload| upload.as_ref().map(|upload| upload.id.as_str())), [Some("p"), Some("n"), Some("b")]);
+        assert_eq!(
+            ids.map(|upload| upload.as_ref().map(|upload| upload.id.as_str())),
+            [Some("p"), Some("n"), Some("b")]
+        );
 
         let output = AttemptOutput::MapOutput(MapOutputSummary::default());
         let report = AttemptReport { output, counters, stats, bad };

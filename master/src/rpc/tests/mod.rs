@@ -250,7 +250,14 @@ fn stage_part(staging: &Path, id: JobAttempt, text: &str) -> AttemptOutput {
     let staged_name = staged_part_name(id.attempt.task.index, id.attempt);
     fs::write(staging.join(&staged_name), text).expect("the staging folder exists");
     let named = Box::default();
-    AttemptOutput::Part(PartSummary { staged_name, bytes: text.len() as u64, records: 2, checksum: 7, named, upload: None })
+    AttemptOutput::Part(PartSummary {
+        staged_name,
+        bytes: text.len() as u64,
+        records: 2,
+        checksum: 7,
+        named,
+        upload: None,
+    })
 }
 
 async fn status(watch: &mut JobWatch) -> JobStatus {

@@ -316,7 +316,12 @@ async fn a_decided_job_is_published_by_the_next_master() {
 async fn what_jobs_without_a_future_left_is_removed() {
     let left = Left::new();
     left.claim("half");
-    let claiming = JournalRecord::Claiming { job: JOB, output: left.spec.output.clone(), missing: Vec::new(), store: StoreOptions::default() };
+    let claiming = JournalRecord::Claiming {
+        job: JOB,
+        output: left.spec.output.clone(),
+        missing: Vec::new(),
+        store: StoreOptions::default(),
+    };
     let cluster = left.start(vec![claiming]).await;
     wait_for_names(&cluster, &["in", "state"]).await;
     assert_eq!(cluster.client().await.list().await.expect("served"), []);
@@ -393,9 +398,17 @@ impl Journal for FullDisk {
 
 fn start_on(kept: &MemoryJournal, batches: u32) -> (MasterHandle, tokio::task::JoinHandle<Result<(), JournalError>>) {
     let mut journal = FullDisk { kept: kept.clone(), batches };
-    let recovered = recover(&mut journal, &ShippedFiles::default(), &Stores::without_environment(), WallTime::default());
+    let recovered =
+        recover(&mut journal, &ShippedFiles::default(), &Stores::without_environment(), WallTime::default());
     let (config, files) = (SchedulerConfig::default(), ShippedFiles::default());
-    start_driver(Clock::start(), config, Box::new(journal), recovered.expect("undamaged"), files, Stores::without_environment())
+    start_driver(
+        Clock::start(),
+        config,
+        Box::new(journal),
+        recovered.expect("undamaged"),
+        files,
+        Stores::without_environment(),
+    )
 }
 
 #[tokio::test]

@@ -42,7 +42,14 @@ fn stage(claim: &LocalClaim, texts: &[&str]) -> Vec<PartSummary> {
         let name = naming::staged_part_name(index, attempt(1));
         fs::write(claim.staged_parts_dir().join(naming::staged_part_name(index, attempt(0))), "loser").expect("staged");
         fs::write(claim.staged_parts_dir().join(&name), text).expect("staged");
-        PartSummary { staged_name: name, bytes: text.len() as u64, records: 1, checksum: 7, named: Box::default(), upload: None }
+        PartSummary {
+            staged_name: name,
+            bytes: text.len() as u64,
+            records: 1,
+            checksum: 7,
+            named: Box::default(),
+            upload: None,
+        }
     };
     (0..).zip(texts).map(stage).collect()
 }
@@ -375,7 +382,8 @@ fn parts_are_taken_only_under_the_names_of_their_attempts() {
     stage(&claim, &["zero"]);
     for name in ["../../secret", "part-00000./../../../secret", "part-00001.r-1.0", "part-00000", "part-00000.r-0.9"] {
         let staged_name = name.to_owned();
-        let parts = [PartSummary { staged_name, bytes: 4, records: 1, checksum: 0, named: Box::default(), upload: None }];
+        let parts =
+            [PartSummary { staged_name, bytes: 4, records: 1, checksum: 0, named: Box::default(), upload: None }];
         let error = claim.publish(&parts, &[], &manifest(JOB, &spec(&output), &parts)).expect_err(name);
         assert!(matches!(error, OutputError::Part { found_bytes: None, .. }), "{name}: {error}");
     }

@@ -70,6 +70,7 @@ impl StoreClaim {
         let (place, mine) = (store.clone(), record.clone());
         store.wait(async move {
             // Refused before anything is made; and again when the claim keeps others from coming.
+            place::check_name(&place).await?;
             place::check(&place, &mine, overwrite).await?;
             claim::take(&place, &mine).await?;
             let checked = async {
@@ -95,12 +96,7 @@ impl StoreClaim {
     /// # Errors
     ///
     /// If somebody else holds the output, or put something there. Everything stays as it is then.
-    pub(super) fn reclaim(
-        store: OutputStore,
-        job: JobId,
-        overwrite: bool,
-        decided: bool,
-    ) -> Result<Self, OutputError> {
+    pub(super) fn reclaim(store: OutputStore, job: JobId, overwrite: bool, decided: bool) -> Result<Self, OutputError> {
         let record = ClaimRecord::new(job, Process::this());
         let (place, mine) = (store.clone(), record.clone());
         store.wait(async move {

@@ -16,6 +16,18 @@ pub(super) fn is_in_the_way(path: &str) -> bool {
     path == SUCCESS_FILE || !path.split('/').any(is_hidden)
 }
 
+/// Checks that the place can be one of an output at all.
+///
+/// # Errors
+///
+/// If it cannot.
+pub(super) async fn check_name(store: &OutputStore) -> Result<(), OutputError> {
+    if store.is_object().await? {
+        return Err(OutputError::NotAFolder { output: store.uri().clone(), kind: "an object" });
+    }
+    Ok(())
+}
+
 /// Checks that a job may have the output: nothing is there, or it may be replaced, and no other claim is
 /// on it, above it or below it.
 ///
@@ -24,9 +36,6 @@ pub(super) fn is_in_the_way(path: &str) -> bool {
 /// What is in the way.
 pub(super) async fn check(store: &OutputStore, record: &ClaimRecord, overwrite: bool) -> Result<(), OutputError> {
     interrupted(failpoint("claim.look_at_place"), "look at", store.uri())?;
-    if store.find_key(store.prefix()).await?.is_some() {
-        return Err(OutputError::NotAFolder { output: store.uri().clone(), kind: "an object" });
-    }
     check_claims_above(store, record).await?;
     let mut listed = store.list();
     while let Some(found) = listed.next().await {

@@ -99,7 +99,10 @@ fn what_is_in_the_place_of_an_output_is_refused_unless_it_may_be_replaced() {
     check("s3://bucket/file", "is an object; only a folder");
     check("s3://bucket/full", "s3://bucket/full exists and is not empty");
     check("s3://bucket/done", "s3://bucket/done exists and is not empty");
-    StoreClaim::acquire(place(&faulty, "s3://bucket/hidden"), JOB, false).expect("nobody sees it").undo().expect("undone");
+    StoreClaim::acquire(place(&faulty, "s3://bucket/hidden"), JOB, false)
+        .expect("nobody sees it")
+        .undo()
+        .expect("undone");
     StoreClaim::acquire(place(&faulty, "s3://bucket/full"), JOB, true).expect("it may").undo().expect("undone");
     assert!(faulty.objects().contains_key("full/part-00000"), "what was there stays");
 }

@@ -127,11 +127,7 @@ impl ObjectStore for FaultyStore {
         self.ask(self.memory.put_opts(location, payload, opts)).await
     }
 
-    async fn put_multipart_opts(
-        &self,
-        location: &Path,
-        opts: PutMultipartOptions,
-    ) -> Result<Box<dyn MultipartUpload>> {
+    async fn put_multipart_opts(&self, location: &Path, opts: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
         self.memory.put_multipart_opts(location, opts).await
     }
 

@@ -148,7 +148,9 @@ fn die_and_go_on(n: u64, last: Fault, overwrite: bool, publish: bool) -> (bool, 
 
 #[test]
 fn a_commit_that_is_interrupted_anywhere_is_completed_or_undone_by_the_next_master() {
-    for (overwrite, last) in [(false, Fault::Denied), (false, Fault::After), (true, Fault::Denied), (true, Fault::After)] {
+    for (overwrite, last) in
+        [(false, Fault::Denied), (false, Fault::After), (true, Fault::Denied), (true, Fault::After)]
+    {
         let mut n = 1;
         loop {
             let context = format!("the master dies at request {n} ({last:?}, overwrite {overwrite})");
@@ -169,7 +171,10 @@ fn a_commit_that_is_interrupted_anywhere_is_completed_or_undone_by_the_next_mast
             let left: Vec<String> = faulty.objects().into_keys().collect();
             // Of what was there before, only what was not replaced yet is there still.
             assert!(left.iter().all(|key| overwrite && key != "out/_gristmill.claim"), "{context}: {left:?}");
-            assert!(!faulty.objects().values().any(|bytes| TEXTS.contains(&&*String::from_utf8_lossy(bytes))), "{context}");
+            assert!(
+                !faulty.objects().values().any(|bytes| TEXTS.contains(&&*String::from_utf8_lossy(bytes))),
+                "{context}"
+            );
             assert_eq!(faulty.open_uploads(), [""; 0], "{context}");
             n += 1;
         }

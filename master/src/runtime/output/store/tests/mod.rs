@@ -52,7 +52,12 @@ struct Sent {
 }
 
 /// Sends an object as an attempt does.
-async fn send(store: &OutputStore, path: &str, text: &str, begun: &mut Vec<OpenUpload>) -> Result<SentUpload, OutputError> {
+async fn send(
+    store: &OutputStore,
+    path: &str,
+    text: &str,
+    begun: &mut Vec<OpenUpload>,
+) -> Result<SentUpload, OutputError> {
     let upload = store.open_upload(path).await?;
     begun.push(upload.clone());
     let mut pieces = Vec::new();
@@ -75,10 +80,18 @@ fn send_all(store: &OutputStore, begun: &mut Vec<OpenUpload>) -> Result<Sent, Ou
                 let upload = if index == 0 { send(&place, &path, text, &mut begun).await? } else { twin };
                 let (bytes, checksum) = (text.len() as u64, xxh3_64(text.as_bytes()));
                 let upload = Some(Box::new(upload));
-                parts.push(PartSummary { staged_name: path, bytes, records: 1, checksum, named: Box::default(), upload });
+                parts.push(PartSummary {
+                    staged_name: path,
+                    bytes,
+                    records: 1,
+                    checksum,
+                    named: Box::default(),
+                    upload,
+                });
             }
             let upload = Some(Box::new(send(&place, "a/b/part-00002", NAMED, &mut begun).await?));
-            let (name, bytes, checksum) = ("a/b".parse().expect("a name"), NAMED.len() as u64, xxh3_64(NAMED.as_bytes()));
+            let (name, bytes, checksum) =
+                ("a/b".parse().expect("a name"), NAMED.len() as u64, xxh3_64(NAMED.as_bytes()));
             let named = gristmill_common::task::NamedPart { name, bytes, records: 1, checksum, upload };
             parts[2].named = [named].into();
             let staged_name = "part-m-00000.jsonl.m-0.0".to_owned();
@@ -117,7 +130,8 @@ fn contents(faulty: &FaultyStore) -> BTreeMap<String, String> {
 
 /// What is there if the job succeeded.
 fn whole() -> BTreeMap<String, String> {
-    let parts = (0..).zip(TEXTS).map(|(index, text)| (format!("out/{}", gristmill_common::naming::part_name(index)), text));
+    let parts =
+        (0..).zip(TEXTS).map(|(index, text)| (format!("out/{}", gristmill_common::naming::part_name(index)), text));
     let others = [("out/a/b/part-00002".to_owned(), NAMED), ("out/_bad/part-m-00000.jsonl".to_owned(), "{}\n")];
     parts.chain(others).map(|(key, text)| (key, text.to_owned())).collect()
 }
