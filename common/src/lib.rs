@@ -3,7 +3,7 @@
 //! | for | modules |
 //! |---|---|
 //! | job authors | [`job`], [`input`], [`output`], [`formats`], [`datum`], [`key`], [`combine`], [`partition`], [`setup`], [`program`], [`pipeline`], [`key_values`] |
-//! | everyone | [`ids`], [`time`], [`size`], [`spec`], [`task`], [`objects`], [`form`], [`content`], [`failure`], [`record_offset`], [`counters`], [`naming`], [`output_name`], [`text`], [`decimal`], [`codec`], [`backoff`], [`removal`], [`durable`] |
+//! | everyone | [`ids`], [`time`], [`size`], [`spec`], [`task`], [`objects`], [`form`], [`content`], [`failure`], [`record_offset`], [`counters`], [`naming`], [`output_name`], [`text`], [`decimal`], [`codec`], [`backoff`], [`removal`], [`durable`], [`windowed`] |
 //! | tests | [`mod@reference`], the sequential oracle |
 //! | those who read compressed objects | `compression` (feature `compression`) |
 //! | those who wait | `storage` (feature `storage`), `wire` (feature `wire`) |
@@ -51,6 +51,7 @@ pub mod task;
 pub mod text;
 pub mod time;
 mod values;
+pub mod windowed;
 #[cfg(feature = "wire")]
 pub mod wire;
 

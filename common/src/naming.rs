@@ -174,6 +174,9 @@ pub fn staged_named_dir(staged_part: &str) -> String {
     format!("{staged_part}.named")
 }
 
+/// The object below an output in an object store that says which job holds it.
+pub const CLAIM_OBJECT: &str = "_gristmill.claim";
+
 /// The folder inside a job's output for the records that its map tasks skipped.
 pub const BAD_DIR: &str = "_bad";
 

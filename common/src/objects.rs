@@ -6,10 +6,11 @@ use std::fmt;
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use crate::failure::{Disposition, Failure, FailureCode, InputPosition};
 use crate::pinned::{check_pinned, open_pinned};
-use crate::task::InputObject;
+use crate::task::{InputObject, Piece};
 
 /// An object that is read at positions of the reader's choice.
 pub trait OpenObject: Send {
@@ -23,6 +24,13 @@ pub trait OpenObject: Send {
 
     /// Tells that these bytes will be read soon, so that loading and mapping overlap.
     fn will_read(&self, offset: u64, bytes: u64);
+
+    /// Bytes that the reader holds of what was announced, which is how far ahead it wants to be told.
+    /// Always the same for the same job, so that its attempts collect as much wherever they run. None
+    /// where the system keeps them.
+    fn ahead_bytes(&self) -> u64 {
+        0
+    }
 
     /// Checks that the object still is what was planned. Whoever reads one calls it once more when it
     /// has read the last byte, since an open object can still change.
@@ -43,6 +51,15 @@ pub trait ObjectReader: fmt::Debug + Send + Sync {
     /// `INPUT_UNREADABLE` if it cannot be opened here, `INPUT_CHANGED` if it is not what was planned.
     /// Both name the object.
     fn open(&self, object: &InputObject) -> Result<Box<dyn OpenObject>, Failure>;
+
+    /// Tells that these pieces will be read next, in this order, so that small objects are on their way
+    /// before they are opened.
+    fn will_open(&self, pieces: &[Piece]) {
+        let _ = pieces;
+    }
+
+    /// The same reader for one attempt: reads end when `cancelled` is set, and what it holds is its own.
+    fn until(&self, cancelled: &Arc<AtomicBool>) -> Arc<dyn ObjectReader>;
 
     /// Reads a whole object as it is stored, which must be what was planned before and after. What it
     /// holds is told by [`read_content`](crate::content::read_content).
@@ -116,6 +133,10 @@ impl ObjectReader for LocalObjects {
             return Err(failure);
         }
         Ok(Box::new(LocalObject { file: open_pinned(object)?, object: object.clone() }))
+    }
+
+    fn until(&self, _cancelled: &Arc<AtomicBool>) -> Arc<dyn ObjectReader> {
+        Self::shared()
     }
 }
 

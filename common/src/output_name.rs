@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::naming::{is_hidden, part_file_name};
+use crate::naming::{BAD_DIR, is_hidden, part_file_name};
 
 /// The most components of a name.
 pub const MAX_COMPONENTS: usize = 8;
@@ -47,6 +47,15 @@ const SHOWN_CHARS: usize = 80;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct OutputName(Box<str>);
+
+/// Whether an attempt of a job could have made what lies under a path relative to the job's output: a
+/// part, one of a named output, or skipped records.
+pub fn is_object_of_output(path: &str) -> bool {
+    match path.rsplit_once('/') {
+        None => path.starts_with(PART),
+        Some((folder, name)) => name.starts_with(PART) && (folder == BAD_DIR || OutputName::check(folder).is_ok()),
+    }
+}
 
 /// Text that cannot name an output.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

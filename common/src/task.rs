@@ -85,6 +85,27 @@ pub struct MapOutputSummary {
     pub content_hash: u64,
 }
 
+/// An upload to an object store that was begun and not completed: its bytes are kept, and nobody sees
+/// them.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct OpenUpload {
+    /// What it becomes: a path relative to the job's output.
+    pub object: String,
+    /// What the store calls it; empty where stores know uploads by their objects alone.
+    pub id: String,
+}
+
+/// An upload that has all its bytes, and only needs to be completed.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct SentUpload {
+    /// What the store calls it.
+    pub id: String,
+    /// What the store calls its pieces (entity tags, on S3), in order; none if it has no bytes.
+    pub pieces: Box<[String]>,
+    /// XXH3-64 of its bytes.
+    pub checksum: u64,
+}
+
 /// A staged part file.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PartSummary {
@@ -100,6 +121,9 @@ pub struct PartSummary {
     /// the folder [`staged_named_dir`](crate::naming::staged_named_dir) under the number n, from 0 on.
     #[serde(default, skip_serializing_if = "<[NamedPart]>::is_empty")]
     pub named: Box<[NamedPart]>,
+    /// The upload that it was sent in, if the output is in an object store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upload: Option<Box<SentUpload>>,
 }
 
 impl PartSummary {
@@ -120,6 +144,9 @@ pub struct NamedPart {
     pub records: u64,
     /// XXH3-64 of its bytes.
     pub checksum: u64,
+    /// The upload that it was sent in, if the output is in an object store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upload: Option<Box<SentUpload>>,
 }
 
 /// The records that an attempt skipped, and the damaged objects of which it left something out, kept as a
@@ -135,6 +162,9 @@ pub struct BadRecords {
     pub objects: u64,
     /// The file's size.
     pub bytes: u64,
+    /// The upload that they were sent in, if the output is in an object store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upload: Option<Box<SentUpload>>,
 }
 
 /// What a finished attempt leaves behind.

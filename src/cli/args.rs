@@ -9,11 +9,10 @@ use gristmill_common::failure::Failure;
 use gristmill_common::form::{Codec, Form};
 use gristmill_common::job::PartOrder;
 use gristmill_common::naming::{ParseUriError, Uri};
-use gristmill_common::objects::LocalObjects;
 use gristmill_common::program::{InputSample, OptionError};
 use gristmill_common::size::ByteSize;
 use gristmill_common::spec::{self, JobShape, JobSpec, OnBadFile, OutputFormat, SideInput, StoreOptions};
-use gristmill_common::storage::{InputError, expand_list_files, list_inputs, sample_input};
+use gristmill_common::storage::{InputError, Stores, expand_list_files, list_inputs, reader_for, sample_input};
 use gristmill_common::text::{Delimiter, LineRule};
 use gristmill_master::runtime::{SubmitError, list_and_plan};
 use gristmill_worker::engine::{AnyJob, Reads, range_partitioning};
@@ -248,7 +247,7 @@ impl JobRequest {
         }
         let general = General::read(context, entry.name(), matches)?;
         let reducers_asked = general.spec.reducers.is_some();
-        let request = Self::complete(entry, options, general, &context.current_dir)?;
+        let request = Self::complete(entry, options, general, context)?;
         if request.spec.shape == JobShape::MapOnly && reducers_asked {
             return Err(CliError::usage(format!("{} has no reduce, so --reducers does not apply", entry.name()))
                 .hint("each map task writes a part; --split-size sets how many there are"));
@@ -262,12 +261,17 @@ impl JobRequest {
     /// # Errors
     ///
     /// If the options cannot be, alone or with these inputs.
-    pub(crate) fn complete(entry: &JobEntry, options: Value, general: General, here: &Path) -> Result<Self, CliError> {
+    pub(crate) fn complete(
+        entry: &JobEntry,
+        options: Value,
+        general: General,
+        context: &Context,
+    ) -> Result<Self, CliError> {
         let General { mut spec, memory, shipped } = general;
         let wishes = entry.wishes(&options).map_err(bad_options)?;
-        spec.side_inputs = side_inputs(&wishes.side_inputs, here)?;
+        spec.side_inputs = side_inputs(&wishes.side_inputs, &context.current_dir)?;
         let looks = wishes.looks || (wishes.looks_if_formatted && spec.output_format.is_some());
-        let samples = if looks { samples(&spec)? } else { Vec::new() };
+        let samples = if looks { samples(&spec, &context.stores)? } else { Vec::new() };
         let (options, mapped) = entry.look(&options, &spec, &samples).map_err(bad_options)?;
         spec.side_inputs.iter_mut().for_each(|side| side.mapped = mapped.contains(&side.role));
         let job = entry.build(&options).map_err(bad_options)?;
@@ -293,11 +297,11 @@ impl JobRequest {
     /// # Errors
     ///
     /// If the job cannot be planned, or an input not be read.
-    pub(crate) fn divide_keys(&mut self) -> Result<(), CliError> {
+    pub(crate) fn divide_keys(&mut self, context: &Context) -> Result<(), CliError> {
         if self.job.order() == PartOrder::Total {
-            let plan = list_and_plan(&self.spec).map_err(|error| rejection(&error))?;
+            let plan = list_and_plan(&self.spec, &context.stores).map_err(|error| rejection(&error))?;
             self.spec.reducers = Some(plan.reducers);
-            let reads = Reads { files: &self.shipped.paths, objects: &LocalObjects::shared() };
+            let reads = Reads { files: &self.shipped.paths, objects: &reader_for(&self.spec, &context.stores) };
             let partitioning = range_partitioning(&*self.job, &self.spec, &plan, &reads);
             self.spec.partitioning = partitioning.map_err(unreadable)?;
         }
@@ -374,15 +378,16 @@ fn side_inputs(args: &[Vec<String>], here: &Path) -> Result<Vec<SideInput>, CliE
 }
 
 /// What every input of the job looks like.
-fn samples(spec: &JobSpec) -> Result<Vec<InputSample>, CliError> {
+fn samples(spec: &JobSpec, stores: &Stores) -> Result<Vec<InputSample>, CliError> {
+    let (reader, stores) = (reader_for(spec, stores), stores.with_options(&spec.store));
     let sides = spec.mapped_side_inputs();
     let inputs = std::iter::once((0, &spec.inputs)).chain(sides.iter().map(|(&role, uris)| (role, uris)));
     let mut samples = Vec::new();
     for (role, uris) in inputs {
-        let mut objects = list_inputs(uris).map_err(|error| rejection(&SubmitError::Input(error)))?;
+        let mut objects = list_inputs(uris, &stores).map_err(|error| rejection(&SubmitError::Input(error)))?;
         // Whoever reads them without the spec knows their form from this.
         objects.iter_mut().for_each(|object| object.form = object.form.or(spec.input_form));
-        let sample = sample_input(role, objects, &spec.line_rule, &LocalObjects);
+        let sample = sample_input(role, objects, &spec.line_rule, reader.as_ref());
         samples.push(sample.map_err(unreadable)?);
     }
     Ok(samples)

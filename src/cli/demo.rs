@@ -175,7 +175,8 @@ impl Demo<'_> {
         let submitted = self.context.clock.wall();
         let spec = self.spec(text, "counted-here")?;
         let job = JobTable::new(ready_made_jobs()).build(&spec).map_err(|error| failed("cannot start", &error))?;
-        let prepared = prepare(spec, fresh_job_id(&self.context.clock)).map_err(|error| rejection(&error))?;
+        let prepared = prepare(spec, fresh_job_id(&self.context.clock), &self.context.stores)
+            .map_err(|error| rejection(&error))?;
         let options = LocalOptions {
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             memory: None,

@@ -98,14 +98,14 @@ impl<'a> PipelineCall<'a> {
     /// Why not.
     pub(super) fn check(&self, context: &Context) -> Result<(), CliError> {
         // Claiming the output is the only sure check; the claim is given up at once and leaves nothing.
-        let prepared = prepare(self.general.spec.clone(), fresh_job_id(&context.clock));
+        let prepared = prepare(self.general.spec.clone(), fresh_job_id(&context.clock), &context.stores);
         let prepared = prepared.map_err(|error| rejection(&error))?;
         prepared.claim.undo().map_err(|error| CliError::of(Exit::Failed, &error))
     }
 
     /// Takes the folder in which what is done is kept, and says what that is.
     fn open(&self, context: &Context) -> Result<PipelineFolder, CliError> {
-        let fingerprint = Fingerprint::of(running_binary()?, self.options.clone(), &self.general.spec);
+        let fingerprint = Fingerprint::of(running_binary()?, self.options.clone(), &self.general.spec, &context.stores);
         let fingerprint = fingerprint.map_err(|error| rejection(&error.into()))?;
         let outline = &self.planned.outline;
         let id = fresh_job_id(&context.clock);
@@ -189,7 +189,7 @@ impl<'a> PipelineCall<'a> {
             // Whatever the output is for, this is for the next stage: read fast, and by several tasks.
             spec.output_compression = Some(Codec::Zstd);
         }
-        let mut request = JobRequest::complete(entry, options, general, &context.current_dir)?;
+        let mut request = JobRequest::complete(entry, options, general, context)?;
         let roles = wishes.side_inputs.len() as u32 + 1..;
         for (role, side) in roles.zip(&next.sides) {
             let uris = self.locations(folder, std::slice::from_ref(side)).into_iter();

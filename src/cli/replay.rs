@@ -111,6 +111,7 @@ pub(super) fn execute(context: &Context, matches: &ArgMatches) -> Result<Exit, C
         skips: args.skip,
         debugger: &debugger,
         is_interrupted: &|| interrupt.is_asked(),
+        stores: &context.stores,
         maps_at_once: maps_at_once(spec.attempt_bytes),
         making: &|maps| {
             let (task, what) = (args.task.task, summary::plural(maps as u64, "map task"));

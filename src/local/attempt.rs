@@ -16,6 +16,8 @@ use gristmill_worker::engine::shuffle::{MapOutputPack, MapOutputs, SegmentError,
 use gristmill_worker::engine::{AnyJob, AttemptContext, Compression, EngineTask, LocalSegment};
 use gristmill_worker::executor::run_in_hand;
 
+use super::upload::Sender;
+
 /// A planned job and where it works.
 #[derive(Clone, Copy)]
 pub(super) struct Embedded<'a> {
@@ -33,6 +35,8 @@ pub(super) struct Embedded<'a> {
     pub(super) pack: &'a MapOutputPack,
     /// Where its parts are staged.
     pub(super) staging: &'a Path,
+    /// Sends them to the job's output, if that is in an object store.
+    pub(super) sender: Option<&'a Sender>,
     /// The files that it reads besides.
     pub(super) files: &'a ShippedPaths,
     /// Opens what it reads.
@@ -40,8 +44,8 @@ pub(super) struct Embedded<'a> {
 }
 
 impl Embedded<'_> {
-    /// Runs an attempt to its end. A panic of the engine itself is a failure too: whoever waits for
-    /// the report must not wait for ever.
+    /// Runs an attempt to its end, and sends what it made. A panic of the engine itself is a failure too:
+    /// whoever waits for the report must not wait for ever.
     pub(super) fn run(
         &self,
         id: JobAttempt,
@@ -49,6 +53,21 @@ impl Embedded<'_> {
         position: &RecordPosition,
         cancelled: &Arc<AtomicBool>,
     ) -> Result<AttemptReport, Failure> {
+        let report = self.run_here(id, work, position, cancelled)?;
+        match self.sender {
+            Some(sender) => sender.send(self.staging, id.attempt, report, cancelled),
+            None => Ok(report),
+        }
+    }
+
+    fn run_here(
+        &self,
+        id: JobAttempt,
+        work: &AttemptWork,
+        position: &RecordPosition,
+        cancelled: &Arc<AtomicBool>,
+    ) -> Result<AttemptReport, Failure> {
+        let objects = self.objects.until(cancelled);
         let context = AttemptContext {
             id,
             spec: self.spec,
@@ -59,7 +78,7 @@ impl Embedded<'_> {
             compression: Compression::None,
             cancelled,
             files: self.files,
-            objects: self.objects,
+            objects: &objects,
             position,
         };
         let task = id.attempt.task;

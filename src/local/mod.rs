@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `driver.rs` | carries the scheduler's commands out and tells it what happened |
 //! | `attempt.rs` | runs one attempt on a thread of the pool |
+//! | `upload.rs` | sends parts to an object store |
 //! | `scratch.rs` | a scratch folder that no dead run leaves behind |
 
 mod attempt;
@@ -12,6 +13,7 @@ mod driver;
 mod scratch;
 #[cfg(test)]
 mod tests;
+mod upload;
 
 use std::fs;
 use std::io;
@@ -35,6 +37,7 @@ use gristmill_worker::engine::shuffle::MapOutputPack;
 use attempt::Embedded;
 use driver::{Hooks, Slots};
 pub(crate) use scratch::{Scratch, ScratchError, lock_file};
+use upload::Sender;
 
 /// What an embedded run may use.
 #[derive(Debug, Clone, Copy)]
@@ -117,7 +120,11 @@ pub(crate) fn run(
         .thread_name(|index| format!("attempt-{index}"))
         .build()
         .map_err(|source| RunError::Threads { threads, source })?;
-    let staging = claim.staged_parts_dir();
+    let sender = claim.store().map(|store| Sender::new(store, spec.part_ending()));
+    let staging = match claim.staged_parts_dir() {
+        Some(staging) => staging,
+        None => staging_in(&job_scratch)?,
+    };
     let mut publish = |result: &JobResult| {
         let times = JobTimes { started: options.submitted, finished: options.clock.wall() };
         let stats = ManifestStats { map: result.map_stats, reduce: result.reduce_stats };
@@ -135,11 +142,13 @@ pub(crate) fn run(
         scratch: &job_scratch,
         pack: &pack,
         staging: &staging,
+        sender: sender.as_ref(),
         files: options.files,
         objects: options.objects,
     };
     let mut hooks = Hooks { clock: options.clock, is_interrupted: interrupted, progress, publish: &mut publish };
     let view = driver::drive(&embedded, &Slots { pool: &pool, positions: &positions }, &mut hooks);
+    claim.note_uploads(sender.map(|sender| sender.begun()).unwrap_or_default());
     // This removes what is staged of a job that did not succeed, and nothing of an output.
     let undone = claim.undo();
     let mut warnings = plan.warnings.clone();
@@ -156,6 +165,13 @@ pub(crate) fn run(
         warnings,
         recipe: None,
     })
+}
+
+/// The folder in which parts are staged that are then sent to a store.
+fn staging_in(scratch: &Path) -> Result<PathBuf, RunError> {
+    let path = scratch.join("staged");
+    fs::create_dir(&path).map_err(|source| RunError::ScratchFolder { path: path.clone(), source })?;
+    Ok(path)
 }
 
 /// How many attempts may run at once.

@@ -9,6 +9,7 @@ use gristmill_common::objects::LocalObjects;
 use gristmill_common::prelude::*;
 use gristmill_common::reference::{ReferenceInput, run_map_reduce};
 use gristmill_common::setup::ShippedPaths;
+use gristmill_common::storage::Stores;
 use gristmill_common::text::LineRule;
 use gristmill_master::runtime::{fresh_job_id, prepare};
 use gristmill_master::scheduler::JobState;
@@ -87,7 +88,7 @@ impl Folder {
             submitted,
         };
         (self.options)(&mut options);
-        let prepared = prepare(spec, fresh_job_id(&clock)).expect("nothing forbids it");
+        let prepared = prepare(spec, fresh_job_id(&clock), &Stores::without_environment()).expect("nothing forbids it");
         run(&*job, prepared, &options, interrupted, &mut |_| {})
     }
 

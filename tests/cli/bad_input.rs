@@ -40,7 +40,11 @@ fn inputs_that_cannot_be_are_rejected() {
     check("run word-count -i *.none -o out", 3, &["the pattern {work}/*.none matches nothing"]);
     check("run word-count -i in/[a -o out", 2, &["cannot understand the pattern {work}/in/[a"]);
     check("run word-count -i ftp://host/x -o out", 3, &["unknown scheme \"ftp\""]);
-    check("run word-count -i s3://bucket/key -o out", 3, &["reading s3:// is not built in yet"]);
+    check(
+        "run word-count -i s3://bucket/key -o out",
+        3,
+        &["no credentials for s3://bucket/key: looked for AWS_ACCESS_KEY_ID"],
+    );
     check("run word-count -i @missing.txt -o out", 3, &["no such input: {work}/missing.txt"]);
     check("run word-count -o out", 2, &["error: no input was given", "hint: name one with -i"]);
 }

@@ -9,6 +9,7 @@
 //! | [`random`] | randomness that can be repeated |
 //! | [`side_by_side`] | our commands for the runner that compares engines |
 //! | [`sim`] | a simulated cluster around the pure scheduler |
+//! | [`stores`] | object stores to start, and faults in front of them |
 //! | [`waiting`] | waiting with a deadline |
 
 pub mod chaos;
@@ -18,4 +19,5 @@ pub mod docs;
 pub mod random;
 pub mod side_by_side;
 pub mod sim;
+pub mod stores;
 pub mod waiting;

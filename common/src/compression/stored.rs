@@ -50,7 +50,7 @@ impl<'a> StoredBytes<'a> {
 
     /// Bytes of memory taken.
     pub(super) fn memory(&self) -> usize {
-        self.buffer.capacity()
+        self.buffer.capacity() + usize::try_from(self.open.ahead_bytes()).unwrap_or(usize::MAX)
     }
 
     /// Whether no byte is left.
@@ -160,11 +160,12 @@ impl<'a> StoredBytes<'a> {
 
     /// Asks the system to load what is read next.
     fn advise(&mut self) {
-        if self.read_to + READ_AHEAD_BYTES / 2 < self.advised || self.advised >= self.until {
+        let ahead = READ_AHEAD_BYTES.max(self.open.ahead_bytes());
+        if self.read_to + ahead / 2 < self.advised || self.advised >= self.until {
             return;
         }
         let from = self.advised.max(self.read_to);
-        let until = (self.read_to + READ_AHEAD_BYTES).min(self.until);
+        let until = (self.read_to + ahead).min(self.until);
         self.open.will_read(from, until.saturating_sub(from));
         self.advised = until;
     }

@@ -103,7 +103,7 @@ mod tests {
     use super::*;
     use crate::naming::Uri;
     use crate::objects::LocalObjects;
-    use crate::storage::list_inputs;
+    use crate::storage::{Stores, list_inputs};
 
     #[test]
     fn the_first_record_is_that_of_the_first_object_with_content() {
@@ -111,7 +111,7 @@ mod tests {
         let check = |rule: LineRule, content: &[u8], expect: Result<&[u8], &str>| {
             fs::write(dir.path().join("a"), b"").expect("written");
             fs::write(dir.path().join("b"), content).expect("written");
-            let objects = list_inputs(&[Uri::from_path(dir.path())]).expect("a folder");
+            let objects = list_inputs(&[Uri::from_path(dir.path())], &Stores::without_environment()).expect("a folder");
             let sample = sample_input(3, objects, &rule, &LocalObjects).map(|sample| {
                 assert_eq!((sample.role, sample.objects.len()), (3, 2));
                 sample.first_record.map(|(record, _)| record).unwrap_or_default()

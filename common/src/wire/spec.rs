@@ -44,6 +44,18 @@ impl TryFrom<v1::LineRule> for LineRule {
 /// does not know splitters refuses it.
 const RANGES: u32 = 2;
 
+impl From<&StoreOptions> for v1::StoreOptions {
+    fn from(store: &StoreOptions) -> Self {
+        Self { endpoint: store.endpoint.clone(), region: store.region.clone(), anonymous: store.anonymous }
+    }
+}
+
+impl From<v1::StoreOptions> for StoreOptions {
+    fn from(wire: v1::StoreOptions) -> Self {
+        Self { endpoint: wire.endpoint, region: wire.region, anonymous: wire.anonymous }
+    }
+}
+
 impl From<&JobSpec> for v1::JobSpec {
     fn from(spec: &JobSpec) -> Self {
         let shape = match spec.shape {
@@ -82,11 +94,7 @@ impl From<&JobSpec> for v1::JobSpec {
                 Partitioning::Hash { .. } => Vec::new(),
                 Partitioning::Range { splitters } => splitters.clone(),
             },
-            store: (!spec.store.is_default()).then(|| v1::StoreOptions {
-                endpoint: spec.store.endpoint.clone(),
-                region: spec.store.region.clone(),
-                anonymous: spec.store.anonymous,
-            }),
+            store: Some(&spec.store).filter(|store| !store.is_default()).map(Into::into),
             input_form: spec.input_form.map(|form| form.to_string()),
             skip_bad_files: spec.on_bad_file == OnBadFile::Skip,
             output_format: spec.output_format.map(|format| format.name().to_owned()),
@@ -136,11 +144,7 @@ impl TryFrom<v1::JobSpec> for JobSpec {
                 RANGES => Partitioning::Range { splitters: wire.splitters },
                 version => Partitioning::Hash { version },
             },
-            store: wire.store.map_or_else(StoreOptions::default, |store| StoreOptions {
-                endpoint: store.endpoint,
-                region: store.region,
-                anonymous: store.anonymous,
-            }),
+            store: wire.store.map(Into::into).unwrap_or_default(),
             input_form: named("JobSpec.input_form", wire.input_form)?,
             on_bad_file: if wire.skip_bad_files { OnBadFile::Skip } else { OnBadFile::Fail },
             output_format: wire.output_format.as_deref().map(output_format).transpose()?,

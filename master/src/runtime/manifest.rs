@@ -243,6 +243,7 @@ mod tests {
             records: 3,
             checksum: 0xabc,
             named: Box::default(),
+            upload: None,
         };
         let counters: Counters = [("lines", 5)].into_iter().collect();
         let stats = ManifestStats { map: AttemptStats { input_bytes: 30, ..Default::default() }, ..Default::default() };

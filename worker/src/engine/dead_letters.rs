@@ -151,7 +151,8 @@ impl DeadLetters {
             }
         }
         let staged_name = self.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        Ok(Some(BadRecords { staged_name, records: self.records, objects: self.objects, bytes: self.bytes }))
+        let (records, objects, bytes) = (self.records, self.objects, self.bytes);
+        Ok(Some(BadRecords { staged_name, records, objects, bytes, upload: None }))
     }
 
     fn failed(&self, error: &io::Error) -> Failure {

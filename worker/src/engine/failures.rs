@@ -20,6 +20,11 @@ pub(super) fn write_failed(what: &str, path: &Path, error: &io::Error) -> Failur
     Failure::new(FailureCode::WriteFailed, format!("cannot write {what} {}: {error}", path.display()))
 }
 
+/// A staged file cannot be written; `spooled` says that it is staged in scratch, to be sent to a store.
+pub(super) fn staging_failed(what: &str, path: &Path, error: &io::Error, spooled: bool) -> Failure {
+    if spooled { scratch_failed(what, path, error) } else { write_failed(what, path, error) }
+}
+
 /// What user code made of being set up for an attempt, or of its end.
 pub(super) fn user_failed(what: &str, error: &JobError) -> Failure {
     match error.downcast_ref::<Failure>() {

@@ -43,8 +43,8 @@ pub(super) fn specimens(dir: &Path) -> Vec<Box<dyn Specimen>> {
         for path in [part_name(index), name.part_path(index, "")] {
             fs::write(folder.join(path), &text).expect("a scratch file");
         }
-        let named = [NamedPart { name: name.clone(), bytes, records, checksum }].into();
-        PartSummary { staged_name: String::new(), bytes, records, checksum, named }
+        let named = [NamedPart { name: name.clone(), bytes, records, checksum, upload: None }].into();
+        PartSummary { staged_name: String::new(), bytes, records, checksum, named, upload: None }
     };
     let parts: Vec<PartSummary> = (0..PARTS).map(part).collect();
     let times = JobTimes { started: WallTime::default(), finished: WallTime::default() };

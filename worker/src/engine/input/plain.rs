@@ -44,11 +44,14 @@ impl<'a> PlainSource<'a> {
 
     /// Asks the system to load what is read next, so that reading and mapping overlap.
     fn advise(&mut self) {
-        if self.at + READ_AHEAD_BYTES / 2 < self.advised || self.advised >= self.end {
+        let ahead = READ_AHEAD_BYTES.max(self.open.ahead_bytes());
+        // What is read past the end belongs to the last record.
+        let end = self.end.saturating_add(TAIL_BYTES).min(self.object.size);
+        if self.at + ahead / 2 < self.advised || self.advised >= end {
             return;
         }
         let from = self.advised.max(self.at);
-        let until = (self.at + READ_AHEAD_BYTES).min(self.end);
+        let until = (self.at + ahead).min(end);
         self.open.will_read(from, until.saturating_sub(from));
         self.advised = until;
     }
@@ -101,5 +104,10 @@ impl Source for PlainSource<'_> {
 
     fn stored_offset(&self) -> u64 {
         self.at
+    }
+
+    /// What is on its way.
+    fn memory(&self) -> usize {
+        usize::try_from(self.open.ahead_bytes()).unwrap_or(usize::MAX)
     }
 }

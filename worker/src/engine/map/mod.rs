@@ -169,6 +169,7 @@ fn for_each_block(
         let object = piece.object.uri.to_string();
         context.position.enter_piece(index as u64, piece.start);
         let mut mapped = (0, 0);
+        context.objects.will_open(&split.pieces[index + 1..]);
         let ended = for_each_block_of(piece, how, context, &mut buffer, |raw, of| {
             let mut from = Provenance::new(&object, raw.offset, split.role).under(of.heading);
             from.is_row = of.is_row;

@@ -75,6 +75,8 @@ pub(in crate::engine) struct NamedParts {
     /// Parts whose files are open, the one written to longest ago first.
     open: VecDeque<usize>,
     keep: bool,
+    /// Whether they lie in scratch.
+    spooled: bool,
 }
 
 /// How much an attempt of this memory may have.
@@ -155,7 +157,14 @@ impl NamedParts {
             held: 0,
             open: VecDeque::new(),
             keep: false,
+            spooled: false,
         }
+    }
+
+    /// The same; `spooled` says that they lie in scratch, to be sent to a store.
+    pub(super) fn in_scratch(mut self, spooled: bool) -> Self {
+        self.spooled = spooled;
+        self
     }
 
     /// The number of the part of this name, to put a record to at once.
@@ -304,7 +313,7 @@ impl NamedParts {
 
     fn failed(&self, number: usize, error: &io::Error) -> Failure {
         let what = format!("the part of named output {:?}", self.parts[number].name.as_str());
-        failures::write_failed(&what, &self.folder.join(number.to_string()), error)
+        failures::staging_failed(&what, &self.folder.join(number.to_string()), error, self.spooled)
     }
 
     /// Writes what is left and says what the parts hold.
@@ -328,7 +337,7 @@ impl NamedParts {
         self.keep = true;
         let summary = |Part { name, bytes, records, hash, .. }: Part| {
             let checksum = hash.digest();
-            NamedPart { name, bytes, records, checksum }
+            NamedPart { name, bytes, records, checksum, upload: None }
         };
         Ok(std::mem::take(&mut self.parts).into_iter().map(summary).collect())
     }

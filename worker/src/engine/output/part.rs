@@ -38,6 +38,8 @@ pub(in crate::engine) struct PartWriter {
     rows: Option<Rows>,
     /// Absent until a record is put to one.
     named: Option<Box<NamedParts>>,
+    /// Whether it lies in scratch, to be sent to a store.
+    spooled: bool,
 }
 
 /// Rows on their way.
@@ -60,7 +62,8 @@ impl PartWriter {
         let attempt = context.id.attempt;
         let staged_name = naming::staged_part_name(attempt.task.index, attempt);
         let path = context.staging.join(&staged_name);
-        let failed = |error: io::Error| failures::write_failed("part", &path, &error);
+        let spooled = context.spec.output.local_path().is_none();
+        let failed = |error: io::Error| failures::staging_failed("part", &path, &error, spooled);
         let coding = Coding::new(stored_as).map_err(failed)?;
         let piece_bytes = || coding.piece_bytes(WRITE_BYTES);
         let batch_bytes = rows.as_ref().map_or_else(piece_bytes, |rows| rows.format.batch_bytes());
@@ -81,6 +84,7 @@ impl PartWriter {
             stored_as,
             rows,
             named: None,
+            spooled,
         })
     }
 
@@ -112,7 +116,8 @@ impl PartWriter {
         self.named.get_or_insert_with(|| {
             let folder = self.path.with_file_name(naming::staged_named_dir(&self.staged_name));
             let format = self.rows.as_ref().map(|rows| rows.format.clone());
-            Box::new(NamedParts::new(folder, self.header.clone(), format, self.stored_as))
+            let named = NamedParts::new(folder, self.header.clone(), format, self.stored_as);
+            Box::new(named.in_scratch(self.spooled))
         })
     }
 
@@ -156,7 +161,7 @@ impl PartWriter {
     }
 
     fn failed(&self, error: &io::Error) -> Failure {
-        failures::write_failed("part", &self.path, error)
+        failures::staging_failed("part", &self.path, error, self.spooled)
     }
 
     /// Writes what is left, says what the part and those of named outputs hold, and counts that.
@@ -178,7 +183,7 @@ impl PartWriter {
         self.keep = true;
         let staged_name = std::mem::take(&mut self.staged_name);
         let (bytes, records, checksum) = (self.bytes, self.records, self.hash.digest());
-        let part = PartSummary { staged_name, bytes, records, checksum, named };
+        let part = PartSummary { staged_name, bytes, records, checksum, named, upload: None };
         stats.output_bytes = part.total_bytes();
         stats.output_records = records + part.named.iter().map(|named| named.records).sum::<u64>();
         if !part.named.is_empty() {

@@ -9,17 +9,14 @@ use gristmill_common::ids::JobId;
 use gristmill_common::naming::SUCCESS_FILE;
 use gristmill_common::task::{BadRecords, PartSummary};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
-use serde::Deserialize;
 
 use super::result::{ResultFolder, sync};
-use super::{OutputClaim, OutputError, Place, RESULT, place, sweep};
+use super::{LocalClaim, OutputError, Place, RESULT, place, sweep};
 use crate::failpoint::failpoint;
 use crate::runtime::manifest::Manifest;
+use crate::runtime::output::{MAX_MANIFEST_BYTES, is_manifest_of};
 
-/// The largest `_SUCCESS` that is read back, some hundred bytes for each of a million parts.
-const MAX_MANIFEST_BYTES: u64 = 256 << 20;
-
-impl OutputClaim {
+impl LocalClaim {
     /// Puts the winning parts, in part order, what their attempts skipped, and the manifest in the
     /// output's place.
     ///
@@ -31,7 +28,7 @@ impl OutputClaim {
     ///
     /// If a part is not what its attempt reported, somebody else put something into the output's
     /// place, or the file system refuses. Then what was in the output's place is still there.
-    pub fn publish(
+    pub(in crate::runtime::output) fn publish(
         &mut self,
         parts: &[PartSummary],
         bad: &[BadRecords],
@@ -132,15 +129,11 @@ pub(super) fn is_published_at(output: &Path, job: JobId) -> Result<bool, OutputE
 /// [`is_published_at`] in the words of the system.
 fn look_for_published(output: &Path, job: JobId) -> io::Result<bool> {
     use io::ErrorKind::{NotADirectory, NotFound, PermissionDenied};
-    #[derive(Deserialize)]
-    struct Head {
-        job: String,
-    }
     let mut bytes = Vec::new();
     let read =
         File::open(output.join(SUCCESS_FILE)).and_then(|file| file.take(MAX_MANIFEST_BYTES).read_to_end(&mut bytes));
     match read {
-        Ok(_) => Ok(serde_json::from_slice::<Head>(&bytes).is_ok_and(|head| head.job == job.to_string())),
+        Ok(_) => Ok(is_manifest_of(&bytes, job)),
         Err(error) if matches!(error.kind(), NotFound | NotADirectory | PermissionDenied) => Ok(false),
         Err(error) => Err(error),
     }

@@ -36,19 +36,26 @@ fn manifest(job: JobId, spec: &JobSpec, parts: &[PartSummary]) -> Manifest {
 }
 
 /// Stages one part for each text, the way attempts do, and a loser beside each.
-fn stage(claim: &OutputClaim, texts: &[&str]) -> Vec<PartSummary> {
+fn stage(claim: &LocalClaim, texts: &[&str]) -> Vec<PartSummary> {
     let stage = |(index, text): (u32, &&str)| {
         let attempt = |number| AttemptId { task: TaskId::reduce(index), number };
         let name = naming::staged_part_name(index, attempt(1));
         fs::write(claim.staged_parts_dir().join(naming::staged_part_name(index, attempt(0))), "loser").expect("staged");
         fs::write(claim.staged_parts_dir().join(&name), text).expect("staged");
-        PartSummary { staged_name: name, bytes: text.len() as u64, records: 1, checksum: 7, named: Box::default() }
+        PartSummary {
+            staged_name: name,
+            bytes: text.len() as u64,
+            records: 1,
+            checksum: 7,
+            named: Box::default(),
+            upload: None,
+        }
     };
     (0..).zip(texts).map(stage).collect()
 }
 
 /// Ends a claim the way `kill -9` does: the lock is free, everything else stays.
-fn crash(mut claim: OutputClaim) {
+fn crash(mut claim: LocalClaim) {
     drop(claim.lock.take());
     std::mem::forget(claim);
 }
@@ -74,7 +81,7 @@ fn tree(folder: &Path) -> Vec<String> {
 }
 
 fn refusal(spec: &JobSpec, dir: &Path) -> String {
-    let error = OutputClaim::acquire(spec, JOB).expect_err("refused");
+    let error = LocalClaim::acquire(spec, JOB).expect_err("refused");
     error.to_string().replace(&dir.display().to_string(), "DIR")
 }
 
@@ -93,7 +100,7 @@ fn a_published_output_holds_parts_and_manifest_and_nothing_else_is_left() {
             fs::set_permissions(&output, fs::Permissions::from_mode(0o750)).expect("set");
         }
         let spec = JobSpec { fsync, ..spec(&output) };
-        let mut claim = OutputClaim::acquire(&spec, JOB).expect("free");
+        let mut claim = LocalClaim::acquire(&spec, JOB).expect("free");
         let parts = stage(&claim, &["zero\n", ""]);
         assert_eq!(output.exists(), prepared);
         claim.publish(&parts, &[], &manifest(JOB, &spec, &parts)).expect("published");
@@ -114,11 +121,12 @@ fn a_published_output_holds_parts_and_manifest_and_nothing_else_is_left() {
 fn skipped_records_are_published_beside_the_parts() {
     let dir = tempfile::tempdir().expect("scratch");
     let output = dir.path().join("out");
-    let mut claim = OutputClaim::acquire(&spec(&output), JOB).expect("free");
+    let mut claim = LocalClaim::acquire(&spec(&output), JOB).expect("free");
     let parts = stage(&claim, &["zero\n"]);
     let bad = |staged_name: &str, text: &str| {
         fs::write(claim.staged_parts_dir().join(staged_name), text).expect("staged");
-        BadRecords { staged_name: staged_name.to_owned(), records: 1, objects: 0, bytes: text.len() as u64 }
+        let bytes = text.len() as u64;
+        BadRecords { staged_name: staged_name.to_owned(), records: 1, objects: 0, bytes, upload: None }
     };
     let skipped = [bad("part-m-00000.jsonl.m-0.0", "{}\n"), bad("part-m-00007.jsonl.m-7.2", "{\"a\":1}\n")];
     let strange = bad("elsewhere", "{}\n");
@@ -139,7 +147,7 @@ fn skipped_records_are_published_beside_the_parts() {
 fn a_job_without_parts_publishes_its_manifest() {
     let dir = tempfile::tempdir().expect("scratch");
     let output = dir.path().join("out");
-    let mut claim = OutputClaim::acquire(&spec(&output), JOB).expect("free");
+    let mut claim = LocalClaim::acquire(&spec(&output), JOB).expect("free");
     claim.publish(&[], &[], &manifest(JOB, &spec(&output), &[])).expect("published");
     drop(claim);
     assert_eq!(tree(dir.path()), ["out/", "out/_SUCCESS"]);
@@ -150,7 +158,7 @@ fn undoing_and_dropping_leave_nothing_but_what_was_there() {
     let dir = tempfile::tempdir().expect("scratch");
     fs::create_dir(dir.path().join("kept")).expect("created");
     for (output, undo) in [("kept/new/er/out", true), ("kept/new/er/out", false), ("out", true), ("out", false)] {
-        let claim = OutputClaim::acquire(&spec(&dir.path().join(output)), JOB).expect("free");
+        let claim = LocalClaim::acquire(&spec(&dir.path().join(output)), JOB).expect("free");
         stage(&claim, &["zero", "one"]);
         if undo {
             claim.undo().expect("undone")
@@ -160,7 +168,7 @@ fn undoing_and_dropping_leave_nothing_but_what_was_there() {
         assert_eq!(tree(dir.path()), ["kept/"]);
     }
     // A folder that somebody else uses by now stays.
-    let claim = OutputClaim::acquire(&spec(&dir.path().join("new/er/out")), JOB).expect("free");
+    let claim = LocalClaim::acquire(&spec(&dir.path().join("new/er/out")), JOB).expect("free");
     fs::write(dir.path().join("new/note"), "").expect("written");
     claim.undo().expect("undone");
     assert_eq!(tree(dir.path()), ["kept/", "new/", "new/note"]);
@@ -189,7 +197,7 @@ fn what_may_not_be_replaced_is_refused_before_anything_is_made() {
     check(overwriting(Path::new("/proc")), "output /proc is a mount point, which cannot be replaced");
     let remote = JobSpec { output: "s3://b/out".parse().expect("valid"), ..spec(&path("x")) };
     check(remote, "cannot write s3://b/out: writing to s3:// is not built in yet");
-    let error = OutputClaim::acquire(&spec(&path("full")), JOB).expect_err("refused");
+    let error = LocalClaim::acquire(&spec(&path("full")), JOB).expect_err("refused");
     assert_eq!(error.hint(), Some("choose another folder, or replace it with --overwrite"));
 }
 
@@ -202,7 +210,7 @@ fn links_between_output_and_input_are_seen_through() {
     let check = |input: &str, output: &str, expect: bool| {
         let mut spec = overwriting(&dir.path().join(output));
         spec.inputs = vec![Uri::from_path(&dir.path().join(input))];
-        match OutputClaim::acquire(&spec, JOB) {
+        match LocalClaim::acquire(&spec, JOB) {
             Ok(claim) => {
                 assert!(expect, "{input} {output}");
                 claim.undo().expect("undone");
@@ -223,13 +231,13 @@ fn links_between_output_and_input_are_seen_through() {
 fn a_second_claim_is_refused_while_the_first_lives() {
     let dir = tempfile::tempdir().expect("scratch");
     let output = dir.path().join("new/out");
-    let claim = OutputClaim::acquire(&spec(&output), OTHER).expect("free");
+    let claim = LocalClaim::acquire(&spec(&output), OTHER).expect("free");
     stage(&claim, &["zero"]);
     let before = tree(dir.path());
     assert_eq!(refusal(&spec(&output), dir.path()), format!("output DIR/new/out is claimed by job {OTHER}"));
     assert_eq!(tree(dir.path()), before);
     claim.undo().expect("undone");
-    drop(OutputClaim::acquire(&spec(&output), JOB).expect("free again"));
+    drop(LocalClaim::acquire(&spec(&output), JOB).expect("free again"));
     assert_eq!(tree(dir.path()), [""; 0]);
 }
 
@@ -242,7 +250,7 @@ fn only_one_of_many_claims_at_once_succeeds() {
         let finished = std::sync::Barrier::new(8);
         let claim_once = |number: u64| {
             barrier.wait();
-            let claim = OutputClaim::acquire(&spec(&output), JobId(number));
+            let claim = LocalClaim::acquire(&spec(&output), JobId(number));
             finished.wait();
             match claim {
                 Ok(claim) => {
@@ -269,7 +277,7 @@ fn claims_and_releases_in_turn_never_fail_otherwise() {
     let output = dir.path().join("new/er/out");
     let run = |number: u64| {
         for _ in 0..200 {
-            match OutputClaim::acquire(&spec(&output), JobId(number)) {
+            match LocalClaim::acquire(&spec(&output), JobId(number)) {
                 Ok(claim) => claim.undo().expect("undone"),
                 Err(OutputError::Held { .. }) => {}
                 Err(error) => panic!("{error:?}"),
@@ -289,17 +297,17 @@ fn claims_and_releases_in_turn_never_fail_otherwise() {
 fn leftovers_of_a_dead_process_are_taken_over() {
     let dir = tempfile::tempdir().expect("scratch");
     let output = dir.path().join("new/out");
-    let dead = OutputClaim::acquire(&spec(&output), OTHER).expect("free");
+    let dead = LocalClaim::acquire(&spec(&output), OTHER).expect("free");
     stage(&dead, &["zero"]);
     let late = dead.staged_parts_dir();
     crash(dead);
     fs::write(naming::staging_dir(&output).join("claim"), "torn").expect("written");
-    let claim = OutputClaim::acquire(&spec(&output), JOB).expect("its process is gone");
+    let claim = LocalClaim::acquire(&spec(&output), JOB).expect("its process is gone");
     assert_eq!(tree(&claim.staged_parts_dir()), [""; 0]);
     assert!(File::create(late.join("part-00000.r-0.2")).is_err(), "a late attempt of the dead job has no folder");
     crash(claim);
 
-    let claim = OutputClaim::acquire(&spec(&output), OTHER).expect("its process is gone");
+    let claim = LocalClaim::acquire(&spec(&output), OTHER).expect("its process is gone");
     claim.undo().expect("undone");
     // The torn record had lost who created the folder above; the later ones did not know of it.
     assert_eq!(tree(dir.path()), ["new/"]);
@@ -309,8 +317,8 @@ fn leftovers_of_a_dead_process_are_taken_over() {
 fn folders_created_by_a_dead_process_are_undone_with_its_leftovers() {
     let dir = tempfile::tempdir().expect("scratch");
     let output = dir.path().join("new/er/out");
-    crash(OutputClaim::acquire(&spec(&output), OTHER).expect("free"));
-    OutputClaim::acquire(&spec(&output), JOB).expect("its process is gone").undo().expect("undone");
+    crash(LocalClaim::acquire(&spec(&output), OTHER).expect("free"));
+    LocalClaim::acquire(&spec(&output), JOB).expect("its process is gone").undo().expect("undone");
     assert_eq!(tree(dir.path()), [""; 0]);
 }
 
@@ -318,7 +326,7 @@ fn folders_created_by_a_dead_process_are_undone_with_its_leftovers() {
 fn a_refused_claim_still_removes_leftovers() {
     let dir = tempfile::tempdir().expect("scratch");
     let output = dir.path().join("out");
-    crash(OutputClaim::acquire(&spec(&output), OTHER).expect("free"));
+    crash(LocalClaim::acquire(&spec(&output), OTHER).expect("free"));
     fs::create_dir(&output).expect("created");
     fs::write(output.join("x"), "x").expect("written");
     assert_eq!(refusal(&spec(&output), dir.path()), "output DIR/out exists and is not empty");
@@ -334,10 +342,10 @@ fn overwriting_replaces_the_old_output_only_on_success() {
     let old = ["out/", "out/sub/", "out/sub/old"];
     let spec = overwriting(&output);
 
-    OutputClaim::acquire(&spec, JOB).expect("free").undo().expect("undone");
+    LocalClaim::acquire(&spec, JOB).expect("free").undo().expect("undone");
     assert_eq!(tree(dir.path()), old);
 
-    let mut claim = OutputClaim::acquire(&spec, JOB).expect("free");
+    let mut claim = LocalClaim::acquire(&spec, JOB).expect("free");
     let mut parts = stage(&claim, &["zero", "one"]);
     parts[1].bytes += 1;
     let error = claim.publish(&parts, &[], &manifest(JOB, &spec, &parts)).expect_err("damaged");
@@ -345,7 +353,7 @@ fn overwriting_replaces_the_old_output_only_on_success() {
     drop(claim);
     assert_eq!(tree(dir.path()), old);
 
-    let mut claim = OutputClaim::acquire(&spec, JOB).expect("free");
+    let mut claim = LocalClaim::acquire(&spec, JOB).expect("free");
     let parts = stage(&claim, &["zero", "one"]);
     claim.publish(&parts, &[], &manifest(JOB, &spec, &parts)).expect("published");
     drop(claim);
@@ -356,7 +364,7 @@ fn overwriting_replaces_the_old_output_only_on_success() {
 fn an_output_that_appears_meanwhile_is_not_replaced() {
     let dir = tempfile::tempdir().expect("scratch");
     let output = dir.path().join("out");
-    let mut claim = OutputClaim::acquire(&spec(&output), JOB).expect("free");
+    let mut claim = LocalClaim::acquire(&spec(&output), JOB).expect("free");
     let parts = stage(&claim, &["zero"]);
     fs::create_dir(&output).expect("created");
     fs::write(output.join("theirs"), "x").expect("written");
@@ -370,12 +378,13 @@ fn an_output_that_appears_meanwhile_is_not_replaced() {
 fn parts_are_taken_only_under_the_names_of_their_attempts() {
     let dir = tempfile::tempdir().expect("scratch");
     let output = dir.path().join("out");
-    let mut claim = OutputClaim::acquire(&spec(&output), JOB).expect("free");
+    let mut claim = LocalClaim::acquire(&spec(&output), JOB).expect("free");
     fs::write(dir.path().join("secret"), "zero").expect("written");
     stage(&claim, &["zero"]);
     for name in ["../../secret", "part-00000./../../../secret", "part-00001.r-1.0", "part-00000", "part-00000.r-0.9"] {
         let staged_name = name.to_owned();
-        let parts = [PartSummary { staged_name, bytes: 4, records: 1, checksum: 0, named: Box::default() }];
+        let parts =
+            [PartSummary { staged_name, bytes: 4, records: 1, checksum: 0, named: Box::default(), upload: None }];
         let error = claim.publish(&parts, &[], &manifest(JOB, &spec(&output), &parts)).expect_err(name);
         assert!(matches!(error, OutputError::Part { found_bytes: None, .. }), "{name}: {error}");
     }
@@ -393,7 +402,7 @@ fn a_commit_is_resumed_by_the_same_job_wherever_it_was_interrupted() {
                 fs::write(output.join("old"), "old").expect("written");
             }
             let spec = JobSpec { overwrite: replaced, ..spec(&output) };
-            let claim = OutputClaim::acquire(&spec, JOB).expect("free");
+            let claim = LocalClaim::acquire(&spec, JOB).expect("free");
             let parts = stage(&claim, &["zero", "one"]);
             let manifest = manifest(JOB, &spec, &parts);
             let result = naming::staging_dir(&output).join(RESULT);
@@ -412,7 +421,7 @@ fn a_commit_is_resumed_by_the_same_job_wherever_it_was_interrupted() {
                 }
             }
             crash(claim);
-            let mut claim = OutputClaim::acquire(&spec, JOB).expect("its own");
+            let mut claim = LocalClaim::acquire(&spec, JOB).expect("its own");
             claim.publish(&parts, &[], &manifest).expect("resumed");
             drop(claim);
             let expect = ["out/", "out/_SUCCESS", "out/part-00000", "out/part-00001"];
@@ -428,7 +437,7 @@ fn what_is_not_ours_in_the_staging_folder_stays() {
     let staging = naming::staging_dir(&output);
     fs::create_dir(&staging).expect("created");
     fs::write(staging.join("note"), "theirs").expect("written");
-    OutputClaim::acquire(&spec(&output), JOB).expect("free").undo().expect("undone");
+    LocalClaim::acquire(&spec(&output), JOB).expect("free").undo().expect("undone");
     assert_eq!(tree(dir.path()), [".out.gristmill/", ".out.gristmill/note"]);
     fs::remove_dir_all(&staging).expect("removed");
     symlink("elsewhere", &staging).expect("linked");
@@ -456,7 +465,7 @@ fn a_folder_without_permission_is_named() {
 fn a_claim_is_taken_up_again_with_everything_that_was_staged() {
     let dir = tempfile::tempdir().expect("scratch");
     let spec = spec(&dir.path().join("deep/out"));
-    let claim = OutputClaim::acquire(&spec, JOB).expect("free");
+    let claim = LocalClaim::acquire(&spec, JOB).expect("free");
     stage(&claim, &["one"]);
     let record = claim.staging.join("claim");
     claim.abandon();
@@ -465,23 +474,23 @@ fn a_claim_is_taken_up_again_with_everything_that_was_staged() {
     // As its holder wrote it, with more behind it, or not to its end.
     for text in [said.clone(), [&said[..], b"tail"].concat(), said[..said.len() / 2].to_vec(), Vec::new()] {
         fs::write(&record, &text).expect("written");
-        let claim = OutputClaim::reclaim(&spec, JOB, true).expect("its own");
+        let claim = LocalClaim::reclaim(&spec, JOB, true).expect("its own");
         assert_eq!(tree(dir.path()), left, "{}", String::from_utf8_lossy(&text));
         claim.abandon();
     }
     // The last record named no folders that were created, so they stay.
-    OutputClaim::reclaim(&spec, JOB, true).expect("its own").undo().expect("removed");
+    LocalClaim::reclaim(&spec, JOB, true).expect("its own").undo().expect("removed");
     assert_eq!(tree(dir.path()), ["deep/"]);
     for staged in [true, false] {
-        let error = OutputClaim::reclaim(&spec, JOB, staged).expect_err("not even the folder is there");
+        let error = LocalClaim::reclaim(&spec, JOB, staged).expect_err("not even the folder is there");
         assert!(matches!(error, OutputError::StagingMissing { .. }), "{error}");
         assert_eq!(tree(dir.path()), ["deep/"]);
     }
     let staging = naming::staging_dir(&dir.path().join("deep/out"));
     fs::create_dir(&staging).expect("made anew");
-    let error = OutputClaim::reclaim(&spec, JOB, true).expect_err("what was staged is gone");
+    let error = LocalClaim::reclaim(&spec, JOB, true).expect_err("what was staged is gone");
     assert!(matches!(error, OutputError::StagedPartsGone { .. }), "{error}");
-    OutputClaim::reclaim(&spec, JOB, false).expect("nothing was staged").undo().expect("removed");
+    LocalClaim::reclaim(&spec, JOB, false).expect("nothing was staged").undo().expect("removed");
 }
 
 #[test]
@@ -490,7 +499,7 @@ fn leftovers_of_one_job_are_removed_and_what_others_left_or_hold_stays() {
     let spec = spec(&dir.path().join("deep/out"));
     remove_leftovers(&spec.output, JOB, &[]).expect("nothing is there");
     assert_eq!(tree(dir.path()), [""; 0]);
-    let claim = OutputClaim::acquire(&spec, JOB).expect("free");
+    let claim = LocalClaim::acquire(&spec, JOB).expect("free");
     stage(&claim, &["one"]);
     let left = tree(dir.path());
     remove_leftovers(&spec.output, JOB, &[]).expect("it is held");
@@ -515,13 +524,13 @@ fn leftovers_of_one_job_are_removed_and_what_others_left_or_hold_stays() {
 fn a_claim_that_cannot_be_taken_up_again_removes_nothing() {
     let dir = tempfile::tempdir().expect("scratch");
     let spec = spec(&dir.path().join("out"));
-    let claim = OutputClaim::acquire(&spec, JOB).expect("free");
+    let claim = LocalClaim::acquire(&spec, JOB).expect("free");
     stage(&claim, &["one"]);
     claim.abandon();
     fs::create_dir(dir.path().join("out")).expect("created");
     fs::write(dir.path().join("out/other"), "of somebody").expect("written");
     let left = tree(dir.path());
-    let error = OutputClaim::reclaim(&spec, JOB, true).expect_err("its place is taken");
+    let error = LocalClaim::reclaim(&spec, JOB, true).expect_err("its place is taken");
     assert!(matches!(error, OutputError::Exists { .. }), "{error}");
     assert_eq!(tree(dir.path()), left);
     remove_leftovers(&spec.output, JOB, &[]).expect("removed once it is recorded");

@@ -6,7 +6,7 @@ use super::*;
 
 /// Stages two parts, the first of which comes with parts of these named outputs, the second with one of the
 /// first of them; and a loser beside each, which has them as well.
-fn stage_named(claim: &OutputClaim, names: &[&str]) -> Vec<PartSummary> {
+fn stage_named(claim: &LocalClaim, names: &[&str]) -> Vec<PartSummary> {
     let mut parts = stage(claim, &["zero\n", ""]);
     for (part, names) in parts.iter_mut().zip([names, &names[..1]]) {
         let loser = part.staged_name.replace(".1", ".0");
@@ -20,7 +20,7 @@ fn stage_named(claim: &OutputClaim, names: &[&str]) -> Vec<PartSummary> {
         }
         let summary = |name: &&str| {
             let bytes = format!("{name} of {}\n", part.staged_name).len() as u64;
-            NamedPart { name: name.parse().expect("a name"), bytes, records: 1, checksum: 3 }
+            NamedPart { name: name.parse().expect("a name"), bytes, records: 1, checksum: 3, upload: None }
         };
         part.named = names.iter().map(summary).collect();
     }
@@ -49,7 +49,7 @@ fn named_outputs_are_published_with_the_parts_and_listed_by_name_behind_them() {
     for (name, fsync) in [("x", false), ("y", true)] {
         let output = dir.path().join(name);
         let spec = JobSpec { fsync, ..spec(&output) };
-        let mut claim = OutputClaim::acquire(&spec, JOB).expect("free");
+        let mut claim = LocalClaim::acquire(&spec, JOB).expect("free");
         let parts = stage_named(&claim, &NAMES);
         let manifest = manifest(JOB, &spec, &parts);
         claim.publish(&parts, &[], &manifest).expect("published");
@@ -69,7 +69,7 @@ fn named_outputs_are_published_with_the_parts_and_listed_by_name_behind_them() {
 #[test]
 fn what_was_staged_for_named_outputs_is_undone() {
     let dir = tempfile::tempdir().expect("scratch");
-    let claim = OutputClaim::acquire(&spec(&dir.path().join("out")), JOB).expect("free");
+    let claim = LocalClaim::acquire(&spec(&dir.path().join("out")), JOB).expect("free");
     stage_named(&claim, &NAMES);
     claim.undo().expect("undone");
     assert_eq!(tree(dir.path()), [""; 0]);
@@ -80,7 +80,7 @@ fn a_commit_of_named_outputs_is_resumed_wherever_it_was_interrupted() {
     for step in 0..6 {
         let dir = tempfile::tempdir().expect("scratch");
         let spec = spec(&dir.path().join("out"));
-        let claim = OutputClaim::acquire(&spec, JOB).expect("free");
+        let claim = LocalClaim::acquire(&spec, JOB).expect("free");
         let parts = stage_named(&claim, &NAMES);
         let manifest = manifest(JOB, &spec, &parts);
         let result = claim.staging.join(RESULT);
@@ -102,7 +102,7 @@ fn a_commit_of_named_outputs_is_resumed_wherever_it_was_interrupted() {
             claim.put_in_place().expect("renamed");
         }
         crash(claim);
-        let mut claim = OutputClaim::reclaim(&spec, JOB, true).expect("its own");
+        let mut claim = LocalClaim::reclaim(&spec, JOB, true).expect("its own");
         claim.publish(&parts, &[], &manifest).expect("resumed");
         drop(claim);
         assert_eq!(tree(&dir.path().join("out")), TREE, "step {step}");
@@ -114,7 +114,7 @@ fn a_commit_of_named_outputs_is_resumed_wherever_it_was_interrupted() {
 fn a_named_part_that_is_not_what_was_reported_keeps_all_from_being_published() {
     let dir = tempfile::tempdir().expect("scratch");
     let output = dir.path().join("out");
-    let mut claim = OutputClaim::acquire(&spec(&output), JOB).expect("free");
+    let mut claim = LocalClaim::acquire(&spec(&output), JOB).expect("free");
     let mut parts = stage_named(&claim, &NAMES);
     parts[1].named[0].bytes += 1;
     let error = claim.publish(&parts, &[], &manifest(JOB, &spec(&output), &parts)).expect_err("damaged");
@@ -127,7 +127,7 @@ fn a_named_part_that_is_not_what_was_reported_keeps_all_from_being_published() {
 fn two_outputs_that_a_file_system_takes_for_one_are_refused() {
     let dir = tempfile::tempdir().expect("scratch");
     let output = dir.path().join("out");
-    let mut claim = OutputClaim::acquire(&spec(&output), JOB).expect("free");
+    let mut claim = LocalClaim::acquire(&spec(&output), JOB).expect("free");
     let parts = stage_named(&claim, &["b"]);
     // As if `B` had been moved there before, on a file system that ignores case.
     fs::create_dir_all(claim.staging.join(RESULT).join("b")).expect("created");

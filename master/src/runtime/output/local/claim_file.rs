@@ -10,7 +10,7 @@ use gristmill_common::naming::Uri;
 use gristmill_common::removal::{remove_empty, remove_file};
 use serde::{Deserialize, Serialize};
 
-use super::error::OutputError;
+use super::OutputError;
 use crate::failpoint::failpoint;
 
 const CLAIM: &str = "claim";

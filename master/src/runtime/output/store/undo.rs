@@ -1,0 +1,100 @@
+//! The end of a claim: uploads that nobody will complete are aborted, what a failed commit has completed
+//! is deleted, and the claim is given back. All of it is tried, whatever fails.
+
+use std::collections::BTreeSet;
+
+use futures::stream::{FuturesUnordered, StreamExt as _};
+use gristmill_common::ids::JobId;
+use gristmill_common::storage::OutputStore;
+use gristmill_common::task::OpenUpload;
+
+use super::claim::{give_back, is_held};
+use super::publish::{AT_ONCE, read_success};
+use super::record::ClaimRecord;
+use super::sent::SentObject;
+use super::{OutputError, interrupted};
+use crate::failpoint::failpoint;
+use crate::runtime::output::is_manifest_of;
+
+/// A claim about to end.
+#[derive(Debug)]
+pub(super) struct Ending {
+    pub(super) store: OutputStore,
+    pub(super) record: ClaimRecord,
+    pub(super) job: JobId,
+    /// Uploads that were begun.
+    pub(super) begun: BTreeSet<OpenUpload>,
+    /// What a commit completed, or was about to.
+    pub(super) sent: Vec<SentObject>,
+}
+
+impl Ending {
+    /// Removes everything that is not published, and then the claim.
+    ///
+    /// # Errors
+    ///
+    /// The first thing that cannot be removed.
+    pub(super) async fn end(&self) -> Result<(), OutputError> {
+        let published = read_success(&self.store).await?.is_some_and(|manifest| is_manifest_of(&manifest, self.job));
+        // Somebody else's by now: then only what is known by its id is ours to remove.
+        let held = is_held(&self.store, &self.record).await?;
+        let mut result = self.abort(&self.begun).await;
+        if held {
+            result = result.and(self.sweep().await);
+            if !published {
+                result = result.and(self.delete_completed().await);
+            }
+        }
+        result.and(give_back(&self.store, &self.record).await)
+    }
+
+    /// Aborts uploads that nobody told of: those of workers that ended before they could.
+    async fn sweep(&self) -> Result<(), OutputError> {
+        interrupted(failpoint("undo.list_uploads"), "list uploads to", self.store.uri())?;
+        match self.store.unfinished().await? {
+            Some(unfinished) => self.abort(&unfinished).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn abort(&self, uploads: &BTreeSet<OpenUpload>) -> Result<(), OutputError> {
+        let (mut under_way, mut result) = (FuturesUnordered::new(), Ok(()));
+        for upload in uploads {
+            if under_way.len() >= AT_ONCE {
+                result = result.and(under_way.next().await.unwrap_or(Ok(())));
+            }
+            under_way.push(self.abort_one(upload));
+        }
+        while let Some(done) = under_way.next().await {
+            result = result.and(done);
+        }
+        result
+    }
+
+    async fn abort_one(&self, upload: &OpenUpload) -> Result<(), OutputError> {
+        interrupted(failpoint("undo.abort_upload"), "abort the upload of", &self.store.uri_of(&upload.object))?;
+        Ok(self.store.abort(upload).await?)
+    }
+
+    async fn delete_completed(&self) -> Result<(), OutputError> {
+        let (mut under_way, mut result) = (FuturesUnordered::new(), Ok(()));
+        for object in &self.sent {
+            if under_way.len() >= AT_ONCE {
+                result = result.and(under_way.next().await.unwrap_or(Ok(())));
+            }
+            under_way.push(self.delete_one(object));
+        }
+        while let Some(done) = under_way.next().await {
+            result = result.and(done);
+        }
+        result
+    }
+
+    async fn delete_one(&self, object: &SentObject) -> Result<(), OutputError> {
+        interrupted(failpoint("undo.delete_completed"), "delete", &self.store.uri_of(&object.path))?;
+        if object.is_in_place(&self.store).await? {
+            self.store.delete(&object.path).await?;
+        }
+        Ok(())
+    }
+}
