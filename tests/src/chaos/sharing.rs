@@ -9,6 +9,7 @@ use gristmill_common::time::Clock;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::campaign::words;
 use super::leftovers::Leftovers;
 use crate::cluster::{Cluster, eventually, run_to_end};
 
@@ -62,16 +63,14 @@ pub fn sharing(binary: &Path, workers: usize, long_tasks: usize, short_jobs: usi
         let args = ["word-count", "-i", input, "-o", &output, "--split-size", &split, "--reducers", "2"];
         args.into_iter().chain(["--weight", weight]).map(str::to_owned).collect()
     };
-    let words = |args: &[String]| args.iter().map(String::as_str).collect::<Vec<_>>().join(" ");
     let timed = |name: String| {
         let clock = Clock::start();
         let args = job(&short, &name, "1");
-        let args: Vec<&str> = ["submit"].into_iter().chain(args.iter().map(String::as_str)).collect();
-        let ended = run_to_end(cluster.command(&args));
+        let ended = run_to_end(cluster.command(&[&["submit"], &words(&args)[..]].concat()));
         assert!(
             ended.status.success(),
             "{}: {}",
-            words(&job(&short, &name, "1")),
+            job(&short, &name, "1").join(" "),
             String::from_utf8_lossy(&ended.stderr)
         );
         Duration::from_micros(clock.now().as_micros()).as_secs_f64()
@@ -83,7 +82,7 @@ pub fn sharing(binary: &Path, workers: usize, long_tasks: usize, short_jobs: usi
     };
     let detached = |name: &str, weight: &str| {
         let args = job(&long, name, weight);
-        cluster.submit_detached(&args.iter().map(String::as_str).collect::<Vec<_>>())
+        cluster.submit_detached(&words(&args))
     };
     // Executors start with the first job.
     timed("first".to_owned());
@@ -103,10 +102,8 @@ pub fn sharing(binary: &Path, workers: usize, long_tasks: usize, short_jobs: usi
         let over = ["cancelled", "succeeded"];
         cluster.wait_for_job(&job, "its end", |status| over.iter().any(|state| status["state"] == *state));
     }
-    let mut ours = ["long", "short", "first", "long-one", "light", "heavy"].map(str::to_owned).to_vec();
-    ours.extend((0..short_jobs).flat_map(|number| ["alone", "beside"].map(|name| format!("{name}-{number}"))));
-    let ours: Vec<&str> = ours.iter().map(String::as_str).collect();
-    let leftovers = Leftovers::at_the_end(&mut cluster, None, &ours);
+    let ours = names(short_jobs);
+    let leftovers = Leftovers::at_the_end(&mut cluster, None, &words(&ours));
     Sharing {
         long_tasks,
         alone_seconds,
@@ -118,6 +115,12 @@ pub fn sharing(binary: &Path, workers: usize, long_tasks: usize, short_jobs: usi
         light_share,
         leftovers,
     }
+}
+
+/// The names of all inputs and outputs.
+fn names(short_jobs: usize) -> Vec<String> {
+    let numbered = (0..short_jobs).flat_map(|number| ["alone", "beside"].map(|name| format!("{name}-{number}")));
+    ["long", "short", "first", "long-one", "light", "heavy"].map(str::to_owned).into_iter().chain(numbered).collect()
 }
 
 /// Attempts in force of two jobs, summed over samples until one of them has nothing more to assign.
