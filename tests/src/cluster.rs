@@ -175,16 +175,16 @@ impl Cluster {
         said.lines().rev().take(LAST_LINES).collect::<Vec<_>>().join("\n")
     }
 
-    /// The same with a master that dies where it comes by the failpoint `place`, for which the program must
-    /// have been built with them. Tells whether it got as far as to serve.
+    /// The same with a master that dies where it comes by the failpoint `place` after it has passed it so
+    /// often, for which the program must have been built with them. Tells whether it got as far as to serve.
     ///
     /// # Panics
     ///
     /// If it cannot be started.
-    pub fn restart_master_dying_at(&mut self, place: &str) -> bool {
+    pub fn restart_master_dying_at(&mut self, place: &str, after: usize) -> bool {
         let listen = self.url.trim_start_matches("http://");
         let mut command = master_command(&self.binary, self.dir.path(), listen);
-        command.env("FAILPOINTS", format!("{place}=panic")).envs(self.variables.iter().cloned());
+        command.env("FAILPOINTS", dying_at(place, after)).envs(self.variables.iter().cloned());
         let (master, url) = await_url(command.spawn().expect("the master starts"));
         self.master = master;
         url.is_some()
@@ -437,6 +437,12 @@ impl Drop for Cluster {
             let _ = child.wait();
         }
     }
+}
+
+/// The variable that has a program die at a failpoint that it has passed so often.
+pub(crate) fn dying_at(place: &str, after: usize) -> String {
+    // Zero times would be always.
+    if after == 0 { format!("{place}=panic") } else { format!("{place}={after}*off->panic") }
 }
 
 /// Starts a master with its state in `dir` and waits for its URL.
