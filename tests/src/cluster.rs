@@ -157,8 +157,9 @@ impl Cluster {
         let listen = self.url.trim_start_matches("http://").to_owned();
         let mut served = None;
         eventually(|| {
-            let command = master_command(&self.binary, self.dir.path(), &listen, &self.variables).spawn();
-            let (master, url) = await_url(command.expect("the master starts"));
+            let mut command = master_command(&self.binary, self.dir.path(), &listen);
+            command.envs(self.variables.iter().cloned());
+            let (master, url) = await_url(command.spawn().expect("the master starts"));
             self.master = master;
             served = url;
             if served.is_none() {
