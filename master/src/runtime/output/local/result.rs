@@ -25,7 +25,7 @@ pub(super) struct ResultFolder<'a> {
     own: BTreeSet<String>,
     /// Those of them that are folders of named outputs.
     folders: BTreeSet<String>,
-    /// Parts of named outputs.
+    /// Further parts, and parts of named outputs.
     named: Vec<PathBuf>,
 }
 
@@ -36,7 +36,7 @@ impl<'a> ResultFolder<'a> {
         Ok(Self { path, staged, ending, fsync, own: BTreeSet::new(), folders: BTreeSet::new(), named: Vec::new() })
     }
 
-    /// Moves a part in, and the parts of named outputs that were staged with it.
+    /// Moves a part in, and the further parts and those of named outputs that were staged with it.
     pub(super) fn take_part(&mut self, index: u32, part: &PartSummary) -> Result<(), OutputError> {
         let name = part_file_name(index, &self.ending);
         let source = self.staged.join(&part.staged_name);
