@@ -16,6 +16,9 @@ pub const BAD_FILES: &str = "gristmill.bad_files";
 /// none.
 pub const NAMED_PARTS: &str = "gristmill.named_parts";
 
+/// The engine's count of first parts that jobs without a main output leave out, if there are any.
+pub const LEFT_OUT_PARTS: &str = "gristmill.left_out_parts";
+
 /// Named sums, in name order. Names of the engine's own counters begin with `gristmill.`.
 ///
 /// A master keeps those of every task, so they take little memory: few names, one allocation.

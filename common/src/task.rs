@@ -125,6 +125,9 @@ pub struct PartSummary {
     /// The upload that it was sent in, if the output is in an object store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upload: Option<Box<SentUpload>>,
+    /// Whether it has no record, is not kept, and becomes no part of the output: the job puts everything to named ones.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub left_out: bool,
 }
 
 impl PartSummary {

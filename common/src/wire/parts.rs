@@ -17,6 +17,7 @@ impl From<&PartSummary> for v1::PartSummary {
             checksum: part.checksum,
             named: part.named.iter().map(Into::into).collect(),
             upload: part.upload.as_deref().map(Into::into),
+            left_out: part.left_out,
         }
     }
 }
@@ -41,7 +42,8 @@ impl TryFrom<v1::PartSummary> for PartSummary {
             return Err(WireError::Invalid { field: FIELD, reason });
         }
         let upload = wire.upload.map(|upload| Box::new(upload.into()));
-        Ok(Self { staged_name, bytes: wire.bytes, records: wire.records, checksum: wire.checksum, named, upload })
+        let (bytes, records, checksum, left_out) = (wire.bytes, wire.records, wire.checksum, wire.left_out);
+        Ok(Self { staged_name, bytes, records, checksum, named, upload, left_out })
     }
 }
 

@@ -105,6 +105,10 @@ impl MapOnly for CopyRows {
         self.places.put(&mut room, out)
     }
 
+    fn has_main_output(&self) -> bool {
+        self.places.folders.is_none()
+    }
+
     fn schema(&self) -> std::result::Result<Schema, SchemaError> {
         Ok(self.places.written.clone())
     }
@@ -266,6 +270,10 @@ impl MapOnly for CopyTable {
                 Ok(())
             }
         }
+    }
+
+    fn has_main_output(&self) -> bool {
+        self.places.folders.is_none()
     }
 
     fn schema(&self) -> std::result::Result<Schema, SchemaError> {

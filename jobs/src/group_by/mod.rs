@@ -260,6 +260,10 @@ impl<const N: usize> MapReduce for GroupRows<N> {
         part.extend_from_slice(self.0.writer.header());
     }
 
+    fn has_main_output(&self) -> bool {
+        self.0.folders.is_none()
+    }
+
     fn schema(&self) -> std::result::Result<Schema, SchemaError> {
         Ok(self.0.written.clone())
     }

@@ -157,8 +157,10 @@ impl Manifest {
         let ending = self.spec.part_ending();
         let mut listed: Vec<((Option<&str>, u32, u32), ManifestPart)> = Vec::new();
         for (index, part) in (0..).zip(parts) {
-            let path = part_file_name(index, &ending);
-            listed.push(((None, index, 0), entry(path, part.bytes, part.records, part.checksum)));
+            if !part.left_out {
+                let path = part_file_name(index, &ending);
+                listed.push(((None, index, 0), entry(path, part.bytes, part.records, part.checksum)));
+            }
             listed.extend(part.named.iter().map(|other| {
                 let path = other.name.part_path(index, &ending);
                 let place = (other.name.output(), index, other.name.number());
@@ -247,6 +249,7 @@ mod tests {
             checksum: 0xabc,
             named: Box::default(),
             upload: None,
+            left_out: false,
         };
         let counters: Counters = [("lines", 5)].into_iter().collect();
         let stats = ManifestStats { map: AttemptStats { input_bytes: 30, ..Default::default() }, ..Default::default() };

@@ -44,7 +44,7 @@ pub(super) fn specimens(dir: &Path) -> Vec<Box<dyn Specimen>> {
             fs::write(folder.join(path), &text).expect("a scratch file");
         }
         let named = [NamedPart { name: name.clone(), bytes, records, checksum, upload: None }].into();
-        PartSummary { staged_name: String::new(), bytes, records, checksum, named, upload: None }
+        PartSummary { staged_name: String::new(), bytes, records, checksum, named, upload: None, left_out: false }
     };
     let parts: Vec<PartSummary> = (0..PARTS).map(part).collect();
     let times = JobTimes { started: WallTime::default(), finished: WallTime::default() };

@@ -6,7 +6,7 @@ use std::io::{self, Write as _};
 use std::path::PathBuf;
 
 use gristmill_common::compression::EncodedPart;
-use gristmill_common::counters::{Counters, NAMED_PARTS};
+use gristmill_common::counters::{Counters, LEFT_OUT_PARTS, NAMED_PARTS};
 use gristmill_common::failure::Failure;
 use gristmill_common::naming;
 use gristmill_common::part_name::PartName;
@@ -47,6 +47,8 @@ pub(in crate::engine) struct PartWriter {
     further: Option<(PartName, usize)>,
     fsync: bool,
     keep: bool,
+    /// Whether it is left out if it has no record.
+    may_be_left_out: bool,
     /// What every part of the job begins with, if records are written as they are put.
     header: Vec<u8>,
     stored_as: StoredAs,
@@ -102,6 +104,7 @@ impl PartWriter {
             further: None,
             fsync: context.spec.fsync,
             keep: false,
+            may_be_left_out: false,
             header: Vec::new(),
             stored_as,
             rows,
@@ -123,6 +126,11 @@ impl PartWriter {
         }
         write(&mut self.header);
         self.pending.extend_from_slice(&self.header);
+    }
+
+    /// Leaves the part out if no record is put to it.
+    pub(in crate::engine) fn leave_out_if_empty(&mut self) {
+        self.may_be_left_out = true;
     }
 
     /// Appends records that were written elsewhere, in the part's format.
@@ -231,14 +239,19 @@ impl PartWriter {
             Some(named) => named.finish(context.spec.fsync)?,
             None => Box::default(),
         };
-        self.keep = true;
+        let left_out = self.may_be_left_out && self.records == 0;
+        self.keep = !left_out;
         let staged_name = std::mem::take(&mut self.staged_name);
         let Some(Written { bytes, records, hash }) = self.first.take() else {
             return Err(self.failed(&io::Error::other("it was not ended")));
         };
-        let part = PartSummary { staged_name, bytes, records, checksum: hash.digest(), named, upload: None };
+        let (bytes, checksum) = if left_out { (0, 0) } else { (bytes, hash.digest()) };
+        let part = PartSummary { staged_name, bytes, records, checksum, named, upload: None, left_out };
         stats.output_bytes = part.total_bytes();
         stats.output_records = records + part.named.iter().map(|named| named.records).sum::<u64>();
+        if left_out {
+            counters.add(LEFT_OUT_PARTS, 1);
+        }
         if !part.named.is_empty() {
             counters.add(NAMED_PARTS, part.named.len() as u64);
         }

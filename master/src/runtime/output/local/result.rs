@@ -45,12 +45,14 @@ impl<'a> ResultFolder<'a> {
         if attempt.is_none_or(|attempt| attempt.contains('/')) {
             return Err(OutputError::Part { path: source, expected_bytes: part.bytes, found_bytes: None });
         }
-        let target = self.path.join(&name);
-        move_staged(&source, part.bytes, &target)?;
-        if self.fsync {
-            sync(&target, "publish.sync_part")?;
+        if !part.left_out {
+            let target = self.path.join(&name);
+            move_staged(&source, part.bytes, &target)?;
+            if self.fsync {
+                sync(&target, "publish.sync_part")?;
+            }
+            self.own.insert(name);
         }
-        self.own.insert(name);
         let staged = self.staged.join(staged_named_dir(&part.staged_name));
         (0_usize..)
             .zip(&part.named)
