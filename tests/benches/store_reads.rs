@@ -10,15 +10,16 @@ use gristmill_common::naming::Uri;
 use gristmill_common::objects::ObjectReader as _;
 use gristmill_common::size::ByteSize;
 use gristmill_common::storage::{Fetcher, Stores, list_inputs};
-use gristmill_common::task::InputObject;
+use gristmill_common::task::{InputObject, Piece};
 use gristmill_common::time::Clock;
 use gristmill_common::windowed::WindowedObjects;
 use gristmill_tests::stores::{ServerKind, StoreServer};
 use object_store::ObjectStoreExt as _;
 
-/// Objects, and bytes of each.
-const OBJECTS: u64 = 8;
-const OBJECT_BYTES: u64 = 128 << 20;
+/// Objects, and bytes of each. The server hashes a whole object for every range of it, so larger ones would show
+/// nothing but that.
+const OBJECTS: u64 = 64;
+const OBJECT_BYTES: u64 = 16 << 20;
 
 /// Attempts that read at the same time: one for each of two cores.
 const ATTEMPTS: usize = 2;
@@ -75,7 +76,10 @@ fn attempts(stores: &Stores, objects: &[InputObject]) {
             threads.spawn(move || {
                 let reader = WindowedObjects::new(fetcher, ByteSize::mib(160));
                 let mut buffer = vec![0; READ_BYTES];
-                for object in objects {
+                let piece = |object: &InputObject| Piece { start: 0, end: object.size, object: Arc::new(object.clone()) };
+                let pieces: Vec<Piece> = objects.iter().map(piece).collect();
+                for (index, object) in objects.iter().enumerate() {
+                    reader.will_open(&pieces[index + 1..]);
                     let open = reader.open(object).expect("it is there");
                     let (ahead, mut announced, mut at) = (open.ahead_bytes(), 0, 0);
                     while at < object.size {
