@@ -129,7 +129,8 @@ mod tests {
         check("part-12", None, 12, "part-00007_00012.gz");
         assert_eq!(PartName::SECOND.to_string(), "part-1");
         assert_eq!(PartName::SECOND.next().folders().count(), 0);
-        for text in ["", "part-", "part-0", "part-01", "part-+1", "part-x", "part-4294967296", "part-1/a", "a//part-1"] {
+        for text in ["", "part-", "part-0", "part-01", "part-+1", "part-x", "part-4294967296", "part-1/a", "a//part-1"]
+        {
             assert!(text.parse::<PartName>().is_err(), "{text}");
         }
     }

@@ -76,7 +76,8 @@ fn attempts(stores: &Stores, objects: &[InputObject]) {
             threads.spawn(move || {
                 let reader = WindowedObjects::new(fetcher, ByteSize::mib(160));
                 let mut buffer = vec![0; READ_BYTES];
-                let piece = |object: &InputObject| Piece { start: 0, end: object.size, object: Arc::new(object.clone()) };
+                let piece =
+                    |object: &InputObject| Piece { start: 0, end: object.size, object: Arc::new(object.clone()) };
                 let pieces: Vec<Piece> = objects.iter().map(piece).collect();
                 for (index, object) in objects.iter().enumerate() {
                     reader.will_open(&pieces[index + 1..]);
@@ -98,9 +99,8 @@ fn attempts(stores: &Stores, objects: &[InputObject]) {
 
 /// Requests all bytes of the objects, some ranges at the same time, and keeps none.
 fn plain(stores: &Stores, objects: &[InputObject], at_once: usize) {
-    let ranges = |size: u64| {
-        (0..size.div_ceil(RANGE_BYTES)).map(move |n| n * RANGE_BYTES..size.min((n + 1) * RANGE_BYTES))
-    };
+    let ranges =
+        |size: u64| (0..size.div_ceil(RANGE_BYTES)).map(move |n| n * RANGE_BYTES..size.min((n + 1) * RANGE_BYTES));
     let all: Vec<(usize, Range<u64>)> = objects
         .iter()
         .enumerate()

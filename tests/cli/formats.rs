@@ -117,11 +117,16 @@ fn files(sandbox: &Sandbox, output: &str) -> Vec<String> {
 #[test]
 fn rows_are_divided_among_folders_that_their_columns_name() {
     let sandbox = Sandbox::new();
-    sandbox.file("rows.csv", "country,n,day\nDE,1,2026-01-01\nFR,2,2026-01-01\n,3,2026-01-02\nA/B,4,\nDE,5,2026-01-01\n");
+    sandbox
+        .file("rows.csv", "country,n,day\nDE,1,2026-01-01\nFR,2,2026-01-01\n,3,2026-01-02\nA/B,4,\nDE,5,2026-01-01\n");
     let run = |args: &str| sandbox.call(&format!("run {args}")).expect_code(0);
     run("copy -i rows.csv -o out --output-format csv --types day=date --partition-by country,day");
-    let folders = ["country=A%2FB/day=__HIVE_DEFAULT_PARTITION__", "country=DE/day=2026-01-01",
-        "country=FR/day=2026-01-01", "country=__HIVE_DEFAULT_PARTITION__/day=2026-01-02"];
+    let folders = [
+        "country=A%2FB/day=__HIVE_DEFAULT_PARTITION__",
+        "country=DE/day=2026-01-01",
+        "country=FR/day=2026-01-01",
+        "country=__HIVE_DEFAULT_PARTITION__/day=2026-01-02",
+    ];
     let parts = folders.map(|folder| format!("{folder}/part-00000.csv"));
     assert_eq!(files(&sandbox, "out"), parts);
     let of = |part: &str| std::fs::read_to_string(sandbox.path("out").join(part)).expect("a part");
@@ -131,7 +136,9 @@ fn rows_are_divided_among_folders_that_their_columns_name() {
     run("copy -i rows.csv -o parquet --output-format parquet");
     run("copy -i parquet -o again --output-format json --partition-by n");
     assert_eq!(files(&sandbox, "again").len(), 5);
-    run("group-by -i rows.csv -o groups --by country,day --agg sum:n --output-format json --partition-by country --reducers 1");
+    run(
+        "group-by -i rows.csv -o groups --by country,day --agg sum:n --output-format json --partition-by country --reducers 1",
+    );
     assert_eq!(files(&sandbox, "groups")[1], "country=DE/part-00000.jsonl");
     let group = std::fs::read_to_string(sandbox.path("groups/country=DE/part-00000.jsonl")).expect("a part");
     assert_eq!(group, "{\"day\":\"2026-01-01\",\"sum:n\":6.000000}\n");

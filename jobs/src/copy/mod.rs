@@ -120,9 +120,9 @@ impl Program for Copy {
 
     fn visit<V: JobVisitor>(self, visitor: V) -> Result<V::Output, OptionError> {
         match self.plan {
-            Plan::Lines if !self.partition_by.is_empty() => Err(OptionError::new(
-                "--partition-by divides rows, which copy writes with --output-format alone",
-            )),
+            Plan::Lines if !self.partition_by.is_empty() => {
+                Err(OptionError::new("--partition-by divides rows, which copy writes with --output-format alone"))
+            }
             Plan::Lines => Ok(visitor.map_only(CopyLines)),
             Plan::Rows { schema } => {
                 let (folders, left) = Folders::of(&self.partition_by, schema.clone())?;

@@ -25,7 +25,8 @@ use self::aggregate::Aggregate;
 use self::cells::{Cells, FoldCells, State};
 use self::writer::Writer;
 use crate::table::{
-    FolderName, Folders, Format, FormatOptions, MAX_QUOTIENT_SCALE, Row, Rows, Table, TableLines, Types, top_columns, write_values,
+    FolderName, Folders, Format, FormatOptions, MAX_QUOTIENT_SCALE, Row, Rows, Table, TableLines, Types, top_columns,
+    write_values,
 };
 
 /// Aggregates the rows of each group of a table (delimited text or JSON lines)
@@ -79,7 +80,9 @@ impl Program for GroupBy {
 
     fn look(&mut self, spec: &JobSpec, inputs: &[InputSample]) -> Result<(), OptionError> {
         if !self.partition_by.is_empty() && spec.output_format.is_none() {
-            return Err(OptionError::new("--partition-by divides rows, which group-by writes with --output-format alone"));
+            return Err(OptionError::new(
+                "--partition-by divides rows, which group-by writes with --output-format alone",
+            ));
         }
         if self.table.looks() { self.table.look(inputs) } else { Ok(()) }
     }

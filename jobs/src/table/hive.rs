@@ -160,9 +160,8 @@ mod tests {
     use super::*;
 
     fn schema(columns: &[(&str, Kind)]) -> Schema {
-        let columns = columns.iter().map(|(name, kind)| {
-            gristmill_common::formats::schema::Column::nullable(*name, kind.clone())
-        });
+        let columns =
+            columns.iter().map(|(name, kind)| gristmill_common::formats::schema::Column::nullable(*name, kind.clone()));
         Schema::new(columns.collect()).expect("columns")
     }
 

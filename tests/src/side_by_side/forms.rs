@@ -113,7 +113,8 @@ fn prepare(binary: &Path, input: &impl Fn(&str) -> PathBuf) -> io::Result<()> {
     }
     let one = input("one.bz2");
     if !one.is_file() {
-        let mut parts: Vec<PathBuf> = fs::read_dir(input("bzip2"))?.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>()?;
+        let mut parts: Vec<PathBuf> =
+            fs::read_dir(input("bzip2"))?.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>()?;
         parts.retain(|path| path.extension().is_some_and(|ending| ending == "bz2"));
         parts.sort_unstable();
         // Several streams after each other are one file.

@@ -76,7 +76,15 @@ mod tests {
         let name = "a/b".parse().expect("a name");
         let named = NamedPart { name, bytes: 2, records: 1, checksum: 20, upload: None };
         let staged_name = "part-00003.m-3.1".to_owned();
-        let part = PartSummary { staged_name, bytes: 1, records: 1, checksum: 10, named: [named].into(), upload: None, left_out: false };
+        let part = PartSummary {
+            staged_name,
+            bytes: 1,
+            records: 1,
+            checksum: 10,
+            named: [named].into(),
+            upload: None,
+            left_out: false,
+        };
         let staged_name = "part-m-00003.jsonl.m-3.1".to_owned();
         let bad = Some(Box::new(BadRecords { staged_name, records: 1, objects: 0, bytes: 3, upload: None }));
         let (counters, stats) = (Counters::default(), AttemptStats::default());

@@ -168,7 +168,8 @@ fn golden_samples() -> Vec<(&'static str, JournalRecord)> {
     let mut uploaded = part.clone();
     uploaded.upload = sent("upload-1", &["\"a\"", "\"b\""]);
     uploaded.named[1].upload = sent("upload-2", &[]);
-    let bad = BadRecords { staged_name: "b".to_owned(), records: 1, objects: 4, bytes: 2, upload: sent("upload-3", &["c"]) };
+    let bad =
+        BadRecords { staged_name: "b".to_owned(), records: 1, objects: 4, bytes: 2, upload: sent("upload-3", &["c"]) };
     let mut with_bad = committed(JOB, TaskId::reduce(1), AttemptOutput::Part(uploaded));
     if let JournalRecord::Fact(fact) = &mut with_bad
         && let Record::Committed { report, .. } = &mut **fact

@@ -205,7 +205,8 @@ impl PartWriter {
         if let Some(file) = self.file.take().filter(|_| self.fsync && self.further.is_none()) {
             file.sync_all().map_err(|error| self.failed(&error))?;
         }
-        let (records, hash) = (self.records - self.whole_records, std::mem::replace(&mut self.hash, Box::new(Xxh3::new())));
+        let (records, hash) =
+            (self.records - self.whole_records, std::mem::replace(&mut self.hash, Box::new(Xxh3::new())));
         self.whole_records = self.records;
         let written = Written { bytes: self.bytes, records, hash };
         match &self.further {

@@ -173,7 +173,10 @@ fn joined(output: &ReferenceOutput, part_bytes: usize) -> BTreeMap<(Option<Strin
     let others = output.named.iter().flat_map(|(name, parts)| {
         let name: PartName = name.parse().expect("a name");
         let place = move |index| ((name.output().map(str::to_owned), index), name.number());
-        parts.iter().map(move |(index, part)| (place(*index), part)).map(|((place, number), part)| (place, number, part))
+        parts
+            .iter()
+            .map(move |(index, part)| (place(*index), part))
+            .map(|((place, number), part)| (place, number, part))
     });
     let mut all: Vec<_> = first.chain(others).collect();
     all.sort_unstable_by_key(|(place, number, _)| (place.clone(), *number));

@@ -139,7 +139,15 @@ mod tests {
     }
 
     fn part(upload: Option<Box<SentUpload>>, named: Vec<NamedPart>) -> PartSummary {
-        PartSummary { staged_name: "s".into(), bytes: 3, records: 1, checksum: 0, named: named.into(), upload, left_out: false }
+        PartSummary {
+            staged_name: "s".into(),
+            bytes: 3,
+            records: 1,
+            checksum: 0,
+            named: named.into(),
+            upload,
+            left_out: false,
+        }
     }
 
     #[test]
@@ -160,6 +168,9 @@ mod tests {
         ];
         assert_eq!(shown, expect);
         assert_eq!(sent_objects("", &[part(None, vec![])], &[]), Err("part-00000".to_owned()));
-        assert_eq!(sent_objects("", &[], &[BadRecords { upload: None, ..bad }]), Err("_bad/part-m-00003.jsonl".to_owned()));
+        assert_eq!(
+            sent_objects("", &[], &[BadRecords { upload: None, ..bad }]),
+            Err("_bad/part-m-00003.jsonl".to_owned())
+        );
     }
 }

@@ -47,8 +47,10 @@ fn many_names_take_bounded_memory_and_few_open_files_and_are_written_in_order() 
     let named = parts.finish(true).expect("room");
     assert_eq!(named.len(), 300);
     for (number, part) in named.iter().enumerate() {
-        let expect: String =
-            (0..20_000).filter(|n| Some(name(*n).as_str()) == part.name.output()).map(text).fold("head\n".to_owned(), |a, b| a + &b);
+        let expect: String = (0..20_000)
+            .filter(|n| Some(name(*n).as_str()) == part.name.output())
+            .map(text)
+            .fold("head\n".to_owned(), |a, b| a + &b);
         let bytes = fs::read(folder.join(number.to_string())).expect("staged");
         assert!(bytes == expect.as_bytes(), "{} differs", part.name);
         assert_eq!((part.bytes, part.checksum), (bytes.len() as u64, xxh3_64(&bytes)));
@@ -87,7 +89,12 @@ fn more_names_than_fit_are_refused_and_say_what_helps() {
     let limits = Limits::of(ByteSize(1 << 40), None);
     assert_eq!((limits.pending, limits.names), (MAX_PENDING_BYTES, MAX_NAMES));
     let most = limits.exceeded(MAX_NAMES, 0).expect("too many").message;
-    assert!(most.ends_with("more than 10000 named outputs or further parts (divide the names among more tasks, or raise --part-size)"), "{most}");
+    assert!(
+        most.ends_with(
+            "more than 10000 named outputs or further parts (divide the names among more tasks, or raise --part-size)"
+        ),
+        "{most}"
+    );
     let long = limits.exceeded(1, MAX_NAMES_BYTES + 1).expect("too long").message;
     assert_eq!(long, "the names of an attempt's named outputs take more than 1048576 bytes");
     assert_eq!(limits.exceeded(MAX_NAMES - 1, MAX_NAMES_BYTES), None);
