@@ -95,6 +95,83 @@ fn groups_of_any_format_are_the_same_in_any_format() {
     }
 }
 
+/// The files of an output, relative to it and in order, but for its manifest.
+fn files(sandbox: &Sandbox, output: &str) -> Vec<String> {
+    fn walk(folder: &std::path::Path, below: &str, found: &mut Vec<String>) {
+        for entry in std::fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            let name = path.file_name().and_then(|name| name.to_str()).expect("UTF-8").to_owned();
+            match path.is_dir() {
+                true => walk(&path, &format!("{below}{name}/"), found),
+                false if name != "_SUCCESS" => found.push(format!("{below}{name}")),
+                false => {}
+            }
+        }
+    }
+    let mut found = Vec::new();
+    walk(&sandbox.path(output), "", &mut found);
+    found.sort_unstable();
+    found
+}
+
+#[test]
+fn rows_are_divided_among_folders_that_their_columns_name() {
+    let sandbox = Sandbox::new();
+    sandbox
+        .file("rows.csv", "country,n,day\nDE,1,2026-01-01\nFR,2,2026-01-01\n,3,2026-01-02\nA/B,4,\nDE,5,2026-01-01\n");
+    let run = |args: &str| sandbox.call(&format!("run {args}")).expect_code(0);
+    run("copy -i rows.csv -o out --output-format csv --types day=date --partition-by country,day");
+    let folders = [
+        "country=A%2FB/day=__HIVE_DEFAULT_PARTITION__",
+        "country=DE/day=2026-01-01",
+        "country=FR/day=2026-01-01",
+        "country=__HIVE_DEFAULT_PARTITION__/day=2026-01-02",
+    ];
+    let parts = folders.map(|folder| format!("{folder}/part-00000.csv"));
+    assert_eq!(files(&sandbox, "out"), parts);
+    let of = |part: &str| std::fs::read_to_string(sandbox.path("out").join(part)).expect("a part");
+    assert_eq!(parts.map(|part| of(&part)), ["n\n4\n", "n\n1\n5\n", "n\n2\n", "n\n3\n"]);
+    sandbox.call("verify out").expect_code(0);
+
+    run("copy -i rows.csv -o parquet --output-format parquet");
+    run("copy -i parquet -o again --output-format json --partition-by n");
+    assert_eq!(files(&sandbox, "again").len(), 5);
+    run(
+        "group-by -i rows.csv -o groups --by country,day --agg sum:n --output-format json --partition-by country --reducers 1",
+    );
+    assert_eq!(files(&sandbox, "groups")[1], "country=DE/part-00000.jsonl");
+    let group = std::fs::read_to_string(sandbox.path("groups/country=DE/part-00000.jsonl")).expect("a part");
+    assert_eq!(group, "{\"day\":\"2026-01-01\",\"sum:n\":6.000000}\n");
+
+    for (args, expect) in [
+        ("copy -i rows.csv -o x --partition-by n", "--partition-by divides rows"),
+        ("copy -i rows.csv -o x --output-format csv --partition-by m", "there is no column \"m\""),
+        ("group-by -i rows.csv -o x --by day --partition-by day", "--partition-by divides rows"),
+    ] {
+        let called = sandbox.call(&format!("run {args}")).expect_code(2);
+        assert!(called.stderr.contains(expect), "{args}: {}", called.stderr);
+    }
+}
+
+#[test]
+fn parts_have_the_size_that_is_asked_for() {
+    let sandbox = Sandbox::new();
+    let lines: String = (0..20_000).map(|n| format!("line {n}\n")).collect();
+    sandbox.file("lines.txt", &lines);
+    let run = |args: &str| sandbox.call(&format!("run {args}")).expect_code(0);
+    for more in ["", "--compression zstd", "--output-format json", "--output-format parquet"] {
+        run(&format!("copy -i lines.txt -o out --overwrite --part-size 30KiB {more}"));
+        let parts = files(&sandbox, "out");
+        assert!(parts.len() > 1 && parts[1].starts_with("part-00000_00001"), "{more}: {parts:?}");
+        sandbox.call("verify out").expect_code(0);
+        run("copy -i out -o all --overwrite");
+        let all = text(&sandbox, "all");
+        assert_eq!(all.lines().count(), 20_000, "{more}");
+        assert!(!more.is_empty() || all == lines);
+    }
+    sandbox.call("run copy -i lines.txt -o x --part-size 0").expect_code(2);
+}
+
 #[test]
 fn conversions_that_cannot_be_are_refused_with_the_reason() {
     let sandbox = Sandbox::new();

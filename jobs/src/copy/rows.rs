@@ -9,7 +9,7 @@ use gristmill_common::input::{Columns, Reading};
 use gristmill_common::prelude::*;
 use serde_json::Value as Json;
 
-use crate::table::{Rows, Table};
+use crate::table::{FolderName, Folders, Rows, Table};
 
 /// Rows as they travel, put as they are.
 #[derive(Debug)]
@@ -49,15 +49,44 @@ impl Input for RowBytes {
     }
 }
 
+/// Where rows go: into the main output, or into folders that some of their columns name.
+#[derive(Debug)]
+struct Places {
+    folders: Option<Folders>,
+    /// The columns of the rows as they are written.
+    written: Schema,
+}
+
+/// What is used again for every row.
+#[derive(Debug, Default)]
+struct Room {
+    /// Of a value that is shown as text.
+    text: Vec<u8>,
+    row: Vec<u8>,
+    folder: FolderName,
+    /// What of a row is written in its folder.
+    rest: Vec<u8>,
+}
+
+impl Places {
+    /// Puts the row that is in `room`.
+    fn put(&self, room: &mut Room, out: &mut impl Sink<[u8]>) -> Result<()> {
+        let Some(folders) = &self.folders else { return out.put(&room.row, ()) };
+        folders.divide(&room.row, &mut room.folder, &mut room.rest).map_err(bad_row)?;
+        out.put_to(room.folder.as_str(), &room.rest, ())
+    }
+}
+
 /// Copies rows of files of columns.
 #[derive(Debug)]
 pub(super) struct CopyRows {
     schema: Schema,
+    places: Places,
 }
 
 impl CopyRows {
-    pub(super) fn new(schema: Schema) -> Self {
-        Self { schema }
+    pub(super) fn new(schema: Schema, folders: Option<Folders>, written: Schema) -> Self {
+        Self { schema, places: Places { folders, written } }
     }
 }
 
@@ -66,18 +95,22 @@ impl MapOnly for CopyRows {
     type Output = RowsAsTheyAre;
 
     fn map(&self, row: &[u8], out: &mut impl Sink<[u8]>) -> Result<()> {
-        let (mut items, mut room, mut fitted) = (Items::of_row(row).map_err(bad_row)?, Vec::new(), Vec::new());
-        let open = Open::row(&mut fitted);
+        let (mut items, mut room) = (Items::of_row(row).map_err(bad_row)?, Room::default());
+        let open = Open::row(&mut room.row);
         for column in &self.schema.columns {
             let value = items.next_value().map_err(bad_row)?.unwrap_or(Value::Absent);
-            put(value, &column.name, &column.kind, &mut room, &mut fitted)?;
+            put(value, &column.name, &column.kind, &mut room.text, &mut room.row)?;
         }
-        open.end(&mut fitted);
-        out.put(&fitted, ())
+        open.end(&mut room.row);
+        self.places.put(&mut room, out)
+    }
+
+    fn has_main_output(&self) -> bool {
+        self.places.folders.is_none()
     }
 
     fn schema(&self) -> std::result::Result<Schema, SchemaError> {
-        Ok(self.schema.clone())
+        Ok(self.places.written.clone())
     }
 
     fn columns(&self, _role: u32) -> Option<Vec<String>> {
@@ -122,35 +155,36 @@ impl Source {
 pub(super) struct CopyTable {
     source: Source,
     schema: Schema,
+    places: Places,
 }
 
 impl CopyTable {
-    pub(super) fn new(source: Source, schema: Schema) -> Self {
-        Self { source, schema }
+    pub(super) fn new(source: Source, schema: Schema, folders: Option<Folders>, written: Schema) -> Self {
+        Self { source, schema, places: Places { folders, written } }
     }
 
     /// Puts a row of these texts, none of which is a value.
     fn put_fields<'f>(
         &self,
         fields: impl Iterator<Item = Option<&'f [u8]>>,
-        (room, row): (&mut Vec<u8>, &mut Vec<u8>),
+        room: &mut Room,
         out: &mut impl Sink<[u8]>,
     ) -> Result<()> {
-        row.clear();
-        let open = Open::row(row);
+        room.row.clear();
+        let open = Open::row(&mut room.row);
         for (field, column) in fields.zip(&self.schema.columns) {
             let value = match field {
                 None => Value::Null,
                 Some(field) => std::str::from_utf8(field).map_or(Value::Bytes(field), Value::Text),
             };
-            put(value, &column.name, &column.kind, room, row)?;
+            put(value, &column.name, &column.kind, &mut room.text, &mut room.row)?;
         }
-        open.end(row);
-        out.put(row, ())
+        open.end(&mut room.row);
+        self.places.put(room, out)
     }
 
     /// Puts the row that a JSON object is.
-    fn put_object(&self, record: &[u8], row: &mut Vec<u8>, out: &mut impl Sink<[u8]>) -> Result<()> {
+    fn put_object(&self, record: &[u8], room: &mut Room, out: &mut impl Sink<[u8]>) -> Result<()> {
         let object: serde_json::Map<String, Json> = serde_json::from_slice(record).map_err(|error| {
             let shown = error.to_string().replace(" at line 1 column ", " at byte ");
             RecordError::new(format!("not a JSON object: {shown}"))
@@ -160,14 +194,14 @@ impl CopyTable {
                 format!("field {name:?} is none of the columns, which the first records show (--types names more)");
             return Err(RecordError::new(reason).into());
         }
+        let Room { text, row, .. } = room;
         row.clear();
         let open = Open::row(row);
-        let mut room = Vec::new();
         for column in &self.schema.columns {
-            put_json(object.get(&column.name).unwrap_or(&Json::Null), &column.name, &column.kind, &mut room, row)?;
+            put_json(object.get(&column.name).unwrap_or(&Json::Null), &column.name, &column.kind, text, row)?;
         }
         open.end(row);
-        out.put(row, ())
+        self.places.put(room, out)
     }
 }
 
@@ -204,33 +238,33 @@ impl MapOnly for CopyTable {
     type Output = RowsAsTheyAre;
 
     fn map(&self, record: &[u8], out: &mut impl Sink<[u8]>) -> Result<()> {
-        let (mut room, mut row) = (Vec::new(), Vec::new());
+        let mut room = Room::default();
         match &self.source {
-            Source::Lines => self.put_fields([Some(record)].into_iter(), (&mut room, &mut row), out),
-            Source::Json => self.put_object(record, &mut row, out),
+            Source::Lines => self.put_fields([Some(record)].into_iter(), &mut room, out),
+            Source::Json => self.put_object(record, &mut room, out),
             Source::Delimited(table, places) => {
                 let mut rows = Rows::new(table, places);
                 let cut = rows.read(record)?;
                 let fields = places.iter().map(|place| Some(cut.field(*place)).filter(|field| !table.is_null(field)));
-                self.put_fields(fields, (&mut room, &mut row), out)
+                self.put_fields(fields, &mut room, out)
             }
         }
     }
 
     fn map_block(&self, block: &mut Block<'_, Lines>, out: &mut impl Sink<[u8]>) -> Result<()> {
-        let (mut room, mut row) = (Vec::new(), Vec::new());
+        let mut room = Room::default();
         match &self.source {
             Source::Delimited(table, places) => Rows::new(table, places).for_each(block, |cut| {
                 let fields = places.iter().map(|place| Some(cut.field(*place)).filter(|field| !table.is_null(field)));
-                self.put_fields(fields, (&mut room, &mut row), out)
+                self.put_fields(fields, &mut room, out)
             }),
             Source::Json | Source::Lines => {
                 while let Some(record) = block.next_record() {
                     let record = record?;
                     if matches!(self.source, Source::Lines) {
-                        self.put_fields([Some(record)].into_iter(), (&mut room, &mut row), out)?;
+                        self.put_fields([Some(record)].into_iter(), &mut room, out)?;
                     } else if !record.trim_ascii().is_empty() {
-                        self.put_object(record, &mut row, out)?;
+                        self.put_object(record, &mut room, out)?;
                     }
                 }
                 Ok(())
@@ -238,7 +272,11 @@ impl MapOnly for CopyTable {
         }
     }
 
+    fn has_main_output(&self) -> bool {
+        self.places.folders.is_none()
+    }
+
     fn schema(&self) -> std::result::Result<Schema, SchemaError> {
-        Ok(self.schema.clone())
+        Ok(self.places.written.clone())
     }
 }

@@ -49,6 +49,7 @@ fn stage(claim: &LocalClaim, texts: &[&str]) -> Vec<PartSummary> {
             checksum: 7,
             named: Box::default(),
             upload: None,
+            left_out: false,
         }
     };
     (0..).zip(texts).map(stage).collect()
@@ -381,8 +382,15 @@ fn parts_are_taken_only_under_the_names_of_their_attempts() {
     stage(&claim, &["zero"]);
     for name in ["../../secret", "part-00000./../../../secret", "part-00001.r-1.0", "part-00000", "part-00000.r-0.9"] {
         let staged_name = name.to_owned();
-        let parts =
-            [PartSummary { staged_name, bytes: 4, records: 1, checksum: 0, named: Box::default(), upload: None }];
+        let parts = [PartSummary {
+            staged_name,
+            bytes: 4,
+            records: 1,
+            checksum: 0,
+            named: Box::default(),
+            upload: None,
+            left_out: false,
+        }];
         let error = claim.publish(&parts, &[], &manifest(JOB, &spec(&output), &parts)).expect_err(name);
         assert!(matches!(error, OutputError::Part { found_bytes: None, .. }), "{name}: {error}");
     }
