@@ -96,6 +96,20 @@ fn groups_of_any_format_are_the_same_in_any_format() {
 }
 
 #[test]
+fn numbers_of_json_keep_all_their_digits() {
+    let sandbox = Sandbox::new();
+    let rows = "{\"n\":12345678901234567890.0123456789,\"u\":18446744073709551615,\"d\":[0.10,-1e-3],\"x\":-1e300,\"t\":1.50,\"o\":{\"p\": 0.10}}\n\
+                {\"n\":-0.0000000001,\"u\":1e3,\"d\":[],\"x\":-0.0,\"t\":\"b\",\"o\":[1.0]}\n";
+    sandbox.file("rows.jsonl", rows);
+    let types = "--types n=decimal(38,10),u=uint64,d=decimal(9,3)[],x=double,t=string,o=string";
+    sandbox.call(&format!("run copy -i rows.jsonl -o parquet --output-format parquet {types}")).expect_code(0);
+    sandbox.call("run copy -i parquet -o json --output-format json").expect_code(0);
+    let expect = "{\"n\":12345678901234567890.0123456789,\"u\":18446744073709551615,\"d\":[0.100,-0.001],\"x\":-1e+300,\"t\":\"1.50\",\"o\":\"{\\\"p\\\": 0.10}\"}\n\
+                  {\"n\":-0.0000000001,\"u\":1000,\"d\":[],\"x\":-0.0,\"t\":\"b\",\"o\":\"[1.0]\"}\n";
+    assert_eq!(text(&sandbox, "json"), expect);
+}
+
+#[test]
 fn conversions_that_cannot_be_are_refused_with_the_reason() {
     let sandbox = Sandbox::new();
     sandbox.file("orders.csv", ORDERS);
