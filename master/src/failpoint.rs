@@ -93,6 +93,30 @@ pub const FAILPOINTS: &[&str] = &[
     "claim.delete_object",
 ];
 
+/// Those that a job comes by whose output is in an object store, but for the state folder and the journal.
+pub const STORE_FAILPOINTS: &[&str] = &[
+    "claim.look_at_place",
+    "claim.put_object",
+    "claim.object_is_put",
+    "claim.try_store",
+    "claim.reclaim_object",
+    "driver.publish",
+    "driver.published",
+    "driver.undo",
+    "driver.undone",
+    "publish.check_claim",
+    "publish.delete_success",
+    "publish.complete",
+    "publish.completed",
+    "publish.delete_other",
+    "publish.create_success",
+    "publish.success_is_created",
+    "undo.abort_upload",
+    "undo.list_uploads",
+    "undo.delete_completed",
+    "claim.delete_object",
+];
+
 /// Comes by a place.
 ///
 /// # Errors
@@ -180,5 +204,6 @@ mod tests {
         listed.sort_unstable();
         assert_eq!(found, listed);
         assert!(listed.len() >= 40, "{}", listed.len());
+        assert!(STORE_FAILPOINTS.iter().all(|place| listed.contains(place)));
     }
 }

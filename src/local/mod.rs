@@ -120,7 +120,7 @@ pub(crate) fn run(
         .thread_name(|index| format!("attempt-{index}"))
         .build()
         .map_err(|source| RunError::Threads { threads, source })?;
-    let sender = claim.store().map(|store| Sender::new(store, spec.part_ending()));
+    let sender = claim.store().map(|store| Sender::new(store, spec.part_ending(), options.memory));
     let staging = match claim.staged_parts_dir() {
         Some(staging) => staging,
         None => staging_in(&job_scratch)?,

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use gristmill_common::failure::Failure;
 use gristmill_common::ids::AttemptId;
+use gristmill_common::size::ByteSize;
 use gristmill_common::storage::OutputStore;
 use gristmill_common::task::{AttemptReport, OpenUpload};
 use gristmill_worker::upload::{CancellationToken, UploadNotes, Uploader, staged_objects, with_uploads};
@@ -40,9 +41,9 @@ impl UploadNotes for Begun {
 }
 
 impl Sender {
-    /// Sends to this output, whose parts have this ending.
-    pub(super) fn new(store: OutputStore, ending: String) -> Self {
-        Self { store, ending, uploader: Uploader::default(), begun: Begun::default() }
+    /// Sends to this output, whose parts have this ending; `memory` is what all attempts may have.
+    pub(super) fn new(store: OutputStore, ending: String, memory: Option<ByteSize>) -> Self {
+        Self { store, ending, uploader: Uploader::new(memory), begun: Begun::default() }
     }
 
     /// Sends what an attempt staged, removes it, and returns the report with its uploads.

@@ -12,7 +12,7 @@
 //! | `text.rs`, `calendar.rs` | values as text |
 //! | `written.rs` | outputs typed by serde |
 //!
-//! What each format can do is told in `docs/formats.md`, why it is as it is in `docs/adr/0020-formats.md`.
+//! What each format can do is told in `docs/data.md`, why it is as it is in `docs/adr/0020-formats.md`.
 
 pub mod calendar;
 pub mod coerce;

@@ -7,6 +7,7 @@
 //! | `pattern.rs`, `name_pattern.rs` | what a glob means; pure |
 //! | `local.rs` | the local file system, through `std` |
 //! | `object_stores.rs` | any [`object_store::ObjectStore`] |
+//! | `repeated_list.rs` | listings that go on where one broke off |
 //! | `stores.rs` | opens buckets by location, and finds their credentials |
 //! | `output_store.rs` | the place of a job's output in a store: small objects and uploads |
 //! | `pieces.rs` | how an upload is divided; pure |
@@ -36,6 +37,7 @@ mod output_store;
 mod pattern;
 mod pieces;
 mod reader;
+mod repeated_list;
 mod sample;
 mod stores;
 #[cfg(feature = "cloud")]

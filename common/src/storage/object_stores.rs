@@ -10,13 +10,15 @@ use std::sync::Arc;
 
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use object_store::path::Path;
-use object_store::{Error, GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt as _};
+use object_store::{Error, GetOptions, GetRange, ListResult, ObjectMeta, ObjectStore, ObjectStoreExt as _};
 use tokio::sync::mpsc::{self, Sender};
 
 use crate::naming::Uri;
 use crate::storage::error::InputError;
 use crate::storage::listing::{Entry, Listing};
+use crate::storage::output_store::{TRIES, WAITS, is_passing};
 use crate::storage::pattern::NamesBelow;
+use crate::storage::repeated_list::{Listed, Resume, list_repeatedly};
 use crate::storage::stores::{StoreAt, StoreError};
 use crate::task::InputObject;
 
@@ -94,14 +96,14 @@ impl Listing for ObjectStoreListing {
             }
             if key.as_ref().is_empty() {
                 // What is wrong with a bucket shows when it is listed.
-                store.list(None).try_next().await?;
+                first_of(&store, None).await?;
                 return Ok(Entry::Folder);
             }
             let named = if is_folder { None } else { Some(store.head(&key).await) };
             if let Some(Ok(meta)) = named {
                 return Ok(Entry::Object(object(&base, meta)));
             }
-            if store.list(Some(&key)).try_next().await?.is_some() {
+            if first_of(&store, Some(key)).await?.is_some() {
                 // Some stores over a file system refuse to tell of the name of a folder.
                 return Ok(Entry::Folder);
             }
@@ -123,12 +125,14 @@ impl Listing for ObjectStoreListing {
             return Err(InputError::NoListing { object: folder.to_string() });
         }
         let (batches, mut received) = mpsc::channel(WAITING_BATCHES);
+        // Directory buckets of S3 list in no order.
+        let is_ordered = !self.at.base.rest().ends_with("--x-s3");
         let walk = Walk {
             store: Arc::clone(&self.at.store),
             folder: self.key(folder)?,
             names: names.clone(),
-            // Directory buckets of S3 list in no order.
-            has_offsets: matches!(self.at.base.scheme(), "s3" | "gs") && !self.at.base.rest().ends_with("--x-s3"),
+            has_offsets: is_ordered && matches!(self.at.base.scheme(), "s3" | "gs"),
+            is_ordered,
         };
         let walked = self.at.runtime.handle().spawn(async move { walk.run(&batches).await });
         let mut result = Ok(());
@@ -144,6 +148,12 @@ impl Listing for ObjectStoreListing {
         let walked = walked.expect("a listing neither panics nor is ended but by its taker");
         walked.map_err(|error| InputError::store(folder.to_string(), error))
     }
+}
+
+/// The first object that a store lists below a key.
+async fn first_of(store: &Arc<dyn ObjectStore>, key: Option<Path>) -> Result<Option<ObjectMeta>, Error> {
+    let store = Arc::clone(store);
+    list_repeatedly(move |_: Option<&Path>| store.list(key.as_ref()), Resume::Anew, WAITS).try_next().await
 }
 
 /// What is behind a URL; `None` if nothing is. Servers that do not answer HEAD, which the client takes for
@@ -172,6 +182,8 @@ struct Walk {
     names: NamesBelow,
     /// Whether the store can begin a listing at any key, rather than leave out what comes before it.
     has_offsets: bool,
+    /// Whether the store lists keys in their order.
+    is_ordered: bool,
 }
 
 /// Why a walk ends before its end: nobody takes any more.
@@ -190,10 +202,7 @@ impl Walk {
     async fn walk(&self, batch: &mut Batch<'_>) -> Result<ControlFlow<NobodyTakes>, Error> {
         let prefix = self.names.literal_prefix();
         let after = prefix.as_deref().and_then(|prefix| self.just_before(prefix)).filter(|_| self.has_offsets);
-        let mut keys = match &after {
-            Some(after) => self.store.list_with_offset(Some(&self.folder), after),
-            None => self.store.list(Some(&self.folder)),
-        };
+        let mut keys = self.keys(after.clone());
         // Where the prefix ends there is nothing more to find.
         let is_past = |meta: &ObjectMeta| {
             let below = self.below(&meta.location);
@@ -225,9 +234,19 @@ impl Walk {
         Ok(ControlFlow::Continue(()))
     }
 
+    /// The objects below the folder, behind a key if one is given. If that breaks off it goes on.
+    fn keys(&self, after: Option<Path>) -> Listed {
+        let (store, folder) = (Arc::clone(&self.store), self.folder.clone());
+        let begin = move |last: Option<&Path>| match last.or(after.as_ref()) {
+            Some(after) => store.list_with_offset(Some(&folder), after),
+            None => store.list(Some(&folder)),
+        };
+        if self.is_ordered { list_repeatedly(begin, Resume::BehindLast, WAITS) } else { begin(None) }
+    }
+
     /// Lists the folders of the folder in stretches of neighbours, several at the same time.
     async fn walk_stretches(&self, batch: &mut Batch<'_>) -> Result<ControlFlow<NobodyTakes>, Error> {
-        let top = self.store.list_with_delimiter(Some(&self.folder)).await?;
+        let top = self.folders().await?;
         if batch.add_all(top.objects).await?.is_break() {
             return Ok(ControlFlow::Break(NobodyTakes));
         }
@@ -250,6 +269,20 @@ impl Walk {
         Ok(ControlFlow::Continue(()))
     }
 
+    /// What lies right in the folder.
+    async fn folders(&self) -> Result<ListResult, Error> {
+        let mut failures = 0;
+        loop {
+            match self.store.list_with_delimiter(Some(&self.folder)).await {
+                Err(error) if is_passing(&error) && failures + 1 < TRIES => {
+                    tokio::time::sleep(WAITS.delay(failures, u64::MAX / 2)).await;
+                    failures += 1;
+                }
+                listed => return listed,
+            }
+        }
+    }
+
     /// What lies in the folders from the first to the last of a stretch, but for what lies between them.
     fn stretch(
         &self,
@@ -258,7 +291,7 @@ impl Walk {
     ) -> impl futures::Stream<Item = Result<ObjectMeta, Error>> + Unpin + use<'_> {
         // `.` is what comes before `/`: a folder beside, such as `a-b` of `a`, lies before this.
         let before = Path::parse(format!("{first}.{}", char::MAX)).unwrap_or(first);
-        let keys = self.store.list_with_offset(Some(&self.folder), &before);
+        let keys = self.keys(Some(before));
         let last = format!("{last}/");
         let ends = move |meta: &ObjectMeta| {
             let location = meta.location.as_ref();

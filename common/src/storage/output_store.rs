@@ -17,6 +17,7 @@ use object_store::path::Path;
 use object_store::{Error, GetOptions, ObjectMeta, ObjectStore, ObjectStoreExt as _, PutMode, UpdateVersion};
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::repeated_list::{Resume, list_repeatedly};
 use super::stores::{StoreAt, StoreRuntime};
 use crate::backoff::Backoff;
 use crate::naming::Uri;
@@ -27,8 +28,12 @@ use crate::task::{OpenUpload, SentUpload};
 /// More outlasts longer troubles, and delays the news of those that last.
 pub const TRIES: u32 = 5;
 
-/// How long is waited between those.
-const WAITS: Backoff = Backoff { base: Duration::from_millis(100), cap: Duration::from_secs(5) };
+/// How often it is tried to abort an upload only to see whether that may be done. The answer to one may be
+/// lost; each that is refused stays behind, without a piece.
+const PROOFS: u32 = 2;
+
+/// How long is waited between tries.
+pub(super) const WAITS: Backoff = Backoff { base: Duration::from_millis(100), cap: Duration::from_secs(5) };
 
 /// Lists the uploads of a bucket that were begun and neither completed nor aborted, which
 /// [`ObjectStore`] cannot.
@@ -213,7 +218,8 @@ impl OutputStore {
         absent_is_none(deleted).map(|_| ()).map_err(failed)
     }
 
-    /// Every object below the output, by its path there. Objects whose keys are no paths are left out.
+    /// Every object below the output, by its path there. Objects whose keys are no paths are left out; if
+    /// the listing breaks off it begins anew, so that objects may come again.
     pub fn list(&self) -> BoxStream<'_, Result<(String, ObjectMeta), ObjectError>> {
         let below = move |listed: object_store::Result<ObjectMeta>| {
             let answer = match listed {
@@ -226,7 +232,9 @@ impl OutputStore {
             };
             std::future::ready(answer)
         };
-        self.objects.list(Some(&self.prefix)).filter_map(below).boxed()
+        let (objects, prefix) = (Arc::clone(&self.objects), self.prefix.clone());
+        let begin = move |_: Option<&Path>| objects.list(Some(&prefix));
+        list_repeatedly(begin, Resume::Anew, self.waits).filter_map(below).boxed()
     }
 
     /// Begins an upload of an object.
@@ -275,8 +283,27 @@ impl OutputStore {
     pub async fn abort(&self, upload: &OpenUpload) -> Result<(), ObjectError> {
         let failed = self.failed("abort the upload of", &upload.object);
         let key = self.key(&upload.object).map_err(&failed)?;
-        let aborted = self.repeat(&key, || self.uploads.abort_multipart(&key, &upload.id)).await;
-        absent_is_none(aborted).map(|_| ()).map_err(failed)
+        match self.repeat(&key, || self.uploads.abort_multipart(&key, &upload.id)).await {
+            Ok(()) | Err(Error::NotFound { .. }) => Ok(()),
+            Err(Error::PermissionDenied { .. }) if self.is_gone(upload, &key).await? => Ok(()),
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    /// Whether an upload is gone that may not be aborted, says the store: some say so where there is none.
+    /// Those that list no uploads either are asked to abort another one of the same object: whoever may do
+    /// that may abort all of them.
+    async fn is_gone(&self, upload: &OpenUpload, key: &Path) -> Result<bool, ObjectError> {
+        if let Some(unfinished) = self.unfinished().await? {
+            return Ok(!unfinished.contains(upload));
+        }
+        for _ in 0..PROOFS {
+            let Ok(id) = self.repeat(key, || self.uploads.create_multipart(key)).await else { return Ok(false) };
+            if self.repeat(key, || self.uploads.abort_multipart(key, &id)).await.is_ok() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// The unfinished uploads below the output that attempts of a job could have begun; `None` if the

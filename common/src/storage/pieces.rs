@@ -75,7 +75,7 @@ mod tests {
         check(80_000 * MIB, 10_000, 8 * MIB, 8 * MIB);
         check(80_000 * MIB + 1, 8889, 9 * MIB, 8 * MIB + 1);
         // The largest object of S3.
-        check(5 << 40, 9987, 525 * MIB, 50 * MIB);
+        check(5 << 40, 9987, 525 * MIB, 230 * MIB);
     }
 
     #[test]

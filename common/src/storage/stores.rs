@@ -314,4 +314,16 @@ mod tests {
         assert_eq!(error("s3://"), "s3:// is no location in a store: it names no bucket");
         assert_eq!(error("/a"), "cannot open /a: nothing here reaches file:// stores");
     }
+
+    #[cfg(feature = "cloud")]
+    #[test]
+    fn an_endpoint_with_a_secret_in_it_is_refused_and_not_shown() {
+        for endpoint in ["http://user:hidden@host:9000", "user:hidden@host", "https://host/?sig=hidden", "https://host#hidden"] {
+            let options = StoreOptions { endpoint: Some(endpoint.to_owned()), ..StoreOptions::default() };
+            let variables = [("AWS_ACCESS_KEY_ID", "id"), ("AWS_SECRET_ACCESS_KEY", "secret")];
+            let stores = Stores::new(&options, StoreEnvironment::from_variables(variables, Machine::Other));
+            let error = stores.at(&uri("s3://bucket/x")).expect_err(endpoint).to_string();
+            assert!(error.contains("may hold no user, password or signature") && !error.contains("hidden"), "{error}");
+        }
+    }
 }

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use super::message::{Answer, RequestHead, exchange, read_request};
+use super::message::{Answer, Request, RequestHead, exchange, read_request};
 use crate::random::Random;
 
 /// How long a stalled request is held unless its client gives up before.
@@ -67,7 +67,7 @@ pub struct Rates {
 impl Rates {
     /// What happens to one request.
     pub fn pick(&self, random: &mut Random, head: &RequestHead) -> Option<Fault> {
-        let is_conditional = head.header("if-none-match").is_some() || head.header("if-match").is_some();
+        let is_conditional = is_conditional(head);
         let rows = [
             (self.internal_error, Fault::InternalError, true),
             (self.slow_down, Fault::SlowDown, true),
@@ -86,6 +86,11 @@ impl Rates {
         }
         None
     }
+}
+
+/// Whether a request is to be carried out only if an object is there, is not, or is as it was.
+fn is_conditional(head: &RequestHead) -> bool {
+    head.header("if-none-match").is_some() || head.header("if-match").is_some()
 }
 
 /// What a proxy has seen.
@@ -119,6 +124,8 @@ struct Shared {
     upstream: SocketAddr,
     decide: Mutex<Decide>,
     seen: Mutex<(Counters, Vec<RequestHead>)>,
+    /// Held while a write on condition is carried out, if those go one at a time.
+    one_at_a_time: Option<Mutex<()>>,
     over: AtomicBool,
 }
 
@@ -129,6 +136,20 @@ impl FaultProxy {
     ///
     /// If that is no address, or no port is to be had.
     pub fn to(upstream: &str) -> Self {
+        Self::start(upstream, None)
+    }
+
+    /// The same for a server that looks whether an object is there and then writes it: it is asked to
+    /// carry out one write on condition at a time, as a store does that keeps what it says.
+    ///
+    /// # Panics
+    ///
+    /// As [`to`](Self::to).
+    pub fn keeping_conditions(upstream: &str) -> Self {
+        Self::start(upstream, Some(Mutex::default()))
+    }
+
+    fn start(upstream: &str, one_at_a_time: Option<Mutex<()>>) -> Self {
         let upstream = upstream.trim_start_matches("http://").parse().expect("an address on loopback");
         let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
         let address = listener.local_addr().expect("a listener has an address");
@@ -136,6 +157,7 @@ impl FaultProxy {
             upstream,
             decide: Mutex::new(Box::new(|_| None)),
             seen: Mutex::default(),
+            one_at_a_time,
             over: AtomicBool::new(false),
         });
         let accepting = Some(thread::spawn({
@@ -211,6 +233,13 @@ impl Shared {
         }
         fault
     }
+
+    /// Has the server carry a request out.
+    fn pass_on(&self, request: &Request) -> io::Result<Answer> {
+        let is_conditional = request.head.is_write() && is_conditional(&request.head);
+        let _alone = self.one_at_a_time.as_ref().filter(|_| is_conditional).map(lock);
+        exchange(TcpStream::connect(self.upstream)?, request)
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -252,17 +281,17 @@ fn serve(near: &TcpStream, shared: &Shared) -> io::Result<()> {
             Some(Fault::Stall) => return stall(near, shared),
             Some(Fault::Reset) => return Ok(()),
             Some(Fault::Truncate) => {
-                let answer = exchange(TcpStream::connect(shared.upstream)?, &request)?;
+                let answer = shared.pass_on(&request)?;
                 return answer.write(&mut &*near, is_head, answer.body.len() / 2);
             }
             Some(Fault::LoseReply) => {
-                exchange(TcpStream::connect(shared.upstream)?, &request)?;
+                shared.pass_on(&request)?;
                 return Ok(());
             }
         };
         let answer = match refusal {
             Some(answer) => answer,
-            None => exchange(TcpStream::connect(shared.upstream)?, &request)?,
+            None => shared.pass_on(&request)?,
         };
         lock(&shared.seen).0.body_bytes += answer.body.len() as u64;
         answer.write(&mut &*near, is_head, usize::MAX)?;

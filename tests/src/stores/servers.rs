@@ -12,6 +12,7 @@ use futures::TryStreamExt as _;
 use gristmill_common::spec::StoreOptions;
 use gristmill_common::storage::{Machine, OutputStore, StoreAt, StoreEnvironment, Stores};
 use object_store::ObjectStoreExt as _;
+use serde::Serialize;
 
 use crate::waiting::{eventually_within, run_to_end_within};
 
@@ -23,6 +24,9 @@ const BUILD: Duration = Duration::from_secs(30 * 60);
 
 /// The bucket that every server has.
 pub const BUCKET: &str = "bucket";
+
+/// The folder in which s3s-fs keeps buckets and uploads.
+const OBJECTS: &str = "objects";
 
 /// The version of s3s-fs that is tried; later ones need a later compiler.
 const S3S_FS_VERSION: &str = "0.14.1";
@@ -37,7 +41,8 @@ const AZURITE_ACCOUNT: &str = "devstoreaccount1";
 const AZURITE_KEY: &str = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
 
 /// A kind of server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum ServerKind {
     /// `moto_server`, in Python: correct, and slow.
     Moto,
@@ -179,6 +184,26 @@ impl StoreServer {
         keys
     }
 
+    /// Deletes an object.
+    ///
+    /// # Panics
+    ///
+    /// If the server does not.
+    pub fn delete(&self, key: &str) {
+        let at = self.at(key);
+        let StoreAt { store, path, .. } = at.clone();
+        at.runtime.wait(async move { store.delete(&path).await }).expect("the server deletes objects");
+    }
+
+    /// Deletes the objects in a folder of the bucket.
+    ///
+    /// # Panics
+    ///
+    /// If the server does not.
+    pub fn remove(&self, folder: &str) {
+        self.keys(folder).iter().for_each(|key| self.delete(key));
+    }
+
     /// How many uploads of parts to a folder of the bucket are neither completed nor aborted; `None` if the
     /// server cannot tell.
     ///
@@ -191,6 +216,18 @@ impl StoreServer {
         let asked = place.clone();
         let listed = place.wait(async move { asked.unfinished().await });
         Some(listed.expect("the server lists")?.len())
+    }
+
+    /// The files of uploads that a server over a folder keeps, which may have no way to list them: begun and
+    /// neither completed nor aborted, and pieces of such. `None` of other servers.
+    pub fn upload_files(&self) -> Option<(usize, usize)> {
+        if self.kind != ServerKind::S3sFs {
+            return None;
+        }
+        let entries = fs::read_dir(self.dir.path().join(OBJECTS)).into_iter().flatten().flatten();
+        let names: Vec<_> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+        let count = |prefix: &str| names.iter().filter(|name| name.starts_with(prefix)).count();
+        Some((count(".upload-"), count(".upload_id-")))
     }
 
     /// What it printed.
@@ -262,7 +299,7 @@ fn s3s_fs(address: SocketAddr, dir: &Path) -> Result<Command, String> {
             return Err(String::from_utf8_lossy(&built.stderr).into_owned());
         }
     }
-    let folder = dir.join("objects");
+    let folder = dir.join(OBJECTS);
     fs::create_dir_all(folder.join(BUCKET)).expect("scratch");
     let mut command = Command::new(binary);
     command.args(["--host", "127.0.0.1", "--port", &address.port().to_string()]);

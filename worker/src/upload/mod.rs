@@ -18,6 +18,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use gristmill_common::failure::{Failure, FailureCode};
+use gristmill_common::size::ByteSize;
 use gristmill_common::storage::{ObjectError, OutputStore, pieces};
 use gristmill_common::task::{OpenUpload, SentUpload};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -28,9 +29,15 @@ use xxhash_rust::xxh3::Xxh3;
 pub use self::staged::{StagedObject, staged_objects, with_uploads};
 use crate::fetch::innermost;
 
-/// The memory, in MiB, that pieces on their way take in a process, unless one alone takes more. More keeps
-/// more connections busy, less leaves more memory to attempts.
-const MEMORY_MIB: usize = 64;
+/// The most memory, in MiB, that pieces on their way take in a process, unless one alone takes more. More
+/// keeps more connections busy, less leaves more memory to attempts.
+const MOST_MIB: usize = 64;
+
+/// The least, which is a piece of all but the largest objects.
+const LEAST_MIB: usize = 8;
+
+/// Which part of a process's memory that may be: it comes on top of what attempts have.
+const SHARE: u64 = 8;
 
 /// Uploads that an attempt begins, has noted and sends before it begins the next. More save messages, less
 /// makes them smaller and leaves fewer uploads open where thousands of small objects are sent.
@@ -56,15 +63,19 @@ pub trait UploadNotes: Send {
 #[derive(Debug, Clone)]
 pub struct Uploader {
     memory: Arc<Semaphore>,
-}
-
-impl Default for Uploader {
-    fn default() -> Self {
-        Self { memory: Arc::new(Semaphore::new(MEMORY_MIB)) }
-    }
+    mib: usize,
 }
 
 impl Uploader {
+    /// One for a process whose attempts may have this memory, if that is bounded.
+    pub fn new(memory: Option<ByteSize>) -> Self {
+        let share = memory.map_or(MOST_MIB, |memory| {
+            usize::try_from(memory.bytes() / SHARE / ByteSize::mib(1).bytes()).unwrap_or(MOST_MIB)
+        });
+        let mib = share.clamp(LEAST_MIB, MOST_MIB);
+        Self { memory: Arc::new(Semaphore::new(mib)), mib }
+    }
+
     /// Sends objects, in their order; returns the upload of each. If it fails or is cancelled, uploads
     /// that it began are aborted.
     ///
@@ -163,8 +174,8 @@ impl Uploader {
 
     /// Memory for a piece.
     async fn room_for(&self, piece: &Range<u64>) -> OwnedSemaphorePermit {
-        let mib = usize::try_from((piece.end - piece.start).div_ceil(1 << 20)).unwrap_or(MEMORY_MIB);
-        let permits = u32::try_from(mib.min(MEMORY_MIB)).expect("a small constant");
+        let mib = usize::try_from((piece.end - piece.start).div_ceil(1 << 20)).unwrap_or(self.mib);
+        let permits = u32::try_from(mib.min(self.mib)).expect("a small constant");
         Arc::clone(&self.memory).acquire_many_owned(permits).await.expect("it is never closed")
     }
 }

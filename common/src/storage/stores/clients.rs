@@ -64,14 +64,17 @@ impl Request<'_> {
         given.map(|url| self.checked_endpoint(url)).transpose()
     }
 
+    /// An endpoint as it is shown, kept with jobs and asked: it must not hold what nobody else may know.
     pub(super) fn checked_endpoint(&self, url: &str) -> Result<String, StoreError> {
+        let refused = |reason: String| Err(StoreError::Misconfigured { object: self.uri.to_string(), reason });
+        if url.contains(['@', '?', '#']) {
+            let reason = "the endpoint may hold no user, password or signature: credentials come from the environment";
+            return refused(reason.to_owned());
+        }
         let known = url.starts_with("http://") || url.starts_with("https://");
         match url::Url::parse(url) {
             Ok(parsed) if known && parsed.has_host() => Ok(url.trim_end_matches('/').to_owned()),
-            _ => {
-                let reason = format!("the endpoint {url:?} is no URL such as http://127.0.0.1:9000");
-                Err(StoreError::Misconfigured { object: self.uri.to_string(), reason })
-            }
+            _ => refused(format!("the endpoint {url:?} is no URL such as http://127.0.0.1:9000")),
         }
     }
 }

@@ -127,7 +127,7 @@ impl Desk {
             launcher,
             fetches: Arc::new(Semaphore::new(MAX_FETCHES)),
             disk: Arc::new(Semaphore::new(MAX_DISK_WORK)),
-            uploader: Uploader::default(),
+            uploader: Uploader::new(Some(admission.budget())),
             admission,
             phase: Phase::Alone { asked: false },
             jobs: BTreeMap::new(),

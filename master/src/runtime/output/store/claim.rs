@@ -90,14 +90,55 @@ pub(super) async fn check_store(store: &OutputStore, record: &ClaimRecord) -> Re
     }
 }
 
+/// Who has a claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Holder {
+    /// Whoever asks.
+    Us,
+    /// A later process of the same job: what the job has begun is that one's to complete.
+    Successor,
+    /// Somebody else, or nobody.
+    Others,
+}
+
+/// Who has the claim by now.
+///
+/// # Errors
+///
+/// If the store does not tell.
+pub(super) async fn holder(store: &OutputStore, record: &ClaimRecord) -> Result<Holder, OutputError> {
+    let found = store.read(CLAIM_OBJECT, MAX_CLAIM_BYTES).await?;
+    Ok(match found {
+        Some((found, _)) if judge(record, &found) == Verdict::Ours => Holder::Us,
+        Some((found, _)) if record.is_of_same_job(&found) => Holder::Successor,
+        Some(_) | None => Holder::Others,
+    })
+}
+
 /// Whether the claim is still the one that was taken.
 ///
 /// # Errors
 ///
 /// If the store does not tell.
 pub(super) async fn is_held(store: &OutputStore, record: &ClaimRecord) -> Result<bool, OutputError> {
+    Ok(holder(store, record).await? == Holder::Us)
+}
+
+/// Makes sure that the claim that was taken a while ago is still there. A server that looks whether an
+/// object is there, and only then writes it, lets two that come at the same moment both believe that
+/// theirs is the one; by now the later one is to be seen.
+///
+/// # Errors
+///
+/// If it is not, by who has it.
+pub(super) async fn check_held(store: &OutputStore, record: &ClaimRecord) -> Result<(), OutputError> {
     let found = store.read(CLAIM_OBJECT, MAX_CLAIM_BYTES).await?;
-    Ok(found.is_some_and(|(found, _)| judge(record, &found) == Verdict::Ours))
+    let holder = match found.map(|(found, _)| judge(record, &found)) {
+        Some(Verdict::Ours) => return Ok(()),
+        Some(Verdict::Held(holder) | Verdict::OutOfSight(holder)) => holder,
+        Some(Verdict::Free) | None => "another job that came at the same time".to_owned(),
+    };
+    Err(OutputError::Held { output: store.uri().clone(), holder })
 }
 
 /// Gives the claim back, unless it is somebody else's by now.

@@ -75,7 +75,8 @@ impl StoreClaim {
             claim::take(&place, &mine).await?;
             let checked = async {
                 claim::check_store(&place, &mine).await?;
-                place::check(&place, &mine, overwrite).await
+                place::check(&place, &mine, overwrite).await?;
+                claim::check_held(&place, &mine).await
             };
             let result = checked.await;
             if result.is_err() {
@@ -215,7 +216,7 @@ pub(super) fn remove_leftovers(
     let (place, record) = (store.clone(), ClaimRecord::new(job, Process::this()));
     store.wait(async move {
         let found = place.read(CLAIM_OBJECT, claim::MAX_CLAIM_BYTES).await?;
-        if found.is_some_and(|(found, _)| record::is_of(&found, job)) {
+        if found.is_some_and(|(found, _)| record.is_of_same_job(&found)) {
             claim::take(&place, &record).await?;
         }
         Ending { store: place, record, job, begun, sent }.end().await

@@ -38,9 +38,7 @@ impl Publication {
     /// the store refuses.
     pub(super) async fn put(&self) -> Result<(), OutputError> {
         interrupted(failpoint("publish.check_claim"), "check the claim on", self.store.uri())?;
-        if !is_held(&self.store, &self.record).await? {
-            return Err(OutputError::ClaimLost { output: self.store.uri().clone() });
-        }
+        self.check_claim().await?;
         match read_success(&self.store).await? {
             Some(manifest) if is_manifest_of(&manifest, self.job) => return Ok(()),
             Some(_) if self.overwrite => {
@@ -55,9 +53,18 @@ impl Publication {
         }
         self.complete_all().await?;
         if self.overwrite {
+            // That may have taken long, and what is deleted next may be another's by now.
+            self.check_claim().await?;
             self.delete_others().await?;
         }
         self.create_success().await
+    }
+
+    async fn check_claim(&self) -> Result<(), OutputError> {
+        match is_held(&self.store, &self.record).await? {
+            true => Ok(()),
+            false => Err(OutputError::ClaimLost { output: self.store.uri().clone() }),
+        }
     }
 
     /// Checks that nobody put anything into the place since it was claimed.

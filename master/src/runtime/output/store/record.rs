@@ -55,6 +55,11 @@ impl ClaimRecord {
         serde_json::to_vec(self).expect("all keys are strings and a Vec takes all bytes")
     }
 
+    /// Whether a claim that was found is one of the same job.
+    pub(super) fn is_of_same_job(&self, found: &[u8]) -> bool {
+        serde_json::from_slice::<Self>(found).is_ok_and(|found| found.job == self.job)
+    }
+
     /// What `found` means to whoever wants to hold this one; `fate` tells of processes.
     pub(super) fn judge(&self, found: &[u8], fate: impl Fn(&Process) -> Fate) -> Verdict {
         let Ok(found) = serde_json::from_slice::<Self>(found) else {
@@ -75,11 +80,6 @@ impl ClaimRecord {
             }
         }
     }
-}
-
-/// Whether a claim that was found is one of this job.
-pub(super) fn is_of(found: &[u8], job: JobId) -> bool {
-    serde_json::from_slice::<ClaimRecord>(found).is_ok_and(|found| found.job == job.to_string())
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use gristmill_common::ids::JobId;
 use gristmill_common::storage::OutputStore;
 use gristmill_common::task::OpenUpload;
 
-use super::claim::{give_back, is_held};
+use super::claim::{Holder, give_back, holder};
 use super::publish::{AT_ONCE, read_success};
 use super::record::ClaimRecord;
 use super::sent::SentObject;
@@ -29,17 +29,21 @@ pub(super) struct Ending {
 }
 
 impl Ending {
-    /// Removes everything that is not published, and then the claim.
+    /// Removes everything that is not published, and then the claim; nothing if a later process of the same
+    /// job has it.
     ///
     /// # Errors
     ///
     /// The first thing that cannot be removed.
     pub(super) async fn end(&self) -> Result<(), OutputError> {
         let published = read_success(&self.store).await?.is_some_and(|manifest| is_manifest_of(&manifest, self.job));
-        // Somebody else's by now: then only what is known by its id is ours to remove.
-        let held = is_held(&self.store, &self.record).await?;
+        let holder = holder(&self.store, &self.record).await?;
+        if holder == Holder::Successor {
+            return Ok(());
+        }
         let mut result = self.abort(&self.begun).await;
-        if held {
+        // Somebody else's by now: then only what is known by its id is ours to remove.
+        if holder == Holder::Us {
             result = result.and(self.sweep().await);
             if !published {
                 result = result.and(self.delete_completed().await);

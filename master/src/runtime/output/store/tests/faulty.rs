@@ -37,6 +37,8 @@ pub(super) struct FaultyStore {
     uploads: Mutex<BTreeMap<String, Path>>,
     requests: AtomicU64,
     schedule: Mutex<Arc<Schedule>>,
+    /// Listings yet to break off, behind their first object.
+    breaking: AtomicU64,
 }
 
 impl fmt::Debug for FaultyStore {
@@ -59,6 +61,7 @@ impl FaultyStore {
             uploads: Mutex::default(),
             requests: AtomicU64::new(0),
             schedule: Mutex::new(Arc::new(Box::new(|_| None))),
+            breaking: AtomicU64::new(0),
         })
     }
 
@@ -66,6 +69,11 @@ impl FaultyStore {
     pub(super) fn suffer(&self, schedule: impl Fn(u64) -> Option<Fault> + Send + Sync + 'static) {
         *self.schedule.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(Box::new(schedule));
         self.requests.store(0, Ordering::SeqCst);
+    }
+
+    /// So many listings to come break off in the middle.
+    pub(super) fn break_off_listings(&self, count: u64) {
+        self.breaking.store(count, Ordering::SeqCst);
     }
 
     /// Requests since then.
@@ -159,7 +167,15 @@ impl ObjectStore for FaultyStore {
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
         let number = self.requests.fetch_add(1, Ordering::SeqCst) + 1;
         match self.schedule.lock().unwrap_or_else(PoisonError::into_inner)(number) {
-            None => self.memory.list(prefix),
+            None => {
+                let breaks = self.breaking.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+                match breaks {
+                    Ok(_) => {
+                        self.memory.list(prefix).take(1).chain(futures::stream::iter([Err(trouble())])).boxed()
+                    }
+                    Err(_) => self.memory.list(prefix),
+                }
+            }
             Some(_) => futures::stream::iter([Err(trouble())]).boxed(),
         }
     }
