@@ -76,9 +76,9 @@ fn groups_of_any_format_are_the_same_in_any_format() {
     for input in ["rows.csv", "rows.parquet", "rows.jsonl"] {
         let group = |output: &str, more: &str| {
             run(&format!("group-by -i {input} -o {input}-{output} --by k --agg count,sum:n,max:n --reducers 1 {more}"));
-            text(&sandbox, &format!("{input}-{output}"))
+            format!("{input}-{output}")
         };
-        let json = group("json", "--output-format json --scale 2 --types max:n=double");
+        let json = text(&sandbox, &group("json", "--output-format json --scale 2 --types max:n=double"));
         let mut lines: Vec<&str> = json.lines().collect();
         lines.sort_unstable();
         let expect = [
@@ -87,11 +87,13 @@ fn groups_of_any_format_are_the_same_in_any_format() {
             "{\"k\":null,\"count\":1,\"sum:n\":3.00,\"max:n\":3.0}",
         ];
         assert_eq!(lines, expect, "{input}");
-        let csv = group("csv", "--output-format csv --scale 2 --types max:n=double");
+        let csv = text(&sandbox, &group("csv", "--output-format csv --scale 2 --types max:n=double"));
         let mut lines: Vec<&str> = csv.lines().collect();
         lines.sort_unstable();
         assert_eq!(lines, [",1,3.00,3", "a,2,1.50,1.25", "b,1,2.00,2", "k,count,sum:n,max:n"], "{input}");
-        group("parquet", "--output-format parquet --scale 2 --types max:n=double");
+        let parquet = group("parquet", "--output-format parquet --scale 2 --types max:n=double");
+        run(&format!("copy -i {parquet} -o {input}-back --output-format json"));
+        assert_eq!(text(&sandbox, &format!("{input}-back")), json, "{input}");
     }
 }
 

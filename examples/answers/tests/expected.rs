@@ -61,7 +61,9 @@ impl Data {
             }),
             row("reviews", reviews, vec![], |data, output| equal(data, "reviews-rating.tsv", output)),
             row("temperatures", of("ncdc/1901.gz"), several(), |data, output| equal(data, "ncdc-1901-max.tsv", output)),
-            row("temperatures", of("ncdc/sample.txt"), vec![], |data, output| equal(data, "ncdc-sample-max.tsv", output)),
+            row("temperatures", of("ncdc/sample.txt"), vec![], |data, output| {
+                equal(data, "ncdc-sample-max.tsv", output)
+            }),
             row("tpch-q1", items.clone(), several(), |data, output| equal(data, "tpch-q1.tsv", output)),
             row("tpch-q3", items.clone(), shipped, |data, output| {
                 let answer = fs::read(data.join("expected/tpch-q3.top")).expect("the data has its answers");
@@ -201,15 +203,8 @@ fn every_job_gives_the_expected_answer_here_and_on_a_cluster() {
 }
 
 /// Inputs whose lines are what their jobs read.
-const LINES: [&str; 7] = [
-    "text",
-    "logs",
-    "tpch/lineitem.tbl.gz",
-    "tpch/orders.tbl",
-    "tpch/customer.tbl",
-    "ncdc/1901.gz",
-    "ncdc/sample.txt",
-];
+const LINES: [&str; 7] =
+    ["text", "logs", "tpch/lineitem.tbl.gz", "tpch/orders.tbl", "tpch/customer.tbl", "ncdc/1901.gz", "ncdc/sample.txt"];
 
 /// Inputs that begin with a header, which names their columns.
 const TABLES: [&str; 3] = ["csv/weather.csv", "csv/airports.csv", "csv/anonreviews.csv.bz2"];

@@ -4,10 +4,10 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use gristmill_common::formats::NoRow;
 use gristmill_common::formats::coerce::{fit, misfit};
 use gristmill_common::formats::row::{Items, Open, Value};
 use gristmill_common::formats::schema::{Kind, Schema, SchemaError};
-use gristmill_common::formats::NoRow;
 use gristmill_common::input::{Columns, Reading};
 use gristmill_common::prelude::*;
 use serde_json::value::RawValue;
@@ -193,7 +193,8 @@ fn put_json(json: &str, name: &str, kind: &Kind, room: &mut Vec<u8>, row: &mut V
         ([b't', ..], _) => Value::Bool(true),
         ([b'f', ..], _) => Value::Bool(false),
         ([b'"', ..], _) => {
-            string = serde_json::from_str(json).map_err(|error| RecordError::new(format!("column {name:?}: {error}")))?;
+            string =
+                serde_json::from_str(json).map_err(|error| RecordError::new(format!("column {name:?}: {error}")))?;
             Value::Text(&string)
         }
         ([b'[' | b'{', ..], _) => {
@@ -217,7 +218,7 @@ impl MapOnly for CopyTable {
             Source::Lines => self.put_fields([Some(record)].into_iter(), (&mut room, &mut row), out),
             Source::Json => self.put_object(record, &mut row, out),
             Source::Delimited(table, places) => {
-                let mut rows = Rows::new(table, places);
+                let mut rows = Rows::new(table, places).exact();
                 let cut = rows.read(record)?;
                 let fields = places.iter().map(|place| Some(cut.field(*place)).filter(|field| !table.is_null(field)));
                 self.put_fields(fields, (&mut room, &mut row), out)
@@ -228,7 +229,7 @@ impl MapOnly for CopyTable {
     fn map_block(&self, block: &mut Block<'_, Lines>, out: &mut impl Sink<[u8]>) -> Result<()> {
         let (mut room, mut row) = (Vec::new(), Vec::new());
         match &self.source {
-            Source::Delimited(table, places) => Rows::new(table, places).for_each(block, |cut| {
+            Source::Delimited(table, places) => Rows::new(table, places).exact().for_each(block, |cut| {
                 let fields = places.iter().map(|place| Some(cut.field(*place)).filter(|field| !table.is_null(field)));
                 self.put_fields(fields, (&mut room, &mut row), out)
             }),

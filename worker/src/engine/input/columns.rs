@@ -67,7 +67,8 @@ impl<'a> ColumnRows<'a> {
         buffer: &'a mut ReadBuffer,
     ) -> Result<Self, Failure> {
         let object = &*piece.object;
-        let file = ParquetFile::open(open, object.size, max_pages.bytes()).map_err(|problem| failed(object, problem))?;
+        let file =
+            ParquetFile::open(open, object.size, max_pages.bytes()).map_err(|problem| failed(object, problem))?;
         let mut groups = file.groups_in(piece.start, piece.end);
         groups.reverse();
         let (form, framing) = match framing {

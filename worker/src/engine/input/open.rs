@@ -71,7 +71,15 @@ impl<'a> Reading<'a> {
     pub(super) fn testing(form: Form, framing: Framing<'a>) -> Self {
         let rows = RowsWanted { is_row: false, objects: false, columns: Wanted::All };
         let (max_record, max_pages, form) = (ByteSize::mib(4), ByteSize::mib(12), Some(form));
-        Self { framing, max_record, max_pages, form, has_heading: false, rows, objects: &gristmill_common::objects::LocalObjects }
+        Self {
+            framing,
+            max_record,
+            max_pages,
+            form,
+            has_heading: false,
+            rows,
+            objects: &gristmill_common::objects::LocalObjects,
+        }
     }
 
     /// Where the records end of a piece whose records are rows, or not.
@@ -144,7 +152,8 @@ impl<'a> PieceRecords<'a> {
             Form::Parquet => {
                 // Readers of columns hold on to it.
                 let open = how.objects.open(object)?;
-                ColumnRows::open(open, piece, (framing, &how.rows), (how.max_record, how.max_pages), buffer).map(PieceRecords::Columns)
+                ColumnRows::open(open, piece, (framing, &how.rows), (how.max_record, how.max_pages), buffer)
+                    .map(PieceRecords::Columns)
             }
         }
     }
