@@ -76,9 +76,9 @@ fn groups_of_any_format_are_the_same_in_any_format() {
     for input in ["rows.csv", "rows.parquet", "rows.jsonl"] {
         let group = |output: &str, more: &str| {
             run(&format!("group-by -i {input} -o {input}-{output} --by k --agg count,sum:n,max:n --reducers 1 {more}"));
-            text(&sandbox, &format!("{input}-{output}"))
+            format!("{input}-{output}")
         };
-        let json = group("json", "--output-format json --scale 2 --types max:n=double");
+        let json = text(&sandbox, &group("json", "--output-format json --scale 2 --types max:n=double"));
         let mut lines: Vec<&str> = json.lines().collect();
         lines.sort_unstable();
         let expect = [
@@ -87,11 +87,13 @@ fn groups_of_any_format_are_the_same_in_any_format() {
             "{\"k\":null,\"count\":1,\"sum:n\":3.00,\"max:n\":3.0}",
         ];
         assert_eq!(lines, expect, "{input}");
-        let csv = group("csv", "--output-format csv --scale 2 --types max:n=double");
+        let csv = text(&sandbox, &group("csv", "--output-format csv --scale 2 --types max:n=double"));
         let mut lines: Vec<&str> = csv.lines().collect();
         lines.sort_unstable();
         assert_eq!(lines, [",1,3.00,3", "a,2,1.50,1.25", "b,1,2.00,2", "k,count,sum:n,max:n"], "{input}");
-        group("parquet", "--output-format parquet --scale 2 --types max:n=double");
+        let parquet = group("parquet", "--output-format parquet --scale 2 --types max:n=double");
+        run(&format!("copy -i {parquet} -o {input}-back --output-format json"));
+        assert_eq!(text(&sandbox, &format!("{input}-back")), json, "{input}");
     }
 }
 
@@ -170,6 +172,20 @@ fn parts_have_the_size_that_is_asked_for() {
         assert!(!more.is_empty() || all == lines);
     }
     sandbox.call("run copy -i lines.txt -o x --part-size 0").expect_code(2);
+}
+
+#[test]
+fn numbers_of_json_keep_all_their_digits() {
+    let sandbox = Sandbox::new();
+    let rows = "{\"n\":12345678901234567890.0123456789,\"u\":18446744073709551615,\"d\":[0.10,-1e-3],\"x\":-1e300,\"t\":1.50,\"o\":{\"p\": 0.10}}\n\
+                {\"n\":-0.0000000001,\"u\":1e3,\"d\":[],\"x\":-0.0,\"t\":\"b\",\"o\":[1.0]}\n";
+    sandbox.file("rows.jsonl", rows);
+    let types = "--types n=decimal(38,10),u=uint64,d=decimal(9,3)[],x=double,t=string,o=string";
+    sandbox.call(&format!("run copy -i rows.jsonl -o parquet --output-format parquet {types}")).expect_code(0);
+    sandbox.call("run copy -i parquet -o json --output-format json").expect_code(0);
+    let expect = "{\"n\":12345678901234567890.0123456789,\"u\":18446744073709551615,\"d\":[0.100,-0.001],\"x\":-1e+300,\"t\":\"1.50\",\"o\":\"{\\\"p\\\": 0.10}\"}\n\
+                  {\"n\":-0.0000000001,\"u\":1000,\"d\":[],\"x\":-0.0,\"t\":\"b\",\"o\":\"[1.0]\"}\n";
+    assert_eq!(text(&sandbox, "json"), expect);
 }
 
 #[test]

@@ -1,15 +1,18 @@
 //! Rows of tables on their way from one format to another: taken as text, as JSON, or as rows of a file of columns,
 //! and put as rows, of which the engine makes the format that is asked for.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use gristmill_common::formats::NoRow;
 use gristmill_common::formats::coerce::{fit, misfit};
 use gristmill_common::formats::row::{Items, Open, Value};
 use gristmill_common::formats::schema::{Kind, Schema, SchemaError};
-use gristmill_common::formats::{NoRow, write_json_value};
 use gristmill_common::input::{Columns, Reading};
 use gristmill_common::prelude::*;
-use serde_json::Value as Json;
+use serde_json::value::RawValue;
 
-use crate::table::{FolderName, Folders, Rows, Table};
+use crate::table::{Decimal, FolderName, Folders, Rows, Table, json_values, write_json};
 
 /// Rows as they travel, put as they are.
 #[derive(Debug)]
@@ -185,7 +188,7 @@ impl CopyTable {
 
     /// Puts the row that a JSON object is.
     fn put_object(&self, record: &[u8], room: &mut Room, out: &mut impl Sink<[u8]>) -> Result<()> {
-        let object: serde_json::Map<String, Json> = serde_json::from_slice(record).map_err(|error| {
+        let object: BTreeMap<String, &RawValue> = serde_json::from_slice(record).map_err(|error| {
             let shown = error.to_string().replace(" at line 1 column ", " at byte ");
             RecordError::new(format!("not a JSON object: {shown}"))
         })?;
@@ -198,37 +201,43 @@ impl CopyTable {
         row.clear();
         let open = Open::row(row);
         for column in &self.schema.columns {
-            put_json(object.get(&column.name).unwrap_or(&Json::Null), &column.name, &column.kind, text, row)?;
+            let json = object.get(&column.name).map_or("null", |value| value.get());
+            put_json(json, &column.name, &column.kind, text, row)?;
         }
         open.end(row);
         self.places.put(room, out)
     }
 }
 
-/// Appends a JSON value as one of its column's kind.
-fn put_json(value: &Json, name: &str, kind: &Kind, room: &mut Vec<u8>, row: &mut Vec<u8>) -> Result<()> {
-    let mut text = Vec::new();
-    let value = match (value, kind) {
-        (Json::Array(items), Kind::List(element)) => {
+/// Appends a JSON value, as it is written, as one of its column's kind. Objects and lists in columns of text stay as
+/// they are written.
+fn put_json(json: &str, name: &str, kind: &Kind, room: &mut Vec<u8>, row: &mut Vec<u8>) -> Result<()> {
+    let mut written = Vec::new();
+    let string: Cow<'_, str>;
+    let value = match (json.as_bytes(), kind) {
+        ([b'[', ..], Kind::List(element)) => {
             let open = Open::list(row);
-            for item in items {
+            for item in json_values(json.as_bytes()) {
                 put_json(item, name, &element.kind, room, row)?;
             }
             open.end(row);
             return Ok(());
         }
-        (Json::Null, _) => Value::Null,
-        (Json::Bool(value), _) => Value::Bool(*value),
-        (Json::String(text), _) => Value::Text(text),
-        (Json::Number(number), _) => match (number.as_i64(), number.as_u64(), number.as_f64()) {
-            (Some(number), _, _) => Value::Int(number),
-            (None, Some(number), _) => Value::Uint(number),
-            (None, None, number) => Value::Double(number.unwrap_or(f64::NAN)),
-        },
-        (value @ (Json::Array(_) | Json::Object(_)), _) => {
-            write_json_value(value, &mut text);
-            Value::Text(std::str::from_utf8(&text).unwrap_or_default())
+        ([b'n', ..], _) => Value::Null,
+        ([b't', ..], _) => Value::Bool(true),
+        ([b'f', ..], _) => Value::Bool(false),
+        ([b'"', ..], _) => {
+            string =
+                serde_json::from_str(json).map_err(|error| RecordError::new(format!("column {name:?}: {error}")))?;
+            Value::Text(&string)
         }
+        ([b'[' | b'{', ..], _) => {
+            write_json(json.as_bytes(), &mut written);
+            Value::Text(std::str::from_utf8(&written).unwrap_or_default())
+        }
+        (_, Kind::Float | Kind::Double | Kind::String) => Value::Text(json),
+        // Digit by digit: as a float, a number would lose all but some sixteen.
+        (number, _) => Decimal::parse(number).map_or(Value::Text(json), Value::Decimal),
     };
     put(value, name, kind, room, row)
 }
@@ -243,7 +252,7 @@ impl MapOnly for CopyTable {
             Source::Lines => self.put_fields([Some(record)].into_iter(), &mut room, out),
             Source::Json => self.put_object(record, &mut room, out),
             Source::Delimited(table, places) => {
-                let mut rows = Rows::new(table, places);
+                let mut rows = Rows::new(table, places).exact();
                 let cut = rows.read(record)?;
                 let fields = places.iter().map(|place| Some(cut.field(*place)).filter(|field| !table.is_null(field)));
                 self.put_fields(fields, &mut room, out)
@@ -254,7 +263,7 @@ impl MapOnly for CopyTable {
     fn map_block(&self, block: &mut Block<'_, Lines>, out: &mut impl Sink<[u8]>) -> Result<()> {
         let mut room = Room::default();
         match &self.source {
-            Source::Delimited(table, places) => Rows::new(table, places).for_each(block, |cut| {
+            Source::Delimited(table, places) => Rows::new(table, places).exact().for_each(block, |cut| {
                 let fields = places.iter().map(|place| Some(cut.field(*place)).filter(|field| !table.is_null(field)));
                 self.put_fields(fields, &mut room, out)
             }),
