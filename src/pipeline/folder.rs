@@ -78,8 +78,8 @@ pub(crate) enum Beginning {
 /// Why the folder cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FolderError {
-    /// Only local outputs are built in.
-    #[error("cannot write to {output}: writing {}:// is not built in yet", output.scheme())]
+    /// What is done lies beside the output, so that is local.
+    #[error("cannot write to {output}: the output of a pipeline is a local folder (copy it to a store afterwards)")]
     NotLocal {
         /// The output.
         output: Uri,

@@ -56,7 +56,7 @@ fn outputs_that_cannot_be_are_rejected() {
     check("run word-count -i in -o in/out", 3, &["{work}/in/out", "inside input {work}/in"]);
     check("run word-count -i in -o in --overwrite", 3, &["error: output {work}/in"]);
     check("run word-count -i in -o in/a.txt", 3, &["error: output {work}/in/a.txt"]);
-    check("run word-count -i in -o gs://bucket/out", 3, &["writing to gs:// is not built in yet"]);
+    check("run word-count -i in -o gs://bucket/out", 3, &["no credentials for gs://bucket/out: looked for "]);
     check("run word-count -i in -o /proc/out", 3, &["/proc/"]);
     check("run word-count -i in", 2, &["error: no output was given", "hint: name a new folder with -o"]);
 }

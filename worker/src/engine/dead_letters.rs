@@ -120,7 +120,7 @@ impl DeadLetters {
     pub(super) fn add_object(&mut self, object: &str, failure: &Failure) -> Result<(), Failure> {
         self.objects += 1;
         let at = failure.position.as_ref().map_or(0, |position| position.offset);
-        self.write(&format!("{}\n", what_and_why(object, RecordOffset::Content(at), failure)))
+        self.write(&format!("{}\n", what_and_why(object, RecordOffset::from_bits(at), failure)))
     }
 
     fn write(&mut self, line: &str) -> Result<(), Failure> {
@@ -222,6 +222,14 @@ mod tests {
         let expect = json!({ "object": "/in/b.gz", "offset": 99, "code": "INPUT_DAMAGED", "message": "cut short" });
         assert_eq!((line, bad.records, bad.objects), (expect, 0, 1));
         assert_eq!((counters.get(BAD_RECORDS), counters.get(BAD_FILES)), (0, 1));
+        let offset = RecordOffset::RowGroup { group: 3, place: 0 }.bits();
+        let damage = damage.at(InputPosition { object: "/in/c.parquet".to_owned(), offset });
+        let mut letters = DeadLetters::new(dir.path(), attempt);
+        letters.add_object("/in/c.parquet", &damage).expect("room");
+        letters.finish(&mut counters).expect("room").expect("one");
+        let text = std::fs::read_to_string(dir.path().join(&bad.staged_name)).expect("staged");
+        let line: serde_json::Value = serde_json::from_str(&text).expect("a line of JSON");
+        assert_eq!((&line["row_group"], &line["offset"]), (&json!(3), &json!(0)));
     }
 
     #[test]
