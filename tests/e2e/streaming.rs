@@ -20,7 +20,10 @@ pub(crate) fn shell(text: &str, folder: &Path, variables: &[(&str, &str)]) -> Ou
     let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap_or_default());
     let mut command = Command::new("sh");
     command.args(["-c", text]).current_dir(folder).env("PATH", path).env("GRISTMILL", GRISTMILL);
-    command.env_remove("GRISTMILL_TEST_DATA").env_remove("GRISTMILL_TEST_ROUNDS");
+    command
+        .env_remove("GRISTMILL_TEST_DATA")
+        .env_remove("GRISTMILL_TEST_ROUNDS")
+        .env_remove("GRISTMILL_INSTALL_STORES");
     run_to_end({
         command.envs(variables.iter().copied());
         command
