@@ -171,7 +171,7 @@ mod tests {
         let (folders, left) = Folders::of(&["c".to_owned(), "a".to_owned()], all).expect("columns");
         let folders = folders.expect("some");
         assert_eq!(left.names().collect::<Vec<_>>(), ["b"]);
-        let mut check = |values: [Value<'_>; 3], folder: &str| {
+        let check = |values: [Value<'_>; 3], folder: &str| {
             let (mut row, mut expect) = (Vec::new(), Vec::new());
             let open = Open::row(&mut row);
             values.iter().for_each(|value| value.encode(&mut row));
