@@ -36,6 +36,7 @@ const READ_BYTES: usize = 512 << 10;
 /// Rounds, after one that is not counted.
 const ROUNDS: usize = 7;
 
+#[expect(clippy::print_stdout, reason = "this is a program")]
 fn main() {
     let Some(server) = StoreServer::start(ServerKind::S3sFs) else { return };
     for number in 0..OBJECTS {

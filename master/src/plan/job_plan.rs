@@ -106,8 +106,9 @@ pub fn plan_inputs(spec: &JobSpec, inputs: Vec<(u32, Vec<InputObject>)>) -> Resu
     let too_many = || PlanError::TooManyTasks { input_bytes: ByteSize(input_bytes), split_size: spec.split_size };
 
     let packed = inputs.iter().flat_map(|(_, objects)| objects).filter(|object| pieces_of(spec, object).is_one());
-    let packed = packed.map(|object| object.size).fold(0, u64::saturating_add);
-    let mut packer = Packer::new(spec.split_size, packed);
+    let (count, packed) =
+        packed.fold((0, 0_u64), |(count, bytes), object| (count + 1, bytes.saturating_add(object.size)));
+    let mut packer = Packer::new(spec.split_size, count, packed);
     let (mut overlapping, mut compressed) = (Named::default(), Named::default());
     let mut role_begun = None;
     for (role, object) in
@@ -309,8 +310,30 @@ mod tests {
 
     #[test]
     fn a_split_holds_a_bounded_number_of_objects() {
-        let plan = plan(1 << 30, &vec![1; MAX_PIECES + 1]);
-        assert_eq!(plan.splits.iter().map(|split| split.pieces.len()).collect::<Vec<_>>(), [MAX_PIECES, 1]);
+        // Where opening counts nothing.
+        let plan = plan(4000, &vec![0; 10]);
+        assert!(plan.splits.is_empty());
+        let mut packer = Packer::new(ByteSize(4000), MAX_PIECES as u64 + 1, 0);
+        let object = Arc::new(objects(&[0]).remove(0));
+        (0..=MAX_PIECES).for_each(|_| packer.pack(Piece { object: Arc::clone(&object), start: 0, end: 0 }));
+        let pieces: Vec<usize> = packer.finish().iter().map(|split| split.pieces.len()).collect();
+        assert_eq!(pieces, [MAX_PIECES, 1]);
+    }
+
+    #[test]
+    fn many_small_objects_are_spread_over_several_splits() {
+        let check = |count: usize, bytes: u64, expect: usize| {
+            let splits = plan(64 << 20, &vec![bytes; count]).splits;
+            assert_eq!(splits.len(), expect, "{count} of {bytes} bytes");
+            let pieces = splits.iter().map(|split| split.pieces.len());
+            let (least, most) = (pieces.clone().min().unwrap_or(0), pieces.max().unwrap_or(0));
+            assert!(most - least <= count.div_ceil(expect), "{least} to {most}");
+        };
+        check(1000, 4000, 1);
+        check(10_000, 4000, 4);
+        check(100_000, 4000, 31);
+        check(6, 60 << 20, 6);
+        check(2, 32 << 20, 2);
     }
 
     #[test]

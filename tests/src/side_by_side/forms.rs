@@ -1,7 +1,7 @@
 //! Word count over the same text in each form that files may have, beside DuckDB, and over many small files: the
 //! commands, the rounds, and the table. What the figures mean is told in `docs/performance.md`.
 
-use std::ffi::OsString;
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -80,7 +80,7 @@ pub fn compare(binary: &Path, dir: &Path) -> Result<String, String> {
     Ok(table(&entries))
 }
 
-fn duckdb(python: &OsString, pattern: &Path, out: &Path) -> Command {
+fn duckdb(python: &OsStr, pattern: &Path, out: &Path) -> Command {
     let mut command = Command::new(python);
     command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/side_by_side/word_count.py")).arg(pattern).arg(out);
     command
