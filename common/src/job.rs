@@ -242,6 +242,12 @@ pub trait MapReduce: Send + Sync + 'static {
         key.hash_partition(partitions)
     }
 
+    /// Whether anything is put to the main output. A job that puts everything to named ones says no: its tasks then
+    /// leave no empty part there, which would be no part of what their folders' names tell.
+    fn has_main_output(&self) -> bool {
+        true
+    }
+
     /// Appends what every part begins with, such as a line of column names; by default what the type of
     /// [`Output`](Self::Output) says.
     fn begin_part(&self, part: &mut Vec<u8>) {
@@ -356,6 +362,12 @@ pub trait MapOnly: Send + Sync + 'static {
             self.map(record?, out)?;
         }
         Ok(())
+    }
+
+    /// Whether anything is put to the main output. A job that puts everything to named ones says no: its tasks then
+    /// leave no empty part there, which would be no part of what their folders' names tell.
+    fn has_main_output(&self) -> bool {
+        true
     }
 
     /// Appends what every part begins with, such as a line of column names; by default what the type of

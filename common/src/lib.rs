@@ -35,6 +35,7 @@ pub mod naming;
 pub mod objects;
 pub mod output;
 pub mod output_name;
+pub mod part_name;
 pub mod partition;
 pub mod pinned;
 pub mod pipeline;

@@ -163,13 +163,22 @@ pub fn part_file_name(index: u32, ending: &str) -> String {
     part_name(index) + ending
 }
 
+/// The file of a further part of the task that writes part `index`: `number` parts come before it, and 0 is the first
+/// one. It is behind these and before those of other tasks in the order of names, whatever the ending.
+pub fn further_part_file_name(index: u32, number: u32, ending: &str) -> String {
+    match number {
+        0 => part_file_name(index, ending),
+        number => format!("{}_{number:05}{ending}", part_name(index)),
+    }
+}
+
 /// The file in which one attempt stages part `index`; no other attempt ever writes it.
 pub fn staged_part_name(index: u32, attempt: AttemptId) -> String {
     format!("{}.{attempt}", part_name(index))
 }
 
-/// The folder, beside a staged part of that name, in which the same attempt stages its parts of named
-/// outputs, each under a number from 0 on.
+/// The folder, beside a staged part of that name, in which the same attempt stages its further parts and those of
+/// named outputs, each under a number from 0 on.
 pub fn staged_named_dir(staged_part: &str) -> String {
     format!("{staged_part}.named")
 }

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::naming::{BAD_DIR, is_hidden, part_file_name};
+use crate::naming::{BAD_DIR, is_hidden};
 
 /// The most components of a name.
 pub const MAX_COMPONENTS: usize = 8;
@@ -40,7 +40,7 @@ const SHOWN_CHARS: usize = 80;
 /// use gristmill_common::output_name::OutputName;
 ///
 /// let name: OutputName = "country=DE/year=2026".parse()?;
-/// assert_eq!(name.part_path(3, ".gz"), "country=DE/year=2026/part-00003.gz");
+/// assert_eq!(name.folders().last(), Some("country=DE/year=2026"));
 /// assert!("part-00000".parse::<OutputName>().is_err());
 /// # Ok::<(), gristmill_common::output_name::OutputNameError>(())
 /// ```
@@ -91,11 +91,6 @@ impl OutputName {
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
-    }
-
-    /// The path of its part `index`, relative to the job's output, whose parts have this ending.
-    pub fn part_path(&self, index: u32, ending: &str) -> String {
-        format!("{}/{}", self.0, part_file_name(index, ending))
     }
 
     /// The folders that its parts lie in, relative to the job's output, topmost first.
@@ -171,7 +166,6 @@ mod tests {
         for text in ["a", "a/b", "country=DE/year=2026", "a.b", "a_b", "apart-1", "é è", "*[x]?", longest.as_str()] {
             let name: OutputName = text.parse().expect(text);
             assert_eq!(name.as_str(), text);
-            assert_eq!(name.part_path(7, ""), format!("{text}/part-00007"));
         }
         let check = |text: &str, rule: NameRule| {
             assert_eq!(text.parse::<OutputName>().map_err(|error| error.rule), Err(rule), "{text:?}");

@@ -232,6 +232,9 @@ pub enum SpecError {
         /// What was asked for.
         weight: u32,
     },
+    /// Zero bytes per part.
+    #[error("a part needs at least 1 byte")]
+    PartSize,
     /// Zero attempts.
     #[error("a task needs at least 1 attempt")]
     MaxAttempts,
@@ -365,6 +368,9 @@ impl JobSpec {
         }
         if self.split_size.bytes() == 0 {
             return Err(SpecError::SplitSize);
+        }
+        if self.part_size.is_some_and(|size| size.bytes() == 0) {
+            return Err(SpecError::PartSize);
         }
         if self.max_attempts == 0 {
             return Err(SpecError::MaxAttempts);

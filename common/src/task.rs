@@ -10,7 +10,7 @@ use crate::failure::InputPosition;
 use crate::form::Form;
 use crate::ids::{AttemptId, JobAttempt, SessionId};
 use crate::naming::Uri;
-use crate::output_name::OutputName;
+use crate::part_name::PartName;
 
 /// An input object as it was when the job was planned. Reads of anything else fail.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -117,27 +117,31 @@ pub struct PartSummary {
     pub records: u64,
     /// XXH3-64 of its bytes.
     pub checksum: u64,
-    /// What the attempt put to named outputs, in the order of its first record for each. The nth lies in
-    /// the folder [`staged_named_dir`](crate::naming::staged_named_dir) under the number n, from 0 on.
+    /// The other parts of the attempt, those of named outputs and further ones, in the order of the first record
+    /// of each. The nth lies in the folder [`staged_named_dir`](crate::naming::staged_named_dir) under the number n,
+    /// from 0 on.
     #[serde(default, skip_serializing_if = "<[NamedPart]>::is_empty")]
     pub named: Box<[NamedPart]>,
     /// The upload that it was sent in, if the output is in an object store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upload: Option<Box<SentUpload>>,
+    /// Whether it has no record, is not kept, and becomes no part of the output: the job puts everything to named ones.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub left_out: bool,
 }
 
 impl PartSummary {
-    /// Bytes of the part and of those of named outputs.
+    /// Bytes of the part and of all others of the attempt.
     pub fn total_bytes(&self) -> u64 {
         self.bytes + self.named.iter().map(|named| named.bytes).sum::<u64>()
     }
 }
 
-/// A staged part of a named output; never without a record.
+/// A staged part of a named output, or a further part of any; never without a record.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct NamedPart {
-    /// Which output.
-    pub name: OutputName,
+    /// Which one.
+    pub name: PartName,
     /// Its size.
     pub bytes: u64,
     /// Its records.

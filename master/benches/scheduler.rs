@@ -160,6 +160,7 @@ impl Cluster {
                 checksum: 1,
                 named: Box::default(),
                 upload: None,
+                left_out: false,
             }),
         };
         let counters = [("lines".to_owned(), 1000)].into_iter().collect::<Counters>();

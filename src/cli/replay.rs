@@ -198,7 +198,8 @@ fn keep(folder: &Path, ending: &str, task: TaskId, report: &AttemptReport) -> Re
         (staged.join(number.to_string()), folder.join(named.name.part_path(task.index, ending)))
     });
     let path = folder.join(part_file_name(task.index, ending));
-    let moves = named.chain([(folder.join(&part.staged_name), path.clone())]);
+    let first = (!part.left_out).then(|| (folder.join(&part.staged_name), path.clone()));
+    let moves = named.chain(first);
     for (from, to) in moves {
         let above = to.parent().unwrap_or(folder);
         let moved = fs::create_dir_all(above).and_then(|()| fs::rename(&from, &to));
@@ -208,7 +209,7 @@ fn keep(folder: &Path, ending: &str, task: TaskId, report: &AttemptReport) -> Re
         // Empty by now; what cannot be removed disturbs nobody.
         let _ = fs::remove_dir(staged);
     }
-    Ok(Some(path))
+    Ok(Some(if part.left_out { folder.to_owned() } else { path }))
 }
 
 fn succeeded(context: &Context, recorded: &Recorded, task: TaskId, report: &AttemptReport, part: Option<&Path>) {

@@ -35,7 +35,7 @@ const MAX_THREADS: usize = 4096;
 
 pub(super) fn command(jobs: &JobTable, program: &str) -> Command {
     let verb = RunArgs::augment_args(JobArgs::augment_args(Command::new("run")));
-    job_verb(verb.about("Run a job in this process, over local files"), jobs, program)
+    job_verb(verb.about("Run a job in this process"), jobs, program)
 }
 
 pub(super) fn execute(context: &Context, matches: &ArgMatches) -> Result<Exit, CliError> {

@@ -14,7 +14,7 @@
 //! | `replay` | `status` only: the command that runs the task which failed the job again |
 //! | `peak_rss_bytes` | `run` only: the most memory the process had |
 
-use gristmill_common::counters::{BAD_FILES, BAD_RECORDS, NAMED_PARTS};
+use gristmill_common::counters::{BAD_FILES, BAD_RECORDS, LEFT_OUT_PARTS, NAMED_PARTS};
 use gristmill_common::ids::JobId;
 use gristmill_common::task::AttemptStats;
 use gristmill_common::time::WallTime;
@@ -31,7 +31,7 @@ pub(crate) fn job(status: &JobStatus, now: WallTime) -> Value {
         "name": status.name,
         "state": state(view.state),
         "output": status.output.to_string(),
-        "parts": u64::from(stage.done) + view.counters.get(NAMED_PARTS),
+        "parts": parts(view, stage),
         "records": stats.output_records,
         "bytes": stats.output_bytes,
         "counters": view.counters,
@@ -45,6 +45,12 @@ pub(crate) fn job(status: &JobStatus, now: WallTime) -> Value {
         "waiting": view.waiting,
         "failure": view.failure,
     })
+}
+
+/// How many parts a job has written, of all its outputs.
+pub(crate) fn parts(view: &JobView, written: &StageView) -> u64 {
+    let first = u64::from(written.done).saturating_sub(view.counters.get(LEFT_OUT_PARTS));
+    first + view.counters.get(NAMED_PARTS)
 }
 
 /// A job that was accepted and is not waited for.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use gristmill_common::counters::{BAD_FILES, BAD_RECORDS, NAMED_PARTS};
+use gristmill_common::counters::{BAD_FILES, BAD_RECORDS, LEFT_OUT_PARTS, NAMED_PARTS};
 use gristmill_common::ids::TaskId;
 use gristmill_common::naming::BAD_DIR;
 use gristmill_common::size::ByteSize;
@@ -32,7 +32,7 @@ fn lines(status: &JobStatus, now: WallTime, peak_rss: Option<ByteSize>) -> Vec<S
         seconds(wall_millis(status, now)),
         grouped(stats.output_records),
         ByteSize(stats.output_bytes),
-        plural(u64::from(stage.done) + view.counters.get(NAMED_PARTS), "part"),
+        plural(json::parts(view, stage), "part"),
         status.output
     )];
     lines.push(stage_line("map   ", &view.map, &view.map_stats));
@@ -53,8 +53,8 @@ fn lines(status: &JobStatus, now: WallTime, peak_rss: Option<ByteSize>) -> Vec<S
         let more = if view.differed.len() > 5 { ", …" } else { "" };
         lines.push(format!("  not deterministic: attempts of {}{more} made different records", tasks.join(", ")));
     }
-    for (name, value) in view.counters.iter().filter(|(name, _)| ![BAD_FILES, BAD_RECORDS, NAMED_PARTS].contains(name))
-    {
+    let shown_above = [BAD_FILES, BAD_RECORDS, LEFT_OUT_PARTS, NAMED_PARTS];
+    for (name, value) in view.counters.iter().filter(|(name, _)| !shown_above.contains(name)) {
         lines.push(format!("  counter {name}: {}", grouped(value)));
     }
     if let Some(peak) = peak_rss {

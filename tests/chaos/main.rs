@@ -33,6 +33,9 @@ use gristmill_tests::chaos::{
 use serde::Serialize;
 use serde_json::{Value, json};
 
+/// Short jobs that are timed with and without a long one beside them.
+const SHORT_JOBS: usize = 9;
+
 const USAGE: &str = "usage: cargo chaos [--seconds N | --lab RUNS | --fickle RUNS | --sharing TASKS | --damage TIMES | --operations \
                      | --detection | --pace | --places TIMES | --stores DEATHS | --moments KILLS | --overload SECONDS] [--seed S] [--workers N] [--mix KIND,…] [--megabytes N] [--every N] [--contests N] \
                      [--of jobs|master|successor|worker] [--repeat N] [--binary FILE] [--logs DIR] [-- SUBMIT FLAGS…]";
@@ -270,7 +273,7 @@ fn fickle(options: &ChaosOptions, runs: u64) -> (Value, bool) {
 
 /// A short job beside a long one of so many tasks, and two of weights 1 and 3.
 fn shares(options: &ChaosOptions, tasks: usize) -> (Value, bool) {
-    let seen = sharing(&options.binary, options.workers, tasks);
+    let seen = sharing(&options.binary, options.workers, tasks, SHORT_JOBS);
     let in_time = seen.ratio <= 3.0;
     let fair = (0.225..=0.275).contains(&seen.light_share);
     (plain(&seen), in_time && fair && seen.long_ends_last && seen.leftovers.is_empty())

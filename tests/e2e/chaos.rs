@@ -49,7 +49,7 @@ fn an_output_is_made_of_one_attempt_of_each_map_task_though_they_differ() {
 
 #[test]
 fn a_short_job_ends_before_a_long_one_and_the_heavier_of_two_has_more_slots() {
-    let seen = sharing(Path::new(GRISTMILL), 2, 800);
+    let seen = sharing(Path::new(GRISTMILL), 2, 800, 1);
     assert!(seen.long_ends_last, "{seen:#?}");
     assert!(seen.active[0] <= seen.active[1] && seen.leftovers.is_empty(), "{seen:#?}");
 }

@@ -5,6 +5,7 @@
 //! | `answers` | the expected answers, and equal parts however a job is run |
 //! | `book` | what a reader of `docs/` types first |
 //! | `chaos` | ten seconds of faults |
+//! | `conversions` | tables converted from each format to the next |
 //! | `failover` | workers that are killed, stopped and resumed |
 //! | `job_crates` | jobs of other binaries than the cluster's, and the files they come with |
 //! | `lab` | the tests of a distributed systems course |
@@ -22,6 +23,7 @@
 mod answers;
 mod book;
 mod chaos;
+mod conversions;
 mod failover;
 mod job_crates;
 mod lab;

@@ -15,7 +15,7 @@ use crate::{GRISTMILL, root};
 const OUTPUTS: &str = "target/streaming";
 
 /// Runs a shell command with our program on its PATH.
-fn shell(text: &str, folder: &Path, variables: &[(&str, &str)]) -> Output {
+pub(crate) fn shell(text: &str, folder: &Path, variables: &[(&str, &str)]) -> Output {
     let programs = Path::new(GRISTMILL).parent().expect("binaries lie in a folder");
     let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap_or_default());
     let mut command = Command::new("sh");

@@ -15,6 +15,12 @@ pub use crate::waiting::{eventually, eventually_within, run_to_end};
 /// How long a process that is asked to end may take.
 const END_PATIENCE: Duration = Duration::from_secs(30);
 
+/// What a master says that cannot listen on the port it was told.
+const PORT_TAKEN: &str = "Address already in use";
+
+/// Lines of a log in which the reason of an end is looked for.
+const LAST_LINES: usize = 4;
+
 /// A master and its workers.
 #[derive(Debug)]
 pub struct Cluster {
@@ -141,16 +147,33 @@ impl Cluster {
         assert!(ended && status.is_some_and(|status| status.success()), "{status:?}\n{}", self.logs());
     }
 
-    /// Starts a master that has ended again, on its folder and address.
+    /// Starts a master that has ended again, on its folder and address. A client of another cluster may have
+    /// the port as its own for a while; then it is tried again.
     ///
     /// # Panics
     ///
     /// If it does not serve.
     pub fn restart_master(&mut self) {
-        let listen = self.url.trim_start_matches("http://");
-        let (master, url) = start_master(&self.binary, self.dir.path(), listen, &self.variables);
-        assert_eq!(url, self.url);
-        self.master = master;
+        let listen = self.url.trim_start_matches("http://").to_owned();
+        let mut served = None;
+        eventually(|| {
+            let mut command = master_command(&self.binary, self.dir.path(), &listen);
+            command.envs(self.variables.iter().cloned());
+            let (master, url) = await_url(command.spawn().expect("the master starts"));
+            self.master = master;
+            served = url;
+            if served.is_none() {
+                self.master.wait().expect("the master can be waited for");
+            }
+            served.is_some() || !self.last_words_of_master().contains(PORT_TAKEN)
+        });
+        assert_eq!(served.as_ref(), Some(&self.url), "{}", self.logs());
+    }
+
+    /// What the last master said last.
+    fn last_words_of_master(&self) -> String {
+        let said = std::fs::read_to_string(self.dir.path().join("master.log")).unwrap_or_default();
+        said.lines().rev().take(LAST_LINES).collect::<Vec<_>>().join("\n")
     }
 
     /// The same with a master that dies where it comes by the failpoint `place` after it has passed it so

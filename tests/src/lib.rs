@@ -6,6 +6,7 @@
 //! | [`cluster`] | real processes: a master and workers to kill |
 //! | [`data`] | the trial data and its expected answers |
 //! | [`docs`] | running what documents tell readers to type |
+//! | [`memory`] | how much memory a command takes |
 //! | [`random`] | randomness that can be repeated |
 //! | [`side_by_side`] | our commands for the runner that compares engines |
 //! | [`sim`] | a simulated cluster around the pure scheduler |
@@ -16,6 +17,7 @@ pub mod chaos;
 pub mod cluster;
 pub mod data;
 pub mod docs;
+pub mod memory;
 pub mod random;
 pub mod side_by_side;
 pub mod sim;

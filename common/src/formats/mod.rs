@@ -12,7 +12,7 @@
 //! | `text.rs`, `calendar.rs` | values as text |
 //! | `written.rs` | outputs typed by serde |
 //!
-//! What each format can do is told in `docs/formats.md`, why it is as it is in `docs/adr/0020-formats.md`.
+//! What each format can do is told in `docs/data.md`, why it is as it is in `docs/adr/0020-formats.md`.
 
 pub mod calendar;
 pub mod coerce;
@@ -38,7 +38,6 @@ pub use self::json_lines::JsonLines;
 pub use self::parquet::Parquet;
 pub use self::probe::{fields_of, schema_of};
 pub use self::ser::{NoRow, write_row};
-pub use self::text::write_json_value;
 pub use self::types::{Date, Fixed, Instant, NoSuchValue};
 pub use self::warc::{Warc, WarcRecord};
 pub use self::whole_file::WholeFile;

@@ -140,11 +140,6 @@ fn write_bytes(bytes: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// Appends a JSON value, on one line.
-pub fn write_json_value(value: &serde_json::Value, out: &mut Vec<u8>) {
-    serde_json::to_writer(out, value).expect("a value is JSON, and a Vec takes all bytes");
-}
-
 /// Appends a JSON string.
 pub fn write_json_string(text: &str, out: &mut Vec<u8>) {
     serde_json::to_writer(out, text).expect("a string is JSON, and a Vec takes all bytes");

@@ -176,7 +176,9 @@ impl Bench {
             }
         };
         drop(keys);
-        if seen == 0 && self.at.store.head(&self.at.path).await.is_ok() {
+        // A bucket answers for itself too, with something that is no object.
+        let may_be_object = seen == 0 && !self.at.path.as_ref().is_empty();
+        if may_be_object && self.at.store.head(&self.at.path).await.is_ok() {
             self.read = Some(self.at.path.clone());
         }
         self.note(Ability::List, listed);

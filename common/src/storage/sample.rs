@@ -17,6 +17,9 @@ const MAX_FIRST_RECORD_BYTES: u64 = 1 << 20;
 /// Bytes of rows that are looked at.
 const ROWS_BYTES: usize = 256 << 10;
 
+/// Memory that the pages of these rows may take: that of whoever submits a job, whose attempts may have less.
+const ROWS_MEMORY: u64 = 1 << 30;
+
 /// Samples an input that was listed. Objects are read in the form that is pinned, or that they tell
 /// themselves.
 ///
@@ -57,8 +60,12 @@ fn rows_of(object: &InputObject, open: Box<dyn OpenObject>) -> Result<(Vec<Vec<u
         damage @ ParquetProblem::Damaged { .. } => {
             damaged(object, 0, &format!("cannot read {} as a Parquet file: {damage}", object.uri))
         }
+        ParquetProblem::Memory { bytes, .. } => {
+            let text = format!("cannot read {} as a Parquet file: its first pages take {bytes} of memory", object.uri);
+            Failure::new(FailureCode::RecordTooLarge, text)
+        }
     };
-    let file = ParquetFile::open(open, object.size).map_err(failed)?;
+    let file = ParquetFile::open(open, object.size, ROWS_MEMORY).map_err(failed)?;
     let mut rows = Vec::new();
     if let Some(group) = file.groups_in(0, u64::MAX).first() {
         let form = RowForm::Text { end: b"\n".to_vec(), objects: true };

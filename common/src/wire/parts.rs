@@ -4,7 +4,8 @@
 use std::collections::BTreeSet;
 
 use super::{WireError, invalid, v1};
-use crate::output_name::{MAX_NAMES, MAX_NAMES_BYTES, OutputName, is_object_of_output};
+use crate::output_name::{MAX_NAMES, MAX_NAMES_BYTES, is_object_of_output};
+use crate::part_name::PartName;
 use crate::task::{BadRecords, NamedPart, OpenUpload, PartSummary, SentUpload};
 
 impl From<&PartSummary> for v1::PartSummary {
@@ -16,6 +17,7 @@ impl From<&PartSummary> for v1::PartSummary {
             checksum: part.checksum,
             named: part.named.iter().map(Into::into).collect(),
             upload: part.upload.as_deref().map(Into::into),
+            left_out: part.left_out,
         }
     }
 }
@@ -36,11 +38,12 @@ impl TryFrom<v1::PartSummary> for PartSummary {
         let named: Box<[NamedPart]> = wire.named.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?;
         let mut names = BTreeSet::new();
         if let Some(twice) = named.iter().find(|named| !names.insert(&named.name)) {
-            let reason = format!("{:?} is there twice", twice.name.as_str());
+            let reason = format!("{:?} is there twice", twice.name.to_string());
             return Err(WireError::Invalid { field: FIELD, reason });
         }
         let upload = wire.upload.map(|upload| Box::new(upload.into()));
-        Ok(Self { staged_name, bytes: wire.bytes, records: wire.records, checksum: wire.checksum, named, upload })
+        let (bytes, records, checksum, left_out) = (wire.bytes, wire.records, wire.checksum, wire.left_out);
+        Ok(Self { staged_name, bytes, records, checksum, named, upload, left_out })
     }
 }
 
@@ -60,7 +63,7 @@ impl TryFrom<v1::NamedPart> for NamedPart {
     type Error = WireError;
 
     fn try_from(wire: v1::NamedPart) -> Result<Self, WireError> {
-        let name = OutputName::try_from(wire.name).map_err(invalid("NamedPart.name"))?;
+        let name = PartName::try_from(wire.name).map_err(invalid("NamedPart.name"))?;
         let upload = wire.upload.map(|upload| Box::new(upload.into()));
         Ok(Self { name, bytes: wire.bytes, records: wire.records, checksum: wire.checksum, upload })
     }

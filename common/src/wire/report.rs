@@ -252,6 +252,7 @@ mod tests {
                 checksum: 5,
                 named,
                 upload: sent(0),
+                left_out: false,
             }
         };
         let outputs = [

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use self::lines::CopyLines;
 use self::rows::{CopyRows, CopyTable, Source};
-use crate::table::{TableOptions, Types, columns_of_objects, is_json_input};
+use crate::table::{Folders, TableOptions, Types, columns_of_objects, is_json_input};
 
 /// Writes every record in input order: as a line, or with --output-format as a row
 #[derive(Debug, Clone, Args, Serialize, Deserialize)]
@@ -36,6 +36,12 @@ pub struct Copy {
     #[arg(long, value_name = "LIST")]
     #[serde(default)]
     types: Option<Types>,
+
+    /// Write rows to folders that are named by the values of these columns, as country=DE/year=2026, and leave the
+    /// columns out of them (Hive's way); needs --output-format
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    #[serde(default)]
+    partition_by: Vec<String>,
 
     #[command(flatten)]
     table: TableOptions,
@@ -114,15 +120,22 @@ impl Program for Copy {
 
     fn visit<V: JobVisitor>(self, visitor: V) -> Result<V::Output, OptionError> {
         match self.plan {
+            Plan::Lines if !self.partition_by.is_empty() => {
+                Err(OptionError::new("--partition-by divides rows, which copy writes with --output-format alone"))
+            }
             Plan::Lines => Ok(visitor.map_only(CopyLines)),
-            Plan::Rows { schema } => Ok(visitor.map_only(CopyRows::new(schema))),
+            Plan::Rows { schema } => {
+                let (folders, left) = Folders::of(&self.partition_by, schema.clone())?;
+                Ok(visitor.map_only(CopyRows::new(schema, folders, left)))
+            }
             Plan::Table { from, schema } => {
                 let source = match from {
                     From::Lines => Source::Lines,
                     From::Delimited => Source::delimited(self.table.table()?),
                     From::Json => Source::Json,
                 };
-                Ok(visitor.map_only(CopyTable::new(source, schema)))
+                let (folders, left) = Folders::of(&self.partition_by, schema.clone())?;
+                Ok(visitor.map_only(CopyTable::new(source, schema, folders, left)))
             }
         }
     }

@@ -1,15 +1,18 @@
 //! Rows of tables on their way from one format to another: taken as text, as JSON, or as rows of a file of columns,
 //! and put as rows, of which the engine makes the format that is asked for.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use gristmill_common::formats::NoRow;
 use gristmill_common::formats::coerce::{fit, misfit};
 use gristmill_common::formats::row::{Items, Open, Value};
 use gristmill_common::formats::schema::{Kind, Schema, SchemaError};
-use gristmill_common::formats::{NoRow, write_json_value};
 use gristmill_common::input::{Columns, Reading};
 use gristmill_common::prelude::*;
-use serde_json::Value as Json;
+use serde_json::value::RawValue;
 
-use crate::table::{Rows, Table};
+use crate::table::{Decimal, FolderName, Folders, Rows, Table, json_values, write_json};
 
 /// Rows as they travel, put as they are.
 #[derive(Debug)]
@@ -49,15 +52,44 @@ impl Input for RowBytes {
     }
 }
 
+/// Where rows go: into the main output, or into folders that some of their columns name.
+#[derive(Debug)]
+struct Places {
+    folders: Option<Folders>,
+    /// The columns of the rows as they are written.
+    written: Schema,
+}
+
+/// What is used again for every row.
+#[derive(Debug, Default)]
+struct Room {
+    /// Of a value that is shown as text.
+    text: Vec<u8>,
+    row: Vec<u8>,
+    folder: FolderName,
+    /// What of a row is written in its folder.
+    rest: Vec<u8>,
+}
+
+impl Places {
+    /// Puts the row that is in `room`.
+    fn put(&self, room: &mut Room, out: &mut impl Sink<[u8]>) -> Result<()> {
+        let Some(folders) = &self.folders else { return out.put(&room.row, ()) };
+        folders.divide(&room.row, &mut room.folder, &mut room.rest).map_err(bad_row)?;
+        out.put_to(room.folder.as_str(), &room.rest, ())
+    }
+}
+
 /// Copies rows of files of columns.
 #[derive(Debug)]
 pub(super) struct CopyRows {
     schema: Schema,
+    places: Places,
 }
 
 impl CopyRows {
-    pub(super) fn new(schema: Schema) -> Self {
-        Self { schema }
+    pub(super) fn new(schema: Schema, folders: Option<Folders>, written: Schema) -> Self {
+        Self { schema, places: Places { folders, written } }
     }
 }
 
@@ -66,18 +98,22 @@ impl MapOnly for CopyRows {
     type Output = RowsAsTheyAre;
 
     fn map(&self, row: &[u8], out: &mut impl Sink<[u8]>) -> Result<()> {
-        let (mut items, mut room, mut fitted) = (Items::of_row(row).map_err(bad_row)?, Vec::new(), Vec::new());
-        let open = Open::row(&mut fitted);
+        let (mut items, mut room) = (Items::of_row(row).map_err(bad_row)?, Room::default());
+        let open = Open::row(&mut room.row);
         for column in &self.schema.columns {
             let value = items.next_value().map_err(bad_row)?.unwrap_or(Value::Absent);
-            put(value, &column.name, &column.kind, &mut room, &mut fitted)?;
+            put(value, &column.name, &column.kind, &mut room.text, &mut room.row)?;
         }
-        open.end(&mut fitted);
-        out.put(&fitted, ())
+        open.end(&mut room.row);
+        self.places.put(&mut room, out)
+    }
+
+    fn has_main_output(&self) -> bool {
+        self.places.folders.is_none()
     }
 
     fn schema(&self) -> std::result::Result<Schema, SchemaError> {
-        Ok(self.schema.clone())
+        Ok(self.places.written.clone())
     }
 
     fn columns(&self, _role: u32) -> Option<Vec<String>> {
@@ -122,36 +158,37 @@ impl Source {
 pub(super) struct CopyTable {
     source: Source,
     schema: Schema,
+    places: Places,
 }
 
 impl CopyTable {
-    pub(super) fn new(source: Source, schema: Schema) -> Self {
-        Self { source, schema }
+    pub(super) fn new(source: Source, schema: Schema, folders: Option<Folders>, written: Schema) -> Self {
+        Self { source, schema, places: Places { folders, written } }
     }
 
     /// Puts a row of these texts, none of which is a value.
     fn put_fields<'f>(
         &self,
         fields: impl Iterator<Item = Option<&'f [u8]>>,
-        (room, row): (&mut Vec<u8>, &mut Vec<u8>),
+        room: &mut Room,
         out: &mut impl Sink<[u8]>,
     ) -> Result<()> {
-        row.clear();
-        let open = Open::row(row);
+        room.row.clear();
+        let open = Open::row(&mut room.row);
         for (field, column) in fields.zip(&self.schema.columns) {
             let value = match field {
                 None => Value::Null,
                 Some(field) => std::str::from_utf8(field).map_or(Value::Bytes(field), Value::Text),
             };
-            put(value, &column.name, &column.kind, room, row)?;
+            put(value, &column.name, &column.kind, &mut room.text, &mut room.row)?;
         }
-        open.end(row);
-        out.put(row, ())
+        open.end(&mut room.row);
+        self.places.put(room, out)
     }
 
     /// Puts the row that a JSON object is.
-    fn put_object(&self, record: &[u8], row: &mut Vec<u8>, out: &mut impl Sink<[u8]>) -> Result<()> {
-        let object: serde_json::Map<String, Json> = serde_json::from_slice(record).map_err(|error| {
+    fn put_object(&self, record: &[u8], room: &mut Room, out: &mut impl Sink<[u8]>) -> Result<()> {
+        let object: BTreeMap<String, &RawValue> = serde_json::from_slice(record).map_err(|error| {
             let shown = error.to_string().replace(" at line 1 column ", " at byte ");
             RecordError::new(format!("not a JSON object: {shown}"))
         })?;
@@ -160,41 +197,47 @@ impl CopyTable {
                 format!("field {name:?} is none of the columns, which the first records show (--types names more)");
             return Err(RecordError::new(reason).into());
         }
+        let Room { text, row, .. } = room;
         row.clear();
         let open = Open::row(row);
-        let mut room = Vec::new();
         for column in &self.schema.columns {
-            put_json(object.get(&column.name).unwrap_or(&Json::Null), &column.name, &column.kind, &mut room, row)?;
+            let json = object.get(&column.name).map_or("null", |value| value.get());
+            put_json(json, &column.name, &column.kind, text, row)?;
         }
         open.end(row);
-        out.put(row, ())
+        self.places.put(room, out)
     }
 }
 
-/// Appends a JSON value as one of its column's kind.
-fn put_json(value: &Json, name: &str, kind: &Kind, room: &mut Vec<u8>, row: &mut Vec<u8>) -> Result<()> {
-    let mut text = Vec::new();
-    let value = match (value, kind) {
-        (Json::Array(items), Kind::List(element)) => {
+/// Appends a JSON value, as it is written, as one of its column's kind. Objects and lists in columns of text stay as
+/// they are written.
+fn put_json(json: &str, name: &str, kind: &Kind, room: &mut Vec<u8>, row: &mut Vec<u8>) -> Result<()> {
+    let mut written = Vec::new();
+    let string: Cow<'_, str>;
+    let value = match (json.as_bytes(), kind) {
+        ([b'[', ..], Kind::List(element)) => {
             let open = Open::list(row);
-            for item in items {
+            for item in json_values(json.as_bytes()) {
                 put_json(item, name, &element.kind, room, row)?;
             }
             open.end(row);
             return Ok(());
         }
-        (Json::Null, _) => Value::Null,
-        (Json::Bool(value), _) => Value::Bool(*value),
-        (Json::String(text), _) => Value::Text(text),
-        (Json::Number(number), _) => match (number.as_i64(), number.as_u64(), number.as_f64()) {
-            (Some(number), _, _) => Value::Int(number),
-            (None, Some(number), _) => Value::Uint(number),
-            (None, None, number) => Value::Double(number.unwrap_or(f64::NAN)),
-        },
-        (value @ (Json::Array(_) | Json::Object(_)), _) => {
-            write_json_value(value, &mut text);
-            Value::Text(std::str::from_utf8(&text).unwrap_or_default())
+        ([b'n', ..], _) => Value::Null,
+        ([b't', ..], _) => Value::Bool(true),
+        ([b'f', ..], _) => Value::Bool(false),
+        ([b'"', ..], _) => {
+            string =
+                serde_json::from_str(json).map_err(|error| RecordError::new(format!("column {name:?}: {error}")))?;
+            Value::Text(&string)
         }
+        ([b'[' | b'{', ..], _) => {
+            write_json(json.as_bytes(), &mut written);
+            Value::Text(std::str::from_utf8(&written).unwrap_or_default())
+        }
+        (_, Kind::Float | Kind::Double | Kind::String) => Value::Text(json),
+        // Digit by digit: as a float, a number would lose all but some sixteen.
+        (number, _) => Decimal::parse(number).map_or(Value::Text(json), Value::Decimal),
     };
     put(value, name, kind, room, row)
 }
@@ -204,33 +247,33 @@ impl MapOnly for CopyTable {
     type Output = RowsAsTheyAre;
 
     fn map(&self, record: &[u8], out: &mut impl Sink<[u8]>) -> Result<()> {
-        let (mut room, mut row) = (Vec::new(), Vec::new());
+        let mut room = Room::default();
         match &self.source {
-            Source::Lines => self.put_fields([Some(record)].into_iter(), (&mut room, &mut row), out),
-            Source::Json => self.put_object(record, &mut row, out),
+            Source::Lines => self.put_fields([Some(record)].into_iter(), &mut room, out),
+            Source::Json => self.put_object(record, &mut room, out),
             Source::Delimited(table, places) => {
-                let mut rows = Rows::new(table, places);
+                let mut rows = Rows::new(table, places).exact();
                 let cut = rows.read(record)?;
                 let fields = places.iter().map(|place| Some(cut.field(*place)).filter(|field| !table.is_null(field)));
-                self.put_fields(fields, (&mut room, &mut row), out)
+                self.put_fields(fields, &mut room, out)
             }
         }
     }
 
     fn map_block(&self, block: &mut Block<'_, Lines>, out: &mut impl Sink<[u8]>) -> Result<()> {
-        let (mut room, mut row) = (Vec::new(), Vec::new());
+        let mut room = Room::default();
         match &self.source {
-            Source::Delimited(table, places) => Rows::new(table, places).for_each(block, |cut| {
+            Source::Delimited(table, places) => Rows::new(table, places).exact().for_each(block, |cut| {
                 let fields = places.iter().map(|place| Some(cut.field(*place)).filter(|field| !table.is_null(field)));
-                self.put_fields(fields, (&mut room, &mut row), out)
+                self.put_fields(fields, &mut room, out)
             }),
             Source::Json | Source::Lines => {
                 while let Some(record) = block.next_record() {
                     let record = record?;
                     if matches!(self.source, Source::Lines) {
-                        self.put_fields([Some(record)].into_iter(), (&mut room, &mut row), out)?;
+                        self.put_fields([Some(record)].into_iter(), &mut room, out)?;
                     } else if !record.trim_ascii().is_empty() {
-                        self.put_object(record, &mut row, out)?;
+                        self.put_object(record, &mut room, out)?;
                     }
                 }
                 Ok(())
@@ -238,7 +281,11 @@ impl MapOnly for CopyTable {
         }
     }
 
+    fn has_main_output(&self) -> bool {
+        self.places.folders.is_none()
+    }
+
     fn schema(&self) -> std::result::Result<Schema, SchemaError> {
-        Ok(self.schema.clone())
+        Ok(self.places.written.clone())
     }
 }

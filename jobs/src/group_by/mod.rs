@@ -25,7 +25,8 @@ use self::aggregate::Aggregate;
 use self::cells::{Cells, FoldCells, State};
 use self::writer::Writer;
 use crate::table::{
-    Format, FormatOptions, MAX_QUOTIENT_SCALE, Row, Rows, Table, TableLines, Types, top_columns, write_values,
+    FolderName, Folders, Format, FormatOptions, MAX_QUOTIENT_SCALE, Row, Rows, Table, TableLines, Types, top_columns,
+    write_values,
 };
 
 /// Aggregates the rows of each group of a table (delimited text or JSON lines)
@@ -56,6 +57,12 @@ pub struct GroupBy {
     #[serde(default)]
     types: Option<Types>,
 
+    /// Write rows to folders that are named by the values of these columns, as country=DE/year=2026, and leave the
+    /// columns out of them (Hive's way); needs --output-format
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    #[serde(default)]
+    partition_by: Vec<String>,
+
     #[command(flatten)]
     table: FormatOptions,
 }
@@ -68,11 +75,16 @@ const MANY: usize = 32;
 
 impl Program for GroupBy {
     fn looks_at_inputs(&self) -> bool {
-        self.table.looks()
+        self.table.looks() || !self.partition_by.is_empty()
     }
 
-    fn look(&mut self, _spec: &JobSpec, inputs: &[InputSample]) -> Result<(), OptionError> {
-        self.table.look(inputs)
+    fn look(&mut self, spec: &JobSpec, inputs: &[InputSample]) -> Result<(), OptionError> {
+        if !self.partition_by.is_empty() && spec.output_format.is_none() {
+            return Err(OptionError::new(
+                "--partition-by divides rows, which group-by writes with --output-format alone",
+            ));
+        }
+        if self.table.looks() { self.table.look(inputs) } else { Ok(()) }
     }
 
     fn visit<V: JobVisitor>(self, visitor: V) -> Result<V::Output, OptionError> {
@@ -104,8 +116,11 @@ pub(super) struct Group {
     aggregates: Vec<Aggregate>,
     scale: u8,
     writer: Writer,
-    /// What is written in formats with types.
+    /// The columns of a group in formats with types.
     schema: Schema,
+    /// The folders that groups are divided among, and the columns that are left of each.
+    folders: Option<Folders>,
+    written: Schema,
     /// The columns of a file of columns that are read.
     columns: Option<Vec<String>>,
 }
@@ -129,12 +144,13 @@ impl Group {
         let kinds = options.by.iter().map(|name| options.table.kind(name).cloned().unwrap_or(Kind::String));
         let kinds = kinds.chain(aggregates.iter().map(|aggregate| aggregate.kind(&options.table, options.scale)));
         let schema = options.types.clone().unwrap_or_default().schema(names.cloned().zip(kinds))?;
+        let (folders, written) = Folders::of(&options.partition_by, schema.clone())?;
         let columns = table.is_json().then(|| {
             let read = options.by.iter().map(String::as_str).chain(aggregates.iter().filter_map(Aggregate::name));
             top_columns(read)
         });
         let writer = Writer::new(&options.table, format, &table, options.by.iter().chain(&options.agg))?;
-        Ok(Self { table, wanted, by, aggregates, scale: options.scale, writer, schema, columns })
+        Ok(Self { table, wanted, by, aggregates, scale: options.scale, writer, schema, folders, written, columns })
     }
 
     #[inline]
@@ -164,8 +180,8 @@ impl Group {
         self.writer.write_line(key, results, |(aggregate, own), out| aggregate.write(own, self.scale, text, out), out);
     }
 
-    /// Appends a group as a row.
-    fn write_row(&self, key: &[u8], mut cells: &[State], out: &mut Vec<u8>) -> std::result::Result<(), NoRow> {
+    /// Appends a group as a row of all its columns.
+    fn write_whole_row(&self, key: &[u8], mut cells: &[State], out: &mut Vec<u8>) -> std::result::Result<(), NoRow> {
         let mut values: Vec<Vec<u8>> = self.writer.key_values(key)?;
         for aggregate in &self.aggregates {
             let (own, rest) = cells.split_at(aggregate.cells());
@@ -177,6 +193,27 @@ impl Group {
             values.push(value);
         }
         write_values(&self.schema, &values, out)
+    }
+
+    /// Appends a group as a row, without what names its folder.
+    fn write_row(&self, key: &[u8], cells: &[State], out: &mut Vec<u8>) -> std::result::Result<(), NoRow> {
+        let Some(folders) = &self.folders else { return self.write_whole_row(key, cells, out) };
+        let (_, rest) = self.divided(folders, key, cells)?;
+        out.extend_from_slice(&rest);
+        Ok(())
+    }
+
+    /// The folder of a group, and what is left of its row.
+    fn divided(
+        &self,
+        folders: &Folders,
+        key: &[u8],
+        cells: &[State],
+    ) -> std::result::Result<(FolderName, Vec<u8>), NoRow> {
+        let (mut row, mut folder, mut rest) = (Vec::new(), FolderName::default(), Vec::new());
+        self.write_whole_row(key, cells, &mut row)?;
+        folders.divide(&row, &mut folder, &mut rest).map_err(|error| NoRow::new(error.to_string()))?;
+        Ok((folder, rest))
     }
 }
 
@@ -217,15 +254,21 @@ impl<const N: usize> MapReduce for GroupRows<N> {
         while let Some(more) = values.next_ref() {
             <FoldCells as Combine<Cells<N>>>::fold(&mut cells, more)?;
         }
-        out.put(key, (&self.0, &cells))
+        let Some(folders) = &self.0.folders else { return out.put(key, (&self.0, &cells)) };
+        let (folder, _) = self.0.divided(folders, key, &cells).map_err(|error| RecordError::new(error.to_string()))?;
+        out.put_to(folder.as_str(), key, (&self.0, &cells))
     }
 
     fn begin_part(&self, part: &mut Vec<u8>) {
         part.extend_from_slice(self.0.writer.header());
     }
 
+    fn has_main_output(&self) -> bool {
+        self.0.folders.is_none()
+    }
+
     fn schema(&self) -> std::result::Result<Schema, SchemaError> {
-        Ok(self.0.schema.clone())
+        Ok(self.0.written.clone())
     }
 
     fn columns(&self, _role: u32) -> Option<Vec<String>> {

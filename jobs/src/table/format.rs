@@ -84,7 +84,12 @@ impl FormatOptions {
     pub(crate) fn table(&self) -> Result<Table, OptionError> {
         match self.format() {
             Format::Delimited => self.delimited.table(),
-            Format::Json => self.delimited.json_table(),
+            Format::Json => {
+                let known = self.schema.as_ref().map(|schema| schema.names().map(str::to_owned).collect());
+                let mut table = self.delimited.json_table()?;
+                table.known = known;
+                Ok(table)
+            }
         }
     }
 

@@ -65,6 +65,8 @@ pub(crate) struct Table {
     pub(crate) header: Option<Header>,
     /// What is wanted of each row, if rows are JSON objects.
     pub(super) json: Option<Paths>,
+    /// All columns that there are, of rows that are JSON objects because a file of columns is read so.
+    pub(super) known: Option<Vec<String>>,
     nulls: Vec<Vec<u8>>,
 }
 
@@ -108,7 +110,7 @@ impl TableOptions {
         };
         let nulls = self.nulls.iter().map(|text| text.as_bytes().to_vec()).collect();
         let header = header.filter(|_| self.wants_header() || !columns.is_empty()).cloned();
-        Ok(Table { dialect: self.dialect(), columns, header, json: None, nulls })
+        Ok(Table { dialect: self.dialect(), columns, header, json: None, known: None, nulls })
     }
 
     /// A table of JSON lines.
@@ -122,7 +124,7 @@ impl TableOptions {
         let marked = self.nulls.iter().map(|text| [STRING_MARK, text.as_bytes()].concat());
         let nulls = self.nulls.iter().map(|text| text.as_bytes().to_vec()).chain(marked).collect();
         let json = Some(Paths::default());
-        Ok(Table { dialect: self.dialect(), columns: Vec::new(), header: None, json, nulls })
+        Ok(Table { dialect: self.dialect(), columns: Vec::new(), header: None, json, known: None, nulls })
     }
 
     fn dialect(&self) -> Dialect {
@@ -166,14 +168,21 @@ impl Header {
 }
 
 impl Table {
-    /// The place of a column. JSON lines have every column, since not every row must.
+    /// The place of a column. JSON lines have every column, since not every row must; those of files of columns
+    /// have what these have, and what may lie in it.
     ///
     /// # Errors
     ///
     /// If there is no such column, or there are two of that name.
     pub(crate) fn column(&mut self, name: &str) -> Result<usize, OptionError> {
         if let Some(paths) = &mut self.json {
-            return Ok(paths.column(name));
+            let is_in = |column: &String| {
+                name.strip_prefix(column).is_some_and(|rest| matches!(rest.chars().next(), None | Some('.')))
+            };
+            return match &self.known {
+                Some(known) if !known.iter().any(is_in) => Err(no_column(name, known)),
+                _ => Ok(paths.column(name)),
+            };
         }
         if self.columns.is_empty() {
             // An empty input has no rows in which the column could be missing.
@@ -183,9 +192,7 @@ impl Table {
         match (places.next(), places.next()) {
             (Some(place), None) => Ok(place),
             (Some(_), Some(_)) => Err(OptionError::new(format!("there are two columns named {name:?}"))),
-            (None, _) => {
-                Err(OptionError::new(format!("there is no column {name:?} (there are {})", self.columns.join(", "))))
-            }
+            (None, _) => Err(no_column(name, &self.columns)),
         }
     }
 
@@ -226,6 +233,10 @@ impl Table {
         );
         RecordError { reason }.into()
     }
+}
+
+fn no_column(name: &str, columns: &[String]) -> OptionError {
+    OptionError::new(format!("there is no column {name:?} (there are {})", columns.join(", ")))
 }
 
 /// A record without the byte order mark that a line rule may have left on it.

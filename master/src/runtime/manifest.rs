@@ -24,7 +24,7 @@ use gristmill_common::counters::Counters;
 use gristmill_common::ids::{JobId, TaskId};
 use gristmill_common::naming::{BAD_DIR, bad_records_name_of, part_file_name};
 use gristmill_common::spec::JobSpec;
-use gristmill_common::task::{AttemptStats, BadRecords, JobPlan, NamedPart, PartSummary};
+use gristmill_common::task::{AttemptStats, BadRecords, JobPlan, PartSummary};
 use gristmill_common::time::WallTime;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
@@ -155,16 +155,21 @@ impl Manifest {
             ManifestPart { path, bytes, records, checksum }
         };
         let ending = self.spec.part_ending();
-        let main = (0..)
-            .zip(parts)
-            .map(|(index, part)| entry(part_file_name(index, &ending), part.bytes, part.records, part.checksum));
-        let named = (0..).zip(parts).flat_map(|(index, part)| part.named.iter().map(move |named| (named, index)));
-        let mut named: Vec<(&NamedPart, u32)> = named.collect();
-        named.sort_unstable_by(|(a, a_index), (b, b_index)| (&a.name, a_index).cmp(&(&b.name, b_index)));
-        let named = named
-            .into_iter()
-            .map(|(part, index)| entry(part.name.part_path(index, &ending), part.bytes, part.records, part.checksum));
-        self.parts = main.chain(named).collect();
+        let mut listed: Vec<((Option<&str>, u32, u32), ManifestPart)> = Vec::new();
+        for (index, part) in (0..).zip(parts) {
+            if !part.left_out {
+                let path = part_file_name(index, &ending);
+                listed.push(((None, index, 0), entry(path, part.bytes, part.records, part.checksum)));
+            }
+            listed.extend(part.named.iter().map(|other| {
+                let path = other.name.part_path(index, &ending);
+                let place = (other.name.output(), index, other.name.number());
+                (place, entry(path, other.bytes, other.records, other.checksum))
+            }));
+        }
+        // Those of the main output come first.
+        listed.sort_by_key(|(place, _)| *place);
+        self.parts = listed.into_iter().map(|(_, entry)| entry).collect();
         self.counters = counters;
         self.stats = stats;
         self
@@ -244,6 +249,7 @@ mod tests {
             checksum: 0xabc,
             named: Box::default(),
             upload: None,
+            left_out: false,
         };
         let counters: Counters = [("lines", 5)].into_iter().collect();
         let stats = ManifestStats { map: AttemptStats { input_bytes: 30, ..Default::default() }, ..Default::default() };

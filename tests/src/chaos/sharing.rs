@@ -9,6 +9,7 @@ use gristmill_common::time::Clock;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::campaign::words;
 use super::leftovers::Leftovers;
 use crate::cluster::{Cluster, eventually, run_to_end};
 
@@ -17,10 +18,6 @@ const SPLIT_BYTES: usize = 16 << 10;
 
 /// Map tasks of the short job.
 const SHORT_TASKS: usize = 10;
-
-/// Short jobs timed each way, one after the other; the middle one counts, as one job is over in a tenth of a
-/// second.
-const SHORT_JOBS: usize = 9;
 
 /// What came of it.
 #[derive(Debug, Serialize)]
@@ -46,12 +43,13 @@ pub struct Sharing {
     pub leftovers: Leftovers,
 }
 
-/// Measures on a cluster of so many workers of one slot.
+/// Measures on a cluster of so many workers of one slot. So many short jobs are timed each way, one after the
+/// other; the middle one counts, as one job is over in a tenth of a second.
 ///
 /// # Panics
 ///
 /// If a process cannot be started, or a job fails or does not end in time.
-pub fn sharing(binary: &Path, workers: usize, long_tasks: usize) -> Sharing {
+pub fn sharing(binary: &Path, workers: usize, long_tasks: usize, short_jobs: usize) -> Sharing {
     let mut cluster = Cluster::start(binary, workers);
     let [long, short] = [("long", long_tasks), ("short", SHORT_TASKS)].map(|(name, tasks)| {
         let path = cluster.dir().join(name);
@@ -65,28 +63,26 @@ pub fn sharing(binary: &Path, workers: usize, long_tasks: usize) -> Sharing {
         let args = ["word-count", "-i", input, "-o", &output, "--split-size", &split, "--reducers", "2"];
         args.into_iter().chain(["--weight", weight]).map(str::to_owned).collect()
     };
-    let words = |args: &[String]| args.iter().map(String::as_str).collect::<Vec<_>>().join(" ");
     let timed = |name: String| {
         let clock = Clock::start();
         let args = job(&short, &name, "1");
-        let args: Vec<&str> = ["submit"].into_iter().chain(args.iter().map(String::as_str)).collect();
-        let ended = run_to_end(cluster.command(&args));
+        let ended = run_to_end(cluster.command(&[&["submit"], &words(&args)[..]].concat()));
         assert!(
             ended.status.success(),
             "{}: {}",
-            words(&job(&short, &name, "1")),
+            job(&short, &name, "1").join(" "),
             String::from_utf8_lossy(&ended.stderr)
         );
         Duration::from_micros(clock.now().as_micros()).as_secs_f64()
     };
     let several = |name: &str| {
-        let mut seconds: Vec<f64> = (0..SHORT_JOBS).map(|number| timed(format!("{name}-{number}"))).collect();
+        let mut seconds: Vec<f64> = (0..short_jobs).map(|number| timed(format!("{name}-{number}"))).collect();
         seconds.sort_by(f64::total_cmp);
         seconds
     };
     let detached = |name: &str, weight: &str| {
         let args = job(&long, name, weight);
-        cluster.submit_detached(&args.iter().map(String::as_str).collect::<Vec<_>>())
+        cluster.submit_detached(&words(&args))
     };
     // Executors start with the first job.
     timed("first".to_owned());
@@ -94,7 +90,7 @@ pub fn sharing(binary: &Path, workers: usize, long_tasks: usize) -> Sharing {
     let beside = detached("long-one", "1");
     cluster.wait_for_job(&beside, "a beginning", |status| status["stats"]["map"]["done"] != 0);
     let beside_seconds = several("beside");
-    let ratio = beside_seconds[SHORT_JOBS / 2] / alone_seconds[SHORT_JOBS / 2];
+    let ratio = beside_seconds[short_jobs / 2] / alone_seconds[short_jobs / 2];
     let long_ends_last = cluster.json(&["status", &beside])["state"] != "succeeded";
     cluster.wait_for_job(&beside, "success", |status| status["state"] == "succeeded");
     let both = [detached("light", "1"), detached("heavy", "3")];
@@ -106,10 +102,8 @@ pub fn sharing(binary: &Path, workers: usize, long_tasks: usize) -> Sharing {
         let over = ["cancelled", "succeeded"];
         cluster.wait_for_job(&job, "its end", |status| over.iter().any(|state| status["state"] == *state));
     }
-    let mut ours = ["long", "short", "first", "long-one", "light", "heavy"].map(str::to_owned).to_vec();
-    ours.extend((0..SHORT_JOBS).flat_map(|number| ["alone", "beside"].map(|name| format!("{name}-{number}"))));
-    let ours: Vec<&str> = ours.iter().map(String::as_str).collect();
-    let leftovers = Leftovers::at_the_end(&mut cluster, None, &ours);
+    let ours = names(short_jobs);
+    let leftovers = Leftovers::at_the_end(&mut cluster, None, &words(&ours));
     Sharing {
         long_tasks,
         alone_seconds,
@@ -121,6 +115,12 @@ pub fn sharing(binary: &Path, workers: usize, long_tasks: usize) -> Sharing {
         light_share,
         leftovers,
     }
+}
+
+/// The names of all inputs and outputs.
+fn names(short_jobs: usize) -> Vec<String> {
+    let numbered = (0..short_jobs).flat_map(|number| ["alone", "beside"].map(|name| format!("{name}-{number}")));
+    ["long", "short", "first", "long-one", "light", "heavy"].map(str::to_owned).into_iter().chain(numbered).collect()
 }
 
 /// Attempts in force of two jobs, summed over samples until one of them has nothing more to assign.

@@ -314,6 +314,7 @@ impl Cluster<'_> {
             checksum: 0,
             named: Box::default(),
             upload: None,
+            left_out: false,
         })
     }
 

@@ -267,6 +267,7 @@ impl Run<'_> {
                     checksum: 0,
                     named: Box::default(),
                     upload: None,
+                    left_out: false,
                 })
             }
         };

@@ -47,6 +47,9 @@ pub(super) fn run<J: MapReduce>(
     let groups = Groups::<J>::gather(runs, kept, context, &mut stats)?;
     let mut part = PartWriter::create(context, RowFormat::of::<J::Output>(context.spec, || job.schema())?)?;
     part.begin(|bytes| job.begin_part(bytes));
+    if !job.has_main_output() {
+        part.leave_out_if_empty();
+    }
     let mut sink = PartSink::<J::Output>::new(&mut part, &mut counters);
     let mut reducer = Reducer { job, sink: &mut sink, arena: KeyArena::new(), context, stats: &mut stats };
     match groups {

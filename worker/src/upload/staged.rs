@@ -28,7 +28,9 @@ pub fn staged_objects(staging: &Path, ending: &str, attempt: AttemptId, report: 
         let index = attempt.task.index;
         let path = staging.join(&part.staged_name);
         let (bytes, checksum) = (part.bytes, Some(part.checksum));
-        objects.push(StagedObject { path, object: part_file_name(index, ending), bytes, checksum });
+        if !part.left_out {
+            objects.push(StagedObject { path, object: part_file_name(index, ending), bytes, checksum });
+        }
         let folder = staging.join(staged_named_dir(&part.staged_name));
         objects.extend((0_usize..).zip(&part.named).map(|(number, named)| StagedObject {
             path: folder.join(number.to_string()),
@@ -50,7 +52,9 @@ pub fn staged_objects(staging: &Path, ending: &str, attempt: AttemptId, report: 
 pub fn with_uploads(mut report: AttemptReport, sent: Vec<SentUpload>) -> AttemptReport {
     let mut sent = sent.into_iter().map(Box::new);
     if let AttemptOutput::Part(part) = &mut report.output {
-        part.upload = sent.next();
+        if !part.left_out {
+            part.upload = sent.next();
+        }
         part.named.iter_mut().for_each(|named| named.upload = sent.next());
     }
     if let Some(bad) = report.bad.as_deref_mut() {
@@ -72,7 +76,15 @@ mod tests {
         let name = "a/b".parse().expect("a name");
         let named = NamedPart { name, bytes: 2, records: 1, checksum: 20, upload: None };
         let staged_name = "part-00003.m-3.1".to_owned();
-        let part = PartSummary { staged_name, bytes: 1, records: 1, checksum: 10, named: [named].into(), upload: None };
+        let part = PartSummary {
+            staged_name,
+            bytes: 1,
+            records: 1,
+            checksum: 10,
+            named: [named].into(),
+            upload: None,
+            left_out: false,
+        };
         let staged_name = "part-m-00003.jsonl.m-3.1".to_owned();
         let bad = Some(Box::new(BadRecords { staged_name, records: 1, objects: 0, bytes: 3, upload: None }));
         let (counters, stats) = (Counters::default(), AttemptStats::default());

@@ -4,6 +4,7 @@
 use super::bits::Bits;
 use super::checksum::Checksum;
 use super::huffman::{self, Code, MOST_SYMBOLS};
+use super::order::Order;
 use crate::compression::Trouble;
 use crate::compression::stored::StoredBytes;
 
@@ -30,17 +31,19 @@ pub(super) struct Block {
     origin: u32,
     codes: Vec<Code>,
     selectors: Vec<u8>,
+    /// The block's symbols in their order.
+    order: Order,
     /// Checked content of the block, `content[given..]` of which comes next.
     content: Vec<u8>,
     given: usize,
     unwind: Unwind,
 }
 
-/// The block's bytes in order, as far as they were found.
+/// How far the block's symbols have become bytes.
 #[derive(Debug, Clone, Copy, Default)]
 struct Unwind {
-    at: u32,
-    left: usize,
+    /// The next symbol.
+    at: usize,
     last: u8,
     /// How many of the last symbols were equal.
     equal: u8,
@@ -56,6 +59,7 @@ impl Block {
             origin: 0,
             codes: Vec::new(),
             selectors: Vec::new(),
+            order: Order::default(),
             content: Vec::new(),
             given: 0,
             unwind: Unwind::default(),
@@ -64,7 +68,8 @@ impl Block {
 
     /// Bytes of memory taken.
     pub(super) fn memory(&self) -> usize {
-        self.column.capacity() * size_of::<u32>() + self.content.capacity() + self.selectors.capacity()
+        let column = self.column.capacity() * size_of::<u32>();
+        column + self.order.memory() + self.content.capacity() + self.selectors.capacity()
     }
 
     /// Decodes the block whose magic was passed, of at most `most` bytes, and checks it. Its checksum.
@@ -169,7 +174,7 @@ impl Block {
         Err(broken())
     }
 
-    /// Finds for each byte of the last column where the byte behind it lies.
+    /// Finds for each byte of the last column where the byte behind it lies, and so the order of all.
     fn link(&mut self) -> Result<(), Trouble> {
         let column = &mut self.column[..self.length];
         if self.origin as usize >= column.len() {
@@ -186,19 +191,21 @@ impl Block {
             column[*start as usize] |= (at as u32) << 8;
             *start += 1;
         }
+        let first = column[self.origin as usize] >> 8;
+        self.order.find(column, first);
         Ok(())
     }
 
     /// Finds the block's bytes, as many as are decoded at once, and checks all of them before any is given.
     fn check(&mut self, expected: u32) -> Result<(), Trouble> {
-        self.begin();
+        self.unwind = Unwind::default();
         let mut checksum = Checksum::new();
         let mut rounds = 0;
         loop {
             self.fill();
             checksum.update(&self.content);
             rounds += 1;
-            if self.unwind.is_done() {
+            if self.unwind.is_done(self.length) {
                 break;
             }
         }
@@ -208,7 +215,7 @@ impl Block {
         if rounds > 1 {
             // Long runs: found once more, piece by piece.
             self.content.clear();
-            self.begin();
+            self.unwind = Unwind::default();
         }
         Ok(())
     }
@@ -217,13 +224,8 @@ impl Block {
     fn fill(&mut self) {
         // A little block need not touch all that a large one takes.
         self.content.resize(CONTENT_BYTES.min(2 * self.length + 4096), 0);
-        let found = self.unwind.run(&self.column, &mut self.content);
+        let found = self.unwind.run(self.order.bytes(), &mut self.content);
         self.content.truncate(found);
-    }
-
-    fn begin(&mut self) {
-        let at = self.column[self.origin as usize] >> 8;
-        self.unwind = Unwind { at, left: self.length, ..Unwind::default() };
     }
 
     /// Gives the next bytes of the block; none at its end.
@@ -241,12 +243,12 @@ impl Block {
 }
 
 impl Unwind {
-    fn is_done(&self) -> bool {
-        self.left == 0 && self.repeat == 0
+    fn is_done(&self, symbols: usize) -> bool {
+        self.at == symbols && self.repeat == 0
     }
 
     /// Finds the next bytes, as many as there is room for or are left.
-    fn run(&mut self, column: &[u32], into: &mut [u8]) -> usize {
+    fn run(&mut self, symbols: &[u8], into: &mut [u8]) -> usize {
         let mut next = *self;
         let mut found = 0;
         while found < into.len() {
@@ -257,13 +259,8 @@ impl Unwind {
                 next.repeat -= count as u8;
                 continue;
             }
-            if next.left == 0 {
-                break;
-            }
-            let entry = column[next.at as usize];
-            next.at = entry >> 8;
-            next.left -= 1;
-            let byte = entry as u8;
+            let Some(&byte) = symbols.get(next.at) else { break };
+            next.at += 1;
             if next.equal == RUN {
                 next.equal = 0;
                 next.repeat = byte;

@@ -6,6 +6,7 @@
 //! | `bits.rs` | bits in order |
 //! | `huffman.rs` | codes to symbols |
 //! | `block.rs` | one block |
+//! | `order.rs` | its bytes in their order |
 //! | `checksum.rs` | the checksum |
 //! | `scan.rs` | where blocks may begin |
 
@@ -13,6 +14,7 @@ mod bits;
 mod block;
 mod checksum;
 mod huffman;
+mod order;
 mod scan;
 
 use self::bits::Bits;

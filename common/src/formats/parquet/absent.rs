@@ -32,7 +32,7 @@ impl ParquetFile {
     /// # Errors
     ///
     /// Always.
-    pub fn open(_object: Box<dyn OpenObject>, _size: u64) -> Result<Self, ParquetProblem> {
+    pub fn open(_object: Box<dyn OpenObject>, _size: u64, _memory: u64) -> Result<Self, ParquetProblem> {
         Err(ParquetProblem::Damaged { row_group: None, column: None, reason: WITHOUT.to_owned() })
     }
 
@@ -63,6 +63,11 @@ impl ParquetFile {
 
     /// Not called.
     pub fn stored_place(&self, _group: usize) -> (u64, u64) {
+        match *self {}
+    }
+
+    /// Not called.
+    pub fn page_bytes(&self) -> u64 {
         match *self {}
     }
 

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `tree.rs` | the columns of a file as a tree, from its schema and to it |
 //! | `source.rs` | an input object as what the `parquet` crate reads |
+//! | `pages.rs` | the bound on the pages that are in memory |
 //! | `column.rs` | the values of one column, a batch at a time |
 //! | `read.rs` | files, row groups, and rows put together |
 //! | `write.rs` | rows taken apart, and row groups written |
@@ -14,6 +15,8 @@
 mod absent;
 #[cfg(feature = "parquet")]
 mod column;
+#[cfg(feature = "parquet")]
+mod pages;
 #[cfg(feature = "parquet")]
 mod read;
 #[cfg(feature = "parquet")]
@@ -34,6 +37,7 @@ use super::de::from_row;
 use super::delimited::columns_of;
 use super::row::BadRow;
 use crate::input::{Input, Provenance, Reading, RecordError};
+use crate::size::ByteSize;
 
 #[cfg(not(feature = "parquet"))]
 pub use self::absent::{GroupRows, ParquetFile, ParquetWriter, compresses_with};
@@ -57,6 +61,20 @@ pub enum ParquetProblem {
         column: Option<String>,
         /// What is wrong.
         reason: String,
+    },
+    /// What they are stored in takes more memory than it may.
+    #[error(
+        "{}its pages and those of the columns before it take {bytes}, more than three quarters of an attempt's memory \
+         (raise --memory)",
+        place(Some(*row_group), column.as_deref())
+    )]
+    Memory {
+        /// Where, from 0 on.
+        row_group: usize,
+        /// In which column, if in one.
+        column: Option<String>,
+        /// What it takes.
+        bytes: ByteSize,
     },
 }
 

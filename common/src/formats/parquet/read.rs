@@ -12,11 +12,16 @@ use super::super::row::{Items, Open, Value, name};
 use super::super::schema::{Kind, Schema};
 use super::super::text::write_json_row;
 use super::column::{BATCH_ROWS, LeafReader};
+use super::pages::{BoundedPages, PagesTooLarge};
 use super::source::Source;
 use super::tree::{self, Node, Shape};
 use super::{ParquetProblem, RowForm, Wanted};
 use crate::failure::Failure;
 use crate::objects::OpenObject;
+use crate::size::ByteSize;
+
+/// Bytes of rows that are decoded at once, about. As many as are given at once, several times over.
+const BATCH_BYTES: u64 = 2 << 20;
 
 /// An open file.
 pub struct ParquetFile {
@@ -33,13 +38,13 @@ impl std::fmt::Debug for ParquetFile {
 }
 
 impl ParquetFile {
-    /// Reads the footer of an object of this size.
+    /// Reads the footer of an object of this size, whose pages may take `memory` bytes of memory while they are read.
     ///
     /// # Errors
     ///
     /// If it cannot be read, or is no Parquet file that can be read here.
-    pub fn open(object: Box<dyn OpenObject>, size: u64) -> Result<Self, ParquetProblem> {
-        let source = Source::new(object, size);
+    pub fn open(object: Box<dyn OpenObject>, size: u64, memory: u64) -> Result<Self, ParquetProblem> {
+        let source = Source::new(object, size, memory);
         let metadata =
             ParquetMetaDataReader::new().parse_and_finish(&source).map_err(|error| problem(error, None, None))?;
         let nodes: Arc<[Node]> = tree::of_schema(metadata.file_metadata().schema())?.into();
@@ -88,6 +93,11 @@ impl ParquetFile {
         (middle(metadata).unwrap_or(0).saturating_sub(bytes / 2), bytes)
     }
 
+    /// Bytes of memory that pages take now.
+    pub fn page_bytes(&self) -> u64 {
+        self.source.page_bytes()
+    }
+
     /// Begins a row group.
     ///
     /// # Errors
@@ -105,9 +115,11 @@ impl ParquetFile {
         }
         let rows =
             u64::try_from(metadata.num_rows()).map_err(|_| damaged(Some(group), "it has a negative number of rows"))?;
+        let batch = self.batch_rows(metadata, &places);
         Ok(GroupRows {
             group,
             nodes: Arc::clone(&self.nodes),
+            batch,
             columns: places,
             named: *wanted == Wanted::All,
             leaves,
@@ -116,6 +128,15 @@ impl ParquetFile {
             loaded: 0,
             row: Vec::new(),
         })
+    }
+
+    /// How many rows of a row group are decoded at once: fewer of long ones, whose values are in memory together.
+    fn batch_rows(&self, group: &RowGroupMetaData, columns: &[Option<usize>]) -> usize {
+        let leaves = columns.iter().flatten().flat_map(|column| self.nodes[*column].leaves.clone());
+        let chunks = leaves.filter_map(|leaf| group.columns().get(leaf));
+        let bytes: u64 = chunks.map(|chunk| chunk.uncompressed_size().max(0) as u64).sum();
+        let row = bytes / u64::try_from(group.num_rows()).unwrap_or(0).max(1);
+        (BATCH_BYTES / row.max(1)).clamp(1, BATCH_ROWS as u64) as usize
     }
 
     /// Opens the physical columns below a node.
@@ -145,8 +166,9 @@ impl ParquetFile {
                 let (start, bytes) = chunk.byte_range();
                 self.source.will_read(start, bytes);
                 let rows = usize::try_from(metadata.num_rows()).unwrap_or(0);
-                let pages = SerializedPageReader::new(Arc::new(self.source.clone()), chunk, rows, None);
-                let pages: Box<dyn PageReader> = Box::new(pages.map_err(of_column)?);
+                let (source, looked_at) = self.source.of_column();
+                let pages = SerializedPageReader::new(Arc::new(source), chunk, rows, None).map_err(of_column)?;
+                let pages: Box<dyn PageReader> = Box::new(BoundedPages::new(pages, looked_at));
                 leaves[index] = Some(LeafReader::new(chunk.column_descr_ptr(), *leaf, pages));
                 Ok(())
             }
@@ -173,6 +195,8 @@ pub struct GroupRows {
     named: bool,
     leaves: Vec<Option<LeafReader>>,
     form: RowForm,
+    /// Rows that are loaded at once.
+    batch: usize,
     /// Rows not loaded yet.
     left: u64,
     /// Rows loaded and not given yet.
@@ -207,7 +231,7 @@ impl GroupRows {
     }
 
     fn load(&mut self) -> Result<bool, ParquetProblem> {
-        let rows = self.left.min(BATCH_ROWS as u64) as usize;
+        let rows = self.left.min(self.batch as u64) as usize;
         self.left -= rows as u64;
         self.loaded = rows;
         for column in self.columns.iter().flatten().map(|column| &self.nodes[*column]) {
@@ -381,7 +405,12 @@ pub(super) fn problem(error: ParquetError, row_group: Option<usize>, column: Opt
             }
             Ok(error) if error.raw_os_error().is_some() => return ParquetProblem::Object(*error),
             Ok(error) => error.to_string(),
-            Err(inner) => inner.to_string(),
+            Err(inner) => match (inner.downcast_ref::<PagesTooLarge>(), row_group) {
+                (Some(PagesTooLarge { bytes }), Some(row_group)) => {
+                    return ParquetProblem::Memory { row_group, column, bytes: ByteSize(*bytes) };
+                }
+                _ => inner.to_string(),
+            },
         },
         ParquetError::General(reason) | ParquetError::EOF(reason) => reason,
         ParquetError::NYI(reason) => format!("this cannot be read yet: {reason}"),

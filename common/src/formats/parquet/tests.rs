@@ -32,7 +32,11 @@ impl OpenObject for InMemory {
 }
 
 fn open(bytes: &[u8]) -> Result<ParquetFile, ParquetProblem> {
-    ParquetFile::open(Box::new(InMemory(bytes.to_vec())), bytes.len() as u64)
+    open_within(bytes, u64::MAX)
+}
+
+fn open_within(bytes: &[u8], memory: u64) -> Result<ParquetFile, ParquetProblem> {
+    ParquetFile::open(Box::new(InMemory(bytes.to_vec())), bytes.len() as u64, memory)
 }
 
 /// A file of these row groups, each of framed rows.
@@ -193,6 +197,32 @@ fn damaged_files_are_refused_with_the_place() {
     let read = file.read_group(0, &Wanted::All, RowForm::Rows).and_then(|mut rows| rows.fill(&mut vec![], usize::MAX));
     let error = read.expect_err("its pages are not").to_string();
     assert!(error.starts_with("row group 0, column \"name\": "), "{error}");
+}
+
+#[test]
+fn pages_beyond_the_memory_are_refused_before_they_are_there() {
+    let columns = ["a", "b"].map(|name| Column::required(name, Kind::String));
+    let schema = Schema::new(columns.to_vec()).expect("names");
+    let long = "x".repeat(1 << 20);
+    let bytes = written(&schema, &[row(&[Value::Text(&long), Value::Text("b")])], Some(Codec::Zstd));
+    assert!(bytes.len() < 4096, "{} bytes", bytes.len());
+    let read = |memory: u64| -> Result<u64, ParquetProblem> {
+        let file = open_within(&bytes, memory)?;
+        let mut rows = file.read_group(0, &Wanted::All, RowForm::Rows)?;
+        rows.fill(&mut vec![], usize::MAX)?;
+        let held = file.page_bytes();
+        drop(rows);
+        assert_eq!(file.page_bytes(), 0);
+        Ok(held)
+    };
+    let held = read(2 << 20).expect("it fits");
+    assert!(held > 1 << 20, "{held}");
+    assert_eq!(read(held).expect("it just fits"), held);
+    let error = read(1 << 20).expect_err("it does not").to_string();
+    let expect = "row group 0, column \"a\": its pages and those of the columns before it take 1.00 MiB, more than \
+                  three quarters of an attempt's memory (raise --memory)";
+    assert_eq!(error, expect);
+    assert!(matches!(read(held - 1), Err(ParquetProblem::Memory { column: Some(column), .. }) if column == "b"));
 }
 
 /// A row `(list of lists of ints, struct with a list in it, map)`, any of it null.

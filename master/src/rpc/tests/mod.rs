@@ -257,6 +257,7 @@ fn stage_part(staging: &Path, id: JobAttempt, text: &str) -> AttemptOutput {
         checksum: 7,
         named,
         upload: None,
+        left_out: false,
     })
 }
 

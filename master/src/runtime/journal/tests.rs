@@ -76,6 +76,7 @@ fn samples() -> Vec<(&'static str, JournalRecord)> {
         checksum: 0xfeed,
         named: Box::default(),
         upload: None,
+        left_out: false,
     };
     let attempt = |text: &str| text.parse::<AttemptId>().expect("an attempt");
     let at = InputPosition { object: "/in/a".into(), offset: 42 };
@@ -155,6 +156,7 @@ fn golden_samples() -> Vec<(&'static str, JournalRecord)> {
         checksum: 0xfeed,
         named: [named("b", 4), named("a/b=c", 5)].into(),
         upload: None,
+        left_out: false,
     };
     let store = StoreOptions { endpoint: Some("http://127.0.0.1:9".to_owned()), region: None, anonymous: true };
     let open = |object: &str, id: &str| OpenUpload { object: object.to_owned(), id: id.to_owned() };
@@ -166,7 +168,8 @@ fn golden_samples() -> Vec<(&'static str, JournalRecord)> {
     let mut uploaded = part.clone();
     uploaded.upload = sent("upload-1", &["\"a\"", "\"b\""]);
     uploaded.named[1].upload = sent("upload-2", &[]);
-    let bad = BadRecords { staged_name: "b".to_owned(), records: 1, objects: 4, bytes: 2, upload: sent("upload-3", &["c"]) };
+    let bad =
+        BadRecords { staged_name: "b".to_owned(), records: 1, objects: 4, bytes: 2, upload: sent("upload-3", &["c"]) };
     let mut with_bad = committed(JOB, TaskId::reduce(1), AttemptOutput::Part(uploaded));
     if let JournalRecord::Fact(fact) = &mut with_bad
         && let Record::Committed { report, .. } = &mut **fact

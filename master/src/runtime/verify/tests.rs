@@ -40,6 +40,7 @@ fn output() -> tempfile::TempDir {
         checksum: xxh3_64(bytes),
         named: Box::default(),
         upload: None,
+        left_out: false,
     };
     let mut parts: Vec<PartSummary> = PARTS.iter().map(summary).collect();
     let name = |name: &str| name.parse().expect("a name");

@@ -285,7 +285,15 @@ fn part_report(attempt: AttemptId, read_bytes: u32) -> AttemptReport {
     let (counters, mut stats) = counts(attempt);
     stats.input_bytes = u64::from(read_bytes);
     let staged_name = staged_part_name(attempt.task.index, attempt);
-    let part = PartSummary { staged_name, bytes: 1, records: 1, checksum: 1, named: Box::default(), upload: None };
+    let part = PartSummary {
+        staged_name,
+        bytes: 1,
+        records: 1,
+        checksum: 1,
+        named: Box::default(),
+        upload: None,
+        left_out: false,
+    };
     AttemptReport { output: AttemptOutput::Part(part), counters, stats, bad: None }
 }
 

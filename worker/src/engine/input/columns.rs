@@ -2,7 +2,7 @@
 //! business of `common`; here they are counted and named.
 
 use gristmill_common::content::damaged;
-use gristmill_common::failure::{Failure, InputPosition};
+use gristmill_common::failure::{Failure, FailureCode, InputPosition};
 use gristmill_common::formats::parquet::{GroupRows, ParquetFile, ParquetProblem, RowForm, Wanted};
 use gristmill_common::input::Framing;
 use gristmill_common::objects::{OpenObject, failure_of};
@@ -63,11 +63,12 @@ impl<'a> ColumnRows<'a> {
         open: Box<dyn OpenObject>,
         piece: &'a Piece,
         (framing, wanted): (Framing<'a>, &'a RowsWanted),
-        max_record: ByteSize,
+        (max_record, max_pages): (ByteSize, ByteSize),
         buffer: &'a mut ReadBuffer,
     ) -> Result<Self, Failure> {
         let object = &*piece.object;
-        let file = ParquetFile::open(open, object.size).map_err(|problem| failed(object, problem))?;
+        let file =
+            ParquetFile::open(open, object.size, max_pages.bytes()).map_err(|problem| failed(object, problem))?;
         let mut groups = file.groups_in(piece.start, piece.end);
         groups.reverse();
         let (form, framing) = match framing {
@@ -114,7 +115,8 @@ impl<'a> ColumnRows<'a> {
                 group.given_bytes += self.buffer.len() as u64;
                 let stored_to = self.stored_to(&group);
                 self.group = Some(group);
-                let buffer_bytes = self.buffer.capacity();
+                let pages = usize::try_from(self.file.page_bytes()).unwrap_or(usize::MAX);
+                let buffer_bytes = self.buffer.capacity().saturating_add(pages);
                 return Ok(Some(RawBlock { bytes: self.buffer, offset, stored_to, buffer_bytes, row }));
             }
         }
@@ -160,6 +162,12 @@ fn failed(object: &InputObject, problem: ParquetProblem) -> Failure {
         damage @ ParquetProblem::Damaged { row_group, .. } => {
             let place = row_group.map_or(0, |group| RecordOffset::RowGroup { group: group as u64, place: 0 }.bits());
             damaged(object, place, &format!("cannot read {} as a Parquet file: {damage}", object.uri))
+        }
+        large @ ParquetProblem::Memory { row_group, .. } => {
+            let offset = RecordOffset::RowGroup { group: row_group as u64, place: 0 }.bits();
+            let position = InputPosition { object: object.uri.to_string(), offset };
+            let message = format!("cannot read {} as a Parquet file: {large}", object.uri);
+            Failure::new(FailureCode::RecordTooLarge, message).at(position)
         }
     }
 }

@@ -27,6 +27,8 @@ pub(in crate::engine) struct Reading<'a> {
     pub(in crate::engine) framing: Framing<'a>,
     /// The largest record.
     pub(in crate::engine) max_record: ByteSize,
+    /// The most that pages of columns may take in memory.
+    max_pages: ByteSize,
     /// The form that was asked for all objects.
     pub(in crate::engine) form: Option<Form>,
     /// Whether the first record of an object tells what the others mean.
@@ -51,6 +53,8 @@ impl<'a> Reading<'a> {
         Self {
             framing: I::framing(&spec.line_rule, role),
             max_record: spec.max_record_bytes(),
+            // As much as records may that are collected; the more of it is taken, the fewer these can be.
+            max_pages: ByteSize(spec.attempt_bytes.bytes() / 4 * 3),
             form: spec.input_form,
             has_heading: reading.heading,
             rows: RowsWanted {
@@ -66,8 +70,16 @@ impl<'a> Reading<'a> {
     #[cfg(test)]
     pub(super) fn testing(form: Form, framing: Framing<'a>) -> Self {
         let rows = RowsWanted { is_row: false, objects: false, columns: Wanted::All };
-        let (max_record, form) = (ByteSize::mib(4), Some(form));
-        Self { framing, max_record, form, has_heading: false, rows, objects: &gristmill_common::objects::LocalObjects }
+        let (max_record, max_pages, form) = (ByteSize::mib(4), ByteSize::mib(12), Some(form));
+        Self {
+            framing,
+            max_record,
+            max_pages,
+            form,
+            has_heading: false,
+            rows,
+            objects: &gristmill_common::objects::LocalObjects,
+        }
     }
 
     /// Where the records end of a piece whose records are rows, or not.
@@ -140,7 +152,8 @@ impl<'a> PieceRecords<'a> {
             Form::Parquet => {
                 // Readers of columns hold on to it.
                 let open = how.objects.open(object)?;
-                ColumnRows::open(open, piece, (framing, &how.rows), how.max_record, buffer).map(PieceRecords::Columns)
+                ColumnRows::open(open, piece, (framing, &how.rows), (how.max_record, how.max_pages), buffer)
+                    .map(PieceRecords::Columns)
             }
         }
     }

@@ -77,7 +77,10 @@ impl Source for PlainSource<'_> {
         if want == 0 {
             return Ok(0);
         }
-        self.advise();
+        if self.at + (want as u64) < until.min(self.object.size) {
+            // What is read at once needs no advice.
+            self.advise();
+        }
         let mut got = 0;
         while got < want {
             match self.open.read_at(&mut into[got..want], at + got as u64) {

@@ -95,6 +95,9 @@ pub(super) fn run_map_only<J: MapOnly>(
     let mut counters = Counters::default();
     let mut part = PartWriter::create(context, RowFormat::of::<J::Output>(context.spec, || job.schema())?)?;
     part.begin(|bytes| job.begin_part(bytes));
+    if !job.has_main_output() {
+        part.leave_out_if_empty();
+    }
     let mut letters = DeadLetters::new(context.staging, context.id.attempt);
     if context.spec.max_bad_records == 0 {
         let mut sink = PartSink::<J::Output>::new(&mut part, &mut counters);

@@ -13,18 +13,21 @@ use super::rows::RowFormat;
 /// Bytes collected before the file is written to, where they are stored as they are.
 pub(super) const WRITE_BYTES: usize = 1 << 20;
 
-/// How a job asks for its parts to be stored, and the memory of an attempt.
+/// How a job asks for its parts to be stored, the size at which another one begins, and the memory of an attempt.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct StoredAs {
     pub(super) codec: Option<Codec>,
     pub(super) attempt_bytes: ByteSize,
+    /// No part is that large if there is to be only one.
+    pub(super) part_bytes: u64,
 }
 
 impl StoredAs {
     /// As the job asks for, where a format that compresses for itself leaves nothing to do.
     pub(super) fn of(spec: &JobSpec, format: Option<&RowFormat>) -> Self {
         let codec = spec.output_compression.filter(|_| !format.is_some_and(RowFormat::compresses));
-        Self { codec, attempt_bytes: spec.attempt_bytes }
+        let part_bytes = spec.part_size.map_or(u64::MAX, ByteSize::bytes);
+        Self { codec, attempt_bytes: spec.attempt_bytes, part_bytes }
     }
 }
 

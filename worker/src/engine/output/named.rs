@@ -1,5 +1,6 @@
-//! The staged parts of named outputs of one attempt: any number of them up to a bound, in memory and open
-//! files that do not grow with it. What is pending of all of them is counted together.
+//! The staged parts of one attempt beside its first one: those of named outputs, any number of them up to a bound, in
+//! memory and open files that do not grow with it; and the places of further parts of the main output. What is pending
+//! of all of them is counted together.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -11,6 +12,7 @@ use gristmill_common::compression::EncodedPart;
 use gristmill_common::durable::{NotDurable, force_all};
 use gristmill_common::failure::Failure;
 use gristmill_common::output_name::{MAX_NAMES, MAX_NAMES_BYTES, OutputName, OutputNameError};
+use gristmill_common::part_name::PartName;
 use gristmill_common::removal::remove_tree;
 use gristmill_common::size::ByteSize;
 use gristmill_common::task::NamedPart;
@@ -65,6 +67,7 @@ pub(in crate::engine) struct NamedParts {
     coding: Option<Coding>,
     /// What the parts' formats have to remember, all together.
     table_bytes: usize,
+    /// The part of each output that is written now.
     numbers: HashMap<OutputName, usize>,
     parts: Vec<Part>,
     names_bytes: usize,
@@ -89,15 +92,24 @@ struct Limits {
     names: usize,
 }
 
+/// What a part holds that was written.
+pub(super) struct Written {
+    pub(super) bytes: u64,
+    pub(super) records: u64,
+    pub(super) hash: Box<Xxh3>,
+}
+
 /// One part.
 struct Part {
-    name: OutputName,
+    name: PartName,
     pending: Vec<u8>,
     /// Takes rows, once there are some.
     encoder: Option<RowEncoder>,
     file: Option<File>,
     /// Whether its file is there.
     created: bool,
+    /// Whether it is whole, or written elsewhere.
+    ended: bool,
     encoded: Option<EncodedPart>,
     bytes: u64,
     records: u64,
@@ -120,6 +132,12 @@ impl Limits {
         Self { attempt, pending, piece, names }
     }
 
+    /// The same, where no more of a part is to be pending than makes one.
+    fn in_parts_of(self, part_bytes: u64) -> Self {
+        let most = usize::try_from(part_bytes).unwrap_or(usize::MAX);
+        Self { piece: self.piece.min(most), ..self }
+    }
+
     /// Why there can be no further name.
     fn exceeded(&self, names: usize, names_bytes: usize) -> Option<Failure> {
         if names_bytes > MAX_NAMES_BYTES {
@@ -132,8 +150,8 @@ impl Limits {
         let (most, memory) = (self.names, self.attempt);
         let way_out = if most < MAX_NAMES { "raise --memory or " } else { "" };
         let message = format!(
-            "an attempt with {memory} of memory cannot write to more than {most} named outputs \
-             ({way_out}divide the names among more tasks)"
+            "an attempt with {memory} of memory cannot write to more than {most} named outputs or further parts \
+             ({way_out}divide the names among more tasks, or raise --part-size)"
         );
         Some(failures::user_error(message))
     }
@@ -145,7 +163,7 @@ impl NamedParts {
         Self {
             folder,
             header,
-            limits: Limits::of(stored_as.attempt_bytes, format.as_ref()),
+            limits: Limits::of(stored_as.attempt_bytes, format.as_ref()).in_parts_of(stored_as.part_bytes),
             format,
             stored_as,
             coding: None,
@@ -170,28 +188,76 @@ impl NamedParts {
     /// The number of the part of this name, to put a record to at once.
     #[inline]
     pub(super) fn number(&mut self, name: &str) -> Result<usize, Unnameable> {
-        if self.parts.get(self.last).is_some_and(|part| part.name.as_str() == name) {
+        if self.parts.get(self.last).is_some_and(|part| part.name.output() == Some(name) && !part.ended) {
             return Ok(self.last);
         }
         self.last = match self.numbers.get(name) {
-            Some(number) => *number,
-            None => self.add(name.parse().map_err(Unnameable::Wrong)?).map_err(Unnameable::TooMany)?,
+            Some(&number) => self.unended(number).map_err(Unnameable::TooMany)?,
+            None => self.begin(name.parse().map_err(Unnameable::Wrong)?).map_err(Unnameable::TooMany)?,
         };
         Ok(self.last)
     }
 
-    fn add(&mut self, name: OutputName) -> Result<usize, Failure> {
-        let (number, names_bytes) = (self.parts.len(), self.names_bytes + name.as_str().len());
+    /// The part of a named output that takes the next record: this one, or, if it is whole, another one behind it.
+    fn unended(&mut self, number: usize) -> Result<usize, Failure> {
+        let Part { name, ended, .. } = &self.parts[number];
+        if !*ended {
+            return Ok(number);
+        }
+        let next = self.add(name.next())?;
+        if let Some(output) = self.parts[number].name.output()
+            && let Some(number) = self.numbers.get_mut(output)
+        {
+            *number = next;
+        }
+        Ok(next)
+    }
+
+    /// Begins a named output.
+    fn begin(&mut self, output: OutputName) -> Result<usize, Failure> {
+        let number = self.add(output.clone().into())?;
+        self.numbers.insert(output, number);
+        Ok(number)
+    }
+
+    fn add(&mut self, name: PartName) -> Result<usize, Failure> {
+        let (number, names_bytes) = (self.parts.len(), self.names_bytes + name.to_string().len());
         if let Some(failure) = self.limits.exceeded(number, names_bytes) {
             return Err(failure);
         }
         self.names_bytes = names_bytes;
-        self.numbers.insert(name.clone(), number);
         let (pending, hash) = (self.header.clone(), Box::new(Xxh3::new()));
         self.held += pending.capacity();
-        let (encoder, file, created, encoded) = (None, None, false, None);
-        self.parts.push(Part { name, pending, encoder, file, created, encoded, bytes: 0, records: 0, hash });
+        let (encoder, file, created, ended, encoded) = (None, None, false, false, None);
+        self.parts.push(Part { name, pending, encoder, file, created, ended, encoded, bytes: 0, records: 0, hash });
         Ok(number)
+    }
+
+    /// Makes the file of a further part of the main output, which is written elsewhere: its number, and the file.
+    ///
+    /// # Errors
+    ///
+    /// If there are too many parts, or the file cannot be made.
+    pub(super) fn begin_elsewhere(&mut self, name: PartName) -> Result<(usize, File), Failure> {
+        let number = self.add(name)?;
+        let part = &mut self.parts[number];
+        self.held -= part.pending.capacity();
+        part.pending = Vec::new();
+        (part.created, part.ended) = (true, true);
+        let path = self.folder.join(number.to_string());
+        let made = create_folder(&self.folder).and_then(|()| File::create(&path));
+        made.map(|file| (number, file)).map_err(|error| self.failed(number, &error))
+    }
+
+    /// Says what a part holds that was written elsewhere.
+    pub(super) fn end_elsewhere(&mut self, number: usize, written: Written) {
+        let part = &mut self.parts[number];
+        (part.bytes, part.records, part.hash) = (written.bytes, written.records, written.hash);
+    }
+
+    /// What to say of a part written elsewhere that cannot be written.
+    pub(super) fn failed_elsewhere(&self, number: usize, error: &io::Error) -> Failure {
+        self.failed(number, error)
     }
 
     /// Puts one record, which `write` appends.
@@ -214,8 +280,10 @@ impl NamedParts {
 
     /// Puts one record that was written elsewhere to the part of a name.
     pub(in crate::engine) fn append(&mut self, name: &OutputName, record: &[u8]) -> Result<(), Failure> {
-        let number = self.numbers.get(name.as_str()).copied();
-        let number = number.map_or_else(|| self.add(name.clone()), Ok)?;
+        let number = match self.numbers.get(name.as_str()) {
+            Some(&number) => self.unended(number)?,
+            None => self.begin(name.clone())?,
+        };
         self.put(number, |pending| {
             pending.extend_from_slice(record);
             Ok(())
@@ -235,10 +303,23 @@ impl NamedParts {
         Ok(())
     }
 
-    /// Writes what is pending of one part, and gives its memory back.
+    /// Writes what is pending of one part, and gives its memory back. It ends if it has the size of a part.
     fn write(&mut self, number: usize) -> Result<(), Failure> {
         let content = self.take_content(number)?;
-        self.store(number, &content, false).map_err(|error| self.failed(number, &error))
+        self.store(number, &content, false).map_err(|error| self.failed(number, &error))?;
+        if self.parts[number].bytes >= self.stored_as.part_bytes { self.end(number) } else { Ok(()) }
+    }
+
+    /// Writes what is left of one part, and what ends it.
+    fn end(&mut self, number: usize) -> Result<(), Failure> {
+        let mut content = self.take_content(number)?;
+        if let Some(encoder) = self.parts[number].encoder.take() {
+            encoder.finish(&mut content)?;
+        }
+        self.store(number, &content, true).map_err(|error| self.failed(number, &error))?;
+        self.open.retain(|other| *other != number);
+        (self.parts[number].file, self.parts[number].ended) = (None, true);
+        Ok(())
     }
 
     /// What is pending of one part, as it is stored.
@@ -247,6 +328,9 @@ impl NamedParts {
         let mut pending = std::mem::take(&mut part.pending);
         self.held -= pending.capacity();
         let Some(format) = &self.format else { return Ok(pending) };
+        if pending.is_empty() && part.encoder.is_some() {
+            return Ok(pending);
+        }
         let mut content = Vec::new();
         let mut encoder = part.encoder.take().map_or_else(|| format.begin(&mut content), Ok)?;
         encoder.encode(&mut pending, &mut content)?;
@@ -312,20 +396,21 @@ impl NamedParts {
     }
 
     fn failed(&self, number: usize, error: &io::Error) -> Failure {
-        let what = format!("the part of named output {:?}", self.parts[number].name.as_str());
+        let name = &self.parts[number].name;
+        let what = match name.output() {
+            Some(output) => format!("the part of named output {output:?}"),
+            None => format!("further part {}", name.number()),
+        };
         failures::staging_failed(&what, &self.folder.join(number.to_string()), error, self.spooled)
     }
 
     /// Writes what is left and says what the parts hold.
     pub(super) fn finish(mut self, fsync: bool) -> Result<Box<[NamedPart]>, Failure> {
         for number in 0..self.parts.len() {
-            let Part { pending, encoder, created, .. } = &self.parts[number];
-            if !created || !pending.is_empty() || encoder.is_some() || self.stored_as.codec.is_some() {
-                let mut content = self.take_content(number)?;
-                if let Some(encoder) = self.parts[number].encoder.take() {
-                    encoder.finish(&mut content)?;
-                }
-                self.store(number, &content, true).map_err(|error| self.failed(number, &error))?;
+            let Part { pending, encoder, created, ended, .. } = &self.parts[number];
+            let is_open = !created || !pending.is_empty() || encoder.is_some() || self.stored_as.codec.is_some();
+            if is_open && !ended {
+                self.end(number)?;
             }
         }
         if fsync && !self.parts.is_empty() {

@@ -25,7 +25,7 @@ pub(super) struct ResultFolder<'a> {
     own: BTreeSet<String>,
     /// Those of them that are folders of named outputs.
     folders: BTreeSet<String>,
-    /// Parts of named outputs.
+    /// Further parts, and parts of named outputs.
     named: Vec<PathBuf>,
 }
 
@@ -36,7 +36,7 @@ impl<'a> ResultFolder<'a> {
         Ok(Self { path, staged, ending, fsync, own: BTreeSet::new(), folders: BTreeSet::new(), named: Vec::new() })
     }
 
-    /// Moves a part in, and the parts of named outputs that were staged with it.
+    /// Moves a part in, and the further parts and those of named outputs that were staged with it.
     pub(super) fn take_part(&mut self, index: u32, part: &PartSummary) -> Result<(), OutputError> {
         let name = part_file_name(index, &self.ending);
         let source = self.staged.join(&part.staged_name);
@@ -45,12 +45,14 @@ impl<'a> ResultFolder<'a> {
         if attempt.is_none_or(|attempt| attempt.contains('/')) {
             return Err(OutputError::Part { path: source, expected_bytes: part.bytes, found_bytes: None });
         }
-        let target = self.path.join(&name);
-        move_staged(&source, part.bytes, &target)?;
-        if self.fsync {
-            sync(&target, "publish.sync_part")?;
+        if !part.left_out {
+            let target = self.path.join(&name);
+            move_staged(&source, part.bytes, &target)?;
+            if self.fsync {
+                sync(&target, "publish.sync_part")?;
+            }
+            self.own.insert(name);
         }
-        self.own.insert(name);
         let staged = self.staged.join(staged_named_dir(&part.staged_name));
         (0_usize..)
             .zip(&part.named)

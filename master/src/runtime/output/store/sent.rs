@@ -43,7 +43,9 @@ pub(in crate::runtime::output) fn sent_objects(
         None => Err(path),
     };
     for (index, part) in (0..).zip(parts) {
-        add(part_file_name(index, ending), part.bytes, &part.upload)?;
+        if !part.left_out {
+            add(part_file_name(index, ending), part.bytes, &part.upload)?;
+        }
         let mut named = part.named.iter();
         named.try_for_each(|named| add(named.name.part_path(index, ending), named.bytes, &named.upload))?;
     }
@@ -137,7 +139,15 @@ mod tests {
     }
 
     fn part(upload: Option<Box<SentUpload>>, named: Vec<NamedPart>) -> PartSummary {
-        PartSummary { staged_name: "s".into(), bytes: 3, records: 1, checksum: 0, named: named.into(), upload }
+        PartSummary {
+            staged_name: "s".into(),
+            bytes: 3,
+            records: 1,
+            checksum: 0,
+            named: named.into(),
+            upload,
+            left_out: false,
+        }
     }
 
     #[test]
@@ -158,6 +168,9 @@ mod tests {
         ];
         assert_eq!(shown, expect);
         assert_eq!(sent_objects("", &[part(None, vec![])], &[]), Err("part-00000".to_owned()));
-        assert_eq!(sent_objects("", &[], &[BadRecords { upload: None, ..bad }]), Err("_bad/part-m-00003.jsonl".to_owned()));
+        assert_eq!(
+            sent_objects("", &[], &[BadRecords { upload: None, ..bad }]),
+            Err("_bad/part-m-00003.jsonl".to_owned())
+        );
     }
 }

@@ -87,6 +87,7 @@ fn send_all(store: &OutputStore, begun: &mut Vec<OpenUpload>) -> Result<Sent, Ou
                     checksum,
                     named: Box::default(),
                     upload,
+                    left_out: false,
                 });
             }
             let upload = Some(Box::new(send(&place, "a/b/part-00002", NAMED, &mut begun).await?));
