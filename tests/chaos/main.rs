@@ -25,11 +25,11 @@ use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
+use gristmill_tests::chaos::stores::{StoresOptions, stores};
 use gristmill_tests::chaos::{
     ChaosOptions, CrashRun, FaultKind, FickleRun, OperationsOf, OperationsOptions, campaign, crash_run, damage,
     detection, fickle_run, moments, operations, overload, pace, places, sharing,
 };
-use gristmill_tests::chaos::stores::{StoresOptions, stores};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -145,7 +145,8 @@ fn plain(verdict: &impl Serialize) -> Value {
 fn parse(mut words: impl Iterator<Item = String>) -> Result<Args, String> {
     let mix = FaultKind::ALL.to_vec();
     let options = ChaosOptions { binary: PathBuf::new(), seed: 1, seconds: 60, workers: 4, mix, megabytes: 24 };
-    let mut args = Args { options, mode: Mode::Campaign, every: 1, repeat: 3, contests: 1000, logs: None, flags: vec![] };
+    let mut args =
+        Args { options, mode: Mode::Campaign, every: 1, repeat: 3, contests: 1000, logs: None, flags: vec![] };
     while let Some(word) = words.next() {
         match word.as_str() {
             "--pace" => {

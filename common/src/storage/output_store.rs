@@ -192,12 +192,16 @@ impl OutputStore {
         absent_is_none(found).map_err(failed)
     }
 
-    /// Whether there is an object under the very name of the output.
+    /// Whether there is an object under the very name of the output, and nothing below it.
     ///
     /// # Errors
     ///
     /// If that may not be asked.
     pub async fn is_object(&self) -> Result<bool, ObjectError> {
+        // Asked first, as it is what some stores take long to refuse to tell of.
+        if self.list().next().await.transpose()?.is_some() {
+            return Ok(false);
+        }
         match self.objects.head(&self.prefix).await {
             Ok(_) => Ok(true),
             // Some stores over a file system refuse to tell of the name of a folder, each time.

@@ -318,7 +318,9 @@ mod tests {
     #[cfg(feature = "cloud")]
     #[test]
     fn an_endpoint_with_a_secret_in_it_is_refused_and_not_shown() {
-        for endpoint in ["http://user:hidden@host:9000", "user:hidden@host", "https://host/?sig=hidden", "https://host#hidden"] {
+        for endpoint in
+            ["http://user:hidden@host:9000", "user:hidden@host", "https://host/?sig=hidden", "https://host#hidden"]
+        {
             let options = StoreOptions { endpoint: Some(endpoint.to_owned()), ..StoreOptions::default() };
             let variables = [("AWS_ACCESS_KEY_ID", "id"), ("AWS_SECRET_ACCESS_KEY", "secret")];
             let stores = Stores::new(&options, StoreEnvironment::from_variables(variables, Machine::Other));

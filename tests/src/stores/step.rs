@@ -58,11 +58,7 @@ pub struct Moment {
 
 /// Lets a proxy end processes with SIGKILL at a moment, and pass everything on otherwise. `pids` tells whom
 /// when it has come. What is returned tells whether it has.
-pub fn kill_at(
-    proxy: &FaultProxy,
-    moment: Moment,
-    pids: impl Fn() -> Vec<u32> + Send + 'static,
-) -> Arc<AtomicBool> {
+pub fn kill_at(proxy: &FaultProxy, moment: Moment, pids: impl Fn() -> Vec<u32> + Send + 'static) -> Arc<AtomicBool> {
     let killed = Arc::new(AtomicBool::new(false));
     let (done, seen) = (Arc::clone(&killed), AtomicU64::new(0));
     proxy.deciding(move |head| {
@@ -91,8 +87,7 @@ mod tests {
     fn requests_make_the_steps_that_they_make() {
         let check = |method: &str, target: &str, expect: Option<Step>| {
             let head = RequestHead { method: method.to_owned(), target: target.to_owned(), headers: vec![] };
-            let all =
-                [Step::Claim, Step::OpenUpload, Step::SendPiece, Step::Complete, Step::Success, Step::GiveBack];
+            let all = [Step::Claim, Step::OpenUpload, Step::SendPiece, Step::Complete, Step::Success, Step::GiveBack];
             let found: Vec<Step> = all.into_iter().filter(|step| step.is(&head)).collect();
             assert_eq!(found, expect.into_iter().collect::<Vec<_>>(), "{method} {target}");
         };

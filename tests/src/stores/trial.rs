@@ -15,8 +15,9 @@ use crate::waiting::run_to_end_within;
 /// How long a job over some megabytes may take on a busy machine, however often something is killed.
 pub const DEADLINE: Duration = Duration::from_secs(300);
 
-/// The folder of the input in the bucket.
-const INPUT: &str = "text";
+/// The folder of the input in the bucket. Without the slash, s3s-fs would be asked whether that is an object,
+/// and answers 500 each time.
+const INPUT: &str = "text/";
 
 /// Word count over the same bytes in a store and on disk.
 #[derive(Debug)]
@@ -51,7 +52,7 @@ impl StoreTrial {
         }
         for file in fs::read_dir(&text).expect("a folder").map(|file| file.expect("readable").path()) {
             let name = file.file_name().expect("a file").to_string_lossy().into_owned();
-            server.put(&format!("{INPUT}/{name}"), fs::read(&file).expect("readable"));
+            server.put(&format!("{INPUT}{name}"), fs::read(&file).expect("readable"));
         }
         Some(Self { server, binary: binary.to_owned(), dir, reducers, expect: parts(&local) })
     }

@@ -88,7 +88,9 @@ pub(super) fn deaths(trial: &StoreTrial, times: u64) -> Deaths {
                 let folder = format!("{}-{step:?}-{after}-{applied}", victim.name()).to_lowercase();
                 let proxy = FaultProxy::to(&trial.server().url());
                 let outcome = match victim {
-                    Victim::Master | Victim::Workers => on_cluster(trial, &mut cluster, victim, moment, &folder, &proxy),
+                    Victim::Master | Victim::Workers => {
+                        on_cluster(trial, &mut cluster, victim, moment, &folder, &proxy)
+                    }
                     Victim::Run => in_one_process(trial, moment, &folder, &proxy),
                 };
                 deaths.runs += 1;

@@ -10,15 +10,11 @@ use crate::stores::{FaultProxy, Rates, StoreTrial};
 
 /// Of a hundred requests five are refused for the moment; of a hundred writes the answer to one is lost, and
 /// of a hundred answers to reads one breaks off.
-pub(super) const RATES: Rates = Rates {
-    internal_error: 25,
-    slow_down: 25,
-    truncate: 10,
-    lose_reply: 10,
-    conflict: 0,
-    stall: 0,
-    reset: 0,
-};
+pub(super) const RATES: Rates =
+    Rates { internal_error: 25, slow_down: 25, truncate: 10, lose_reply: 10, conflict: 0, stall: 0, reset: 0 };
+
+/// Bytes of each split: small, so that there are many requests.
+const SPLIT: &str = "256KiB";
 
 /// How many times longer a job may take.
 const MOST: f64 = 1.5;
@@ -78,14 +74,16 @@ pub fn faults(trial: &StoreTrial, workers: usize, repeat: u32, seed: u64) -> Fau
     let cluster = trial.cluster(workers);
     let proxy = FaultProxy::to(&trial.server().url());
     let mut one = |round: u32, faulty: bool, is_here: bool| -> f64 {
-        let folder = format!("{}-{round}-{}", if is_here { "run" } else { "job" }, if faulty { "faulty" } else { "clear" });
+        let folder =
+            format!("{}-{round}-{}", if is_here { "run" } else { "job" }, if faulty { "faulty" } else { "clear" });
         let before = proxy.counters();
         if faulty {
-            proxy.at_rates(seed + u64::from(round), RATES);
+            proxy.at_rates(seed.wrapping_mul(1000) + 2 * u64::from(round) + u64::from(is_here), RATES);
         } else {
             proxy.passing();
         }
-        let (job, clock) = (trial.job(&folder, &proxy.url()), Clock::start());
+        let job = [trial.job(&folder, &proxy.url()), ["--split-size", SPLIT].map(str::to_owned).to_vec()].concat();
+        let clock = Clock::start();
         let output = match is_here {
             true => trial.run(&job),
             false => trial.submit(&cluster, &job).wait_with_output().expect("it ends"),

@@ -13,8 +13,9 @@ use crate::stores::StoreTrial;
 /// How long it may take, once a job is said to be over, until its claim is gone: a master may die in between.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What was there before: an object that another job could have left.
-const ANOTHER: (&str, &str) = ("part-00007", "what was there before\n");
+/// What was there before, in the order of keys: the output of another job.
+const ANOTHER: [(&str, &str); 2] =
+    [("_SUCCESS", "{\"job\":\"j-000000000009\"}"), ("part-00007", "what was there before\n")];
 
 /// An output in a folder of a bucket.
 struct StoreGround<'t> {
@@ -23,8 +24,9 @@ struct StoreGround<'t> {
 }
 
 impl StoreGround<'_> {
-    fn another(&self) -> String {
-        format!("{}/{}", self.folder, ANOTHER.0)
+    /// The keys and the contents of what was there before.
+    fn another(&self) -> [(String, &'static [u8]); 2] {
+        ANOTHER.map(|(name, content)| (format!("{}/{name}", self.folder), content.as_bytes()))
     }
 }
 
@@ -36,13 +38,14 @@ impl Ground for StoreGround<'_> {
     }
 
     fn place_another(&self) {
-        self.trial.server().put(&self.another(), ANOTHER.1);
+        self.another().iter().for_each(|(key, content)| self.trial.server().put(key, *content));
     }
 
     fn is_another(&self) -> bool {
         let server = self.trial.server();
-        eventually_within(PATIENCE, || server.keys(&self.folder) == [self.another()])
-            && server.get(&self.another()).is_some_and(|bytes| bytes == ANOTHER.1.as_bytes())
+        let (keys, contents): (Vec<String>, Vec<&[u8]>) = self.another().into_iter().unzip();
+        eventually_within(PATIENCE, || server.keys(&self.folder) == keys)
+            && keys.iter().zip(contents).all(|(key, content)| server.get(key).is_some_and(|found| found == content))
     }
 
     fn is_right(&self) -> bool {

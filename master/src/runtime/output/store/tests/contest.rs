@@ -1,5 +1,7 @@
 //! Who may have an output.
 
+use futures::FutureExt as _;
+
 use super::*;
 use crate::runtime::output::store::claim::{give_back, is_held, take};
 
@@ -79,6 +81,31 @@ fn a_claim_is_refused_by_the_name_of_its_holder_and_taken_over_from_the_dead() {
     put(&faulty, "out/_gristmill.claim", &String::from_utf8(own.to_bytes()).expect("JSON"));
     StoreClaim::reclaim(store, JOB, false, false).expect("its own").undo().expect("undone");
     check_nothing(&faulty, "it was undone");
+}
+
+#[test]
+fn a_claim_that_another_wrote_over_is_noticed_before_the_job_starts() {
+    let count = {
+        let faulty = FaultyStore::new();
+        faulty.suffer(|_| None);
+        StoreClaim::acquire(place(&faulty, "s3://bucket/out"), JOB, false).expect("free").abandon();
+        faulty.requests()
+    };
+    let faulty = FaultyStore::new();
+    // As a server does that had seen no claim when this one was written: before the last look.
+    let (memory, stranger) = (faulty.memory.clone(), ClaimRecord::new(OTHER, Process::this()));
+    faulty.suffer(move |number| {
+        if number == count {
+            let key = object_store::path::Path::from("out/_gristmill.claim");
+            let put = memory.put(&key, stranger.to_bytes().into()).now_or_never();
+            put.expect("memory does not wait").expect("memory takes all");
+        }
+        None
+    });
+    let error = StoreClaim::acquire(place(&faulty, "s3://bucket/out"), JOB, false).expect_err("it is another's");
+    assert!(matches!(&error, OutputError::Held { holder, .. } if holder.contains(&OTHER.to_string())), "{error}");
+    assert_eq!(faulty.objects().into_keys().collect::<Vec<_>>(), ["out/_gristmill.claim"], "the other one's stays");
+    assert_eq!(faulty.open_uploads(), [""; 0]);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::future::BoxFuture;
@@ -39,6 +39,8 @@ pub(super) struct FaultyStore {
     schedule: Mutex<Arc<Schedule>>,
     /// Listings yet to break off, behind their first object.
     breaking: AtomicU64,
+    /// Whether uploads that are gone may not be asked about, rather than being said to be gone.
+    forbids: AtomicBool,
 }
 
 impl fmt::Debug for FaultyStore {
@@ -62,6 +64,7 @@ impl FaultyStore {
             requests: AtomicU64::new(0),
             schedule: Mutex::new(Arc::new(Box::new(|_| None))),
             breaking: AtomicU64::new(0),
+            forbids: AtomicBool::new(false),
         })
     }
 
@@ -74,6 +77,19 @@ impl FaultyStore {
     /// So many listings to come break off in the middle.
     pub(super) fn break_off_listings(&self, count: u64) {
         self.breaking.store(count, Ordering::SeqCst);
+    }
+
+    /// From now on, what is asked of an upload that is gone is refused as not allowed, as by s3s-fs.
+    pub(super) fn forbid_what_is_gone(&self) {
+        self.forbids.store(true, Ordering::SeqCst);
+    }
+
+    fn no_such_upload(&self, id: &MultipartId) -> Error {
+        let (path, source) = (id.clone(), "no such upload".into());
+        match self.forbids.load(Ordering::SeqCst) {
+            true => Error::PermissionDenied { path, source },
+            false => Error::NotFound { path, source },
+        }
     }
 
     /// Requests since then.
@@ -125,10 +141,6 @@ fn trouble() -> Error {
     Error::Generic { store: "Faulty", source: "on purpose".into() }
 }
 
-fn no_such_upload(id: &MultipartId) -> Error {
-    Error::NotFound { path: id.clone(), source: "no such upload".into() }
-}
-
 #[tonic::async_trait]
 impl ObjectStore for FaultyStore {
     async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
@@ -170,9 +182,7 @@ impl ObjectStore for FaultyStore {
             None => {
                 let breaks = self.breaking.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
                 match breaks {
-                    Ok(_) => {
-                        self.memory.list(prefix).take(1).chain(futures::stream::iter([Err(trouble())])).boxed()
-                    }
+                    Ok(_) => self.memory.list(prefix).take(1).chain(futures::stream::iter([Err(trouble())])).boxed(),
                     Err(_) => self.memory.list(prefix),
                 }
             }
@@ -203,7 +213,7 @@ impl MultipartStore for FaultyStore {
     async fn put_part(&self, path: &Path, id: &MultipartId, number: usize, data: PutPayload) -> Result<PartId> {
         self.ask(async {
             if !self.lock().contains_key(id) {
-                return Err(no_such_upload(id));
+                return Err(self.no_such_upload(id));
             }
             self.memory.put_part(path, id, number, data).await
         })
@@ -213,7 +223,7 @@ impl MultipartStore for FaultyStore {
     async fn complete_multipart(&self, path: &Path, id: &MultipartId, parts: Vec<PartId>) -> Result<PutResult> {
         self.ask(async {
             if self.lock().remove(id).is_none() {
-                return Err(no_such_upload(id));
+                return Err(self.no_such_upload(id));
             }
             self.memory.complete_multipart(path, id, parts).await
         })
@@ -223,7 +233,7 @@ impl MultipartStore for FaultyStore {
     async fn abort_multipart(&self, path: &Path, id: &MultipartId) -> Result<()> {
         self.ask(async {
             if self.lock().remove(id).is_none() {
-                return Err(no_such_upload(id));
+                return Err(self.no_such_upload(id));
             }
             self.memory.abort_multipart(path, id).await
         })

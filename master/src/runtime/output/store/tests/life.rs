@@ -234,6 +234,33 @@ fn a_master_that_was_replaced_leaves_its_job_to_the_next_one() {
 }
 
 #[test]
+fn an_abort_that_is_refused_is_no_error_if_the_upload_is_gone() {
+    for lists_uploads in [true, false] {
+        let faulty = FaultyStore::new();
+        faulty.forbid_what_is_gone();
+        let store = place(&faulty, "s3://bucket/out");
+        let waits = Backoff { base: Duration::ZERO, cap: Duration::ZERO };
+        let store = if lists_uploads { store } else { store.with_terms(None, waits) };
+        let open = |path: &'static str| {
+            let place = store.clone();
+            store.wait(async move { place.open_upload(path).await }).expect("no faults")
+        };
+        let abort = |upload: &OpenUpload| {
+            let (place, upload) = (store.clone(), upload.clone());
+            store.wait(async move { place.abort(&upload).await })
+        };
+        let upload = open("part-00000");
+        abort(&upload).expect("it is there");
+        abort(&upload).expect("it is gone");
+        assert_eq!(faulty.open_uploads(), [""; 0]);
+        let upload = open("part-00001");
+        // Every abort is refused, whatever else is asked.
+        faulty.suffer(|number| (number % 2 == 1).then_some(Fault::Denied));
+        abort(&upload).expect_err("it is there, and may not be aborted");
+    }
+}
+
+#[test]
 fn listings_that_break_off_are_asked_for_again() {
     let faulty = FaultyStore::new();
     put(&faulty, "out/part-00009", "old");
