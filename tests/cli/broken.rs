@@ -97,6 +97,7 @@ fn rows_that_are_none_are_named_by_file_and_offset() {
         "--types id=int8",
         "column \"id\": 200 is no int8 (at {}/large.jsonl:9)",
     );
+    copy("far.jsonl", b"{\"x\":1.5}\n{\"x\":1e999}\n", "", "column \"x\": 1e999 is no double (at {}/far.jsonl:10)");
     check(&[("cut.dat", &[b'x'; 150])], "tera-sort -i cut.dat", BAD_RECORD, "(at {}/cut.dat:100)");
 }
 

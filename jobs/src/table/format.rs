@@ -86,7 +86,7 @@ impl FormatOptions {
             Format::Delimited => self.delimited.table(),
             Format::Json => {
                 let known = self.schema.as_ref().map(|schema| schema.names().map(str::to_owned).collect());
-                Ok(Table { known, ..self.delimited.json_table()? })
+                self.delimited.json_table(known)
             }
         }
     }
