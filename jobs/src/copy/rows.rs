@@ -235,7 +235,11 @@ fn put_json(json: &str, name: &str, kind: &Kind, room: &mut Vec<u8>, row: &mut V
             write_json(json.as_bytes(), &mut written);
             Value::Text(std::str::from_utf8(&written).unwrap_or_default())
         }
-        (_, Kind::Float | Kind::Double | Kind::String) => Value::Text(json),
+        (_, Kind::String) => Value::Text(json),
+        (_, Kind::Float | Kind::Double) => match json.parse() {
+            Ok(number) if f64::is_finite(number) => Value::Double(number),
+            _ => return Err(RecordError::new(format!("column {name:?}: {json} is no {kind}")).into()),
+        },
         // Digit by digit: as a float, a number would lose all but some sixteen.
         (number, _) => Decimal::parse(number).map_or(Value::Text(json), Value::Decimal),
     };

@@ -86,9 +86,7 @@ impl FormatOptions {
             Format::Delimited => self.delimited.table(),
             Format::Json => {
                 let known = self.schema.as_ref().map(|schema| schema.names().map(str::to_owned).collect());
-                let mut table = self.delimited.json_table()?;
-                table.known = known;
-                Ok(table)
+                self.delimited.json_table(known)
             }
         }
     }

@@ -113,8 +113,8 @@ impl TableOptions {
         Ok(Table { dialect: self.dialect(), columns, header, json: None, known: None, nulls })
     }
 
-    /// A table of JSON lines.
-    pub(super) fn json_table(&self) -> Result<Table, OptionError> {
+    /// A table of JSON lines, with all columns that it has if these are known.
+    pub(super) fn json_table(&self, known: Option<Vec<String>>) -> Result<Table, OptionError> {
         if !self.columns.is_empty() {
             return Err(OptionError::new("--columns is for delimited text: JSON lines name their fields"));
         }
@@ -124,7 +124,7 @@ impl TableOptions {
         let marked = self.nulls.iter().map(|text| [STRING_MARK, text.as_bytes()].concat());
         let nulls = self.nulls.iter().map(|text| text.as_bytes().to_vec()).chain(marked).collect();
         let json = Some(Paths::default());
-        Ok(Table { dialect: self.dialect(), columns: Vec::new(), header: None, json, known: None, nulls })
+        Ok(Table { dialect: self.dialect(), columns: Vec::new(), header: None, json, known, nulls })
     }
 
     fn dialect(&self) -> Dialect {
