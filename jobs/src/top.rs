@@ -104,7 +104,7 @@ impl MapReduce for TopRows {
     type Key = ();
     type Value = Best;
     type Combine = KeepBest;
-    type Output = Text<[u8]>;
+    type Output = RowsAsRead;
 
     fn map(&self, record: &[u8], out: &mut impl Emit<(), Best>) -> Result<()> {
         let mut rows = Rows::new(&self.table, &self.wanted);
@@ -184,6 +184,20 @@ impl Best {
         let ranking = self.ranking;
         self.rows.sort_unstable_by(|a, b| ranking.compare((a.value, &a.row), (b.value, &b.row)));
         self.rows.truncate(self.limit());
+    }
+}
+
+/// Lines as they were read, which alone do not tell their columns.
+#[derive(Debug)]
+enum RowsAsRead {}
+
+impl Output for RowsAsRead {
+    type Key = [u8];
+    type Value = ();
+
+    fn write(row: &&[u8], (): &(), out: &mut Vec<u8>) {
+        out.extend_from_slice(row);
+        out.push(b'\n');
     }
 }
 

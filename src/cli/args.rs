@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use clap::{ArgMatches, FromArgMatches as _};
-use gristmill_common::failure::Failure;
+use gristmill_common::failure::{Failure, FailureCode};
 use gristmill_common::form::{Codec, Form};
 use gristmill_common::job::PartOrder;
 use gristmill_common::naming::{ParseUriError, Uri};
@@ -387,15 +387,16 @@ fn samples(spec: &JobSpec, stores: &Stores) -> Result<Vec<InputSample>, CliError
         let mut objects = list_inputs(uris, &stores).map_err(|error| rejection(&SubmitError::Input(error)))?;
         // Whoever reads them without the spec knows their form from this.
         objects.iter_mut().for_each(|object| object.form = object.form.or(spec.input_form));
-        let sample = sample_input(role, objects, &spec.line_rule, reader.as_ref());
+        let sample = sample_input(role, objects, &spec.line_rule, spec.on_bad_file, reader.as_ref());
         samples.push(sample.map_err(unreadable)?);
     }
     Ok(samples)
 }
 
-/// What a look at an input came to that cannot be read.
+/// What a look at an input came to that cannot be read: as if the job had met it, if it is damage.
 fn unreadable(failure: Failure) -> CliError {
-    CliError::new(Exit::Rejected, failure.message)
+    let exit = if failure.code == FailureCode::InputDamaged { Exit::Failed } else { Exit::Rejected };
+    CliError { failure: Some(failure.code), ..CliError::new(exit, failure.message) }
 }
 
 /// A location that cannot be.

@@ -97,6 +97,9 @@ impl<'a> PipelineCall<'a> {
     ///
     /// Why not.
     pub(super) fn check(&self, context: &Context) -> Result<(), CliError> {
+        if self.output().local_path().is_none() {
+            return Err(folder_error(&FolderError::NotLocal { output: self.output().clone() }));
+        }
         // Claiming the output is the only sure check; the claim is given up at once and leaves nothing.
         let prepared = prepare(self.general.spec.clone(), fresh_job_id(&context.clock), &context.stores);
         let prepared = prepared.map_err(|error| rejection(&error))?;
@@ -185,9 +188,11 @@ impl<'a> PipelineCall<'a> {
             // What earlier stages wrote tells its form itself.
             spec.input_form = None;
         }
-        if next.stage != self.planned.outline.last() && spec.output_compression.is_some() {
-            // Whatever the output is for, this is for the next stage: read fast, and by several tasks.
-            spec.output_compression = Some(Codec::Zstd);
+        if next.stage != self.planned.outline.last() {
+            // What is asked of the output is not asked of what the next stage reads, which knows one format only
+            // and is to be read fast, and by several tasks.
+            spec.output_format = None;
+            spec.output_compression = spec.output_compression.map(|_| Codec::Zstd);
         }
         let mut request = JobRequest::complete(entry, options, general, context)?;
         let roles = wishes.side_inputs.len() as u32 + 1..;

@@ -39,6 +39,7 @@ fn bomb(sandbox: &Sandbox, codec: &str, unit: &[u8], times: usize) -> String {
 }
 
 /// Runs a job, which must fail with this code and say this of the file, within the memory.
+#[expect(clippy::print_stdout, reason = "a row of the table that `--nocapture` shows")]
 #[track_caller]
 fn check(sandbox: &Sandbox, file: &str, code: &str, expect: &str) {
     let command = sandbox.command(&format!("run grep --pattern zz --count -i {file} -o out --json {MEMORY}"));

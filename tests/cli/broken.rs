@@ -201,6 +201,9 @@ fn damaged_files_may_be_left_out_whatever_their_form() {
     check(columns, ("in/b.parquet", b"no such file"), "1,1\n3,1\n5,1\n");
     // Its only block ends too early, so that none of it counts.
     check(text, ("in/b.csv.lz4", &packed[..packed.len() / 2]), "1,1\n3,1\n5,1\n");
+    // The job looks at the first one before it starts.
+    check(("in/b.parquet", &whole), ("in/a.parquet", &whole[..whole.len() / 2]), "1,1\n3,1\n5,1\n");
+    check(("in/b.csv", TABLE.as_bytes()), ("in/a.csv.lz4", &packed[..packed.len() / 2]), "1,1\n3,1\n5,1\n");
 }
 
 #[test]

@@ -5,11 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use gristmill_tests::data::trial_data;
+use gristmill_tests::tools::{python, skipped};
 
 use crate::harness::{Called, Sandbox};
-
-/// Names a Python that has some of the libraries.
-const PYTHON: &str = "PARQUET_PYTHON";
 
 /// How libraries write, and which library each is.
 const WRITERS: [(&str, &str); 5] = [
@@ -32,17 +30,15 @@ fn interop(name: &str) -> PathBuf {
 }
 
 /// A Python, and the libraries it has. Says so and gives `None` if there is none.
-fn python() -> Option<(PathBuf, Vec<String>)> {
-    let named = std::env::var_os(PYTHON);
-    let python = PathBuf::from(named.clone().unwrap_or_else(|| "python3".into()));
+fn libraries() -> Option<(PathBuf, Vec<String>)> {
+    let python = python();
     let asked = Command::new(&python).arg(interop("tables.py")).arg("has").output();
     let libraries: Vec<String> = match &asked {
         Ok(output) => String::from_utf8_lossy(&output.stdout).split_whitespace().map(str::to_owned).collect(),
         Err(_) => vec![],
     };
     if libraries.is_empty() {
-        assert!(named.is_none(), "{PYTHON} is {} and has none of the libraries: {asked:?}", python.display());
-        println!("skipped: no Python with duckdb, polars or pyarrow (set {PYTHON} to one)");
+        skipped("no Python with duckdb, polars or pyarrow (.ci/tools installs them)");
         return None;
     }
     Some((python, libraries))
@@ -106,7 +102,7 @@ fn no_changed_byte_of_a_page_with_a_checksum_gives_other_rows() {
 
 #[test]
 fn other_libraries_read_our_files_as_they_read_their_own() {
-    let Some((python, libraries)) = python() else { return };
+    let Some((python, libraries)) = libraries() else { return };
     let sandbox = Sandbox::new();
     for (writer, library) in WRITERS.into_iter().filter(|(_, library)| libraries.iter().any(|name| name == library)) {
         let theirs = sandbox.path(&format!("{writer}.parquet"));
@@ -117,15 +113,15 @@ fn other_libraries_read_our_files_as_they_read_their_own() {
     }
     let (has, all) = (libraries.len(), 3);
     if has < all {
-        println!("skipped: {} of the libraries (there are {})", all - has, libraries.join(", "));
+        skipped(&format!("{} of the libraries (there are {})", all - has, libraries.join(", ")));
     }
 }
 
 #[test]
 fn duckdb_finds_the_expected_answers_in_our_files() {
-    let (Some((python, libraries)), Some(data)) = (python(), trial_data()) else { return };
+    let (Some((python, libraries)), Some(data)) = (libraries(), trial_data()) else { return };
     if !libraries.iter().any(|library| library == "duckdb") {
-        println!("skipped: no duckdb");
+        skipped("no duckdb");
         return;
     }
     let sandbox = Sandbox::new();

@@ -55,7 +55,7 @@ impl Reader {
         };
         let mut command = Command::new(program);
         command.args(args).current_dir(&self.here).stdin(Stdio::null());
-        command.env_remove("GRISTMILL_TEST_DATA").env_remove("GRISTMILL_INSTALL_STORES");
+        command.env_remove("GRISTMILL_TEST_DATA");
         command.env("CARGO_TARGET_DIR", root().join("target/book")).env("CARGO_PROFILE_DEV_DEBUG", "0");
         if let Some((_, url)) = &self.cluster {
             command.env("GRISTMILL_MASTER", url);

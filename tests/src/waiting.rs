@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _};
-use std::process::{Command, Output};
+use std::process::{Child, Command, ExitStatus, Output};
 use std::time::Duration;
 
 use gristmill_common::time::Clock;
@@ -58,6 +58,21 @@ fn run_watched(deadline: Duration, mut command: Command, mut watch: impl FnMut(u
     let output = Output { status, stdout: read(stdout), stderr: read(stderr) };
     assert!(ended, "{command:?} did not end; it printed {}", String::from_utf8_lossy(&output.stderr));
     output
+}
+
+/// How a process ended, which it does in time.
+///
+/// # Panics
+///
+/// If it does not; it is killed then.
+pub fn end_of(child: &mut Child) -> ExitStatus {
+    let ended = eventually(|| child.try_wait().expect("a child can be asked").is_some());
+    if !ended {
+        child.kill().expect("a child can be killed");
+    }
+    let status = child.wait().expect("a child can be waited for");
+    assert!(ended, "process {} did not end", child.id());
+    status
 }
 
 /// Tries `condition` until it holds; `false` after a deadline.

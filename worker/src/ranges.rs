@@ -75,14 +75,19 @@ impl RangeServer {
         };
         let (fetcher, folder, tell) = (self.fetcher.clone(), self.folder.clone(), Arc::clone(&self.tell));
         let running = runtime.handle().spawn(async move {
-            let result = match fetcher.fetch(&object, range).await {
+            match fetcher.fetch(&object, range).await {
                 Ok(bytes) => {
-                    let kept = tokio::task::spawn_blocking(move || keep(&folder, id, &bytes)).await;
-                    kept.unwrap_or_else(|error| Err(Failure::new(FailureCode::WriteFailed, error.to_string())))
+                    // Not ended with this task: of a file that is there somebody must be told, who removes it.
+                    let kept = tokio::task::spawn_blocking(move || {
+                        let result = keep(&folder, id, &bytes);
+                        tell(&ToExecutor::Fetched { id, result });
+                    });
+                    if let Err(error) = kept.await {
+                        tracing::error!(%error, "a range cannot be kept");
+                    }
                 }
-                Err(failure) => Err(failure),
-            };
-            tell(&ToExecutor::Fetched { id, result });
+                Err(failure) => tell(&ToExecutor::Fetched { id, result: Err(failure) }),
+            }
         });
         self.running.insert(id, running.abort_handle());
     }

@@ -56,8 +56,8 @@ impl Decoder for XzDecoder {
     }
 
     fn memory(&self) -> usize {
-        // It takes no more than it is allowed, and hardly less where that is worth counting.
-        if self.stream.is_some() { (self.most as usize).min(16 << 20) } else { 0 }
+        // It takes no more than it is allowed; how much of that, it does not tell.
+        if self.stream.is_some() { self.most as usize } else { 0 }
     }
 }
 

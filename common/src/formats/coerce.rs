@@ -37,17 +37,22 @@ pub fn fit<'v>(value: Value<'v>, kind: &Kind, room: &'v mut Vec<u8>) -> Option<V
         Kind::Bool => Value::Bool(to_bool(&value)?),
         Kind::Int(bits) => Value::Int(integer(-(1 << (bits - 1)), (1 << (bits - 1)) - 1)? as i64),
         Kind::Uint(bits) => Value::Uint(integer(0, (1 << bits) - 1)? as u64),
-        Kind::Float | Kind::Double => Value::Double(to_double(&value)?),
+        Kind::Float => {
+            Value::Double(to_double(&value).filter(|number| !number.is_finite() || (*number as f32).is_finite())?)
+        }
+        Kind::Double => Value::Double(to_double(&value)?),
         Kind::Decimal { precision, scale } => {
             Value::Decimal(Decimal { mantissa: to_decimal(&value, precision, scale)?, scale })
         }
         Kind::Date => Value::Date(to_date(&value)?),
-        Kind::Time => Value::Time(to_time(&value)?),
+        // Columns have microseconds.
+        Kind::Time => Value::Time(to_time(&value).filter(|nanos| nanos % 1000 == 0)?),
         Kind::Timestamp { digits, utc } => {
             Value::Timestamp(Timestamp { units: to_timestamp(&value, digits)?, digits, utc })
         }
         Kind::String => match value {
             Value::Text(_) => value,
+            Value::Bytes(bytes) => Value::Text(std::str::from_utf8(bytes).ok()?),
             value => {
                 room.clear();
                 text::write_plain(&value, room);
@@ -117,7 +122,11 @@ pub fn to_double(value: &Value<'_>) -> Option<f64> {
             number.write(&mut text);
             std::str::from_utf8(&text).ok()?.parse().ok()
         }
-        Value::Text(text) => text.trim_ascii().parse().ok(),
+        Value::Text(text) => {
+            let number: f64 = text.trim_ascii().parse().ok()?;
+            // Digits that are beyond all floats are not infinity.
+            (number.is_finite() || !text.bytes().any(|byte| byte.is_ascii_digit())).then_some(number)
+        }
         _ => None,
     }
 }
@@ -228,6 +237,10 @@ mod tests {
         assert_eq!(to_decimal(&Value::Double(0.1), 4, 2), Some(10));
         assert_eq!(to_double(&decimal("0.1")), Some(0.1));
         assert_eq!(to_double(&Value::Text("-Infinity")), Some(f64::NEG_INFINITY));
+        assert_eq!(to_double(&Value::Text("1e400")), None);
+        assert_eq!(fit(Value::Double(1e39), &Kind::Float, &mut Vec::new()), None);
+        assert_eq!(fit(Value::Bytes(b"a\xff"), &Kind::String, &mut Vec::new()), None);
+        assert_eq!(fit(Value::Time(1), &Kind::Time, &mut Vec::new()), None);
         assert_eq!(to_bool(&Value::Text("yes")), None);
     }
 

@@ -207,7 +207,10 @@ impl<'r> TextRow<'r> {
             Place::Record(range) => &self.record[range.clone()],
             Place::Unescaped(range) => &self.unescaped[range.clone()],
         };
-        Some(Field { bytes, is_null: !quoted && (bytes.is_empty() || bytes == self.null.as_bytes()) })
+        // The only field of a row is quoted even if there is no value: an empty line would be no row.
+        let is_alone = self.fields.len() == 1;
+        let is_null = bytes.is_empty() && (!quoted || is_alone) || !quoted && bytes == self.null.as_bytes();
+        Some(Field { bytes, is_null })
     }
 
     /// The field of a struct that is the `index`th of its fields; none if there is no such column.

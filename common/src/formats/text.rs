@@ -47,6 +47,7 @@ pub fn write_fields_row(
     room: &mut Vec<u8>,
     out: &mut Vec<u8>,
 ) -> Result<(), BadRow> {
+    let begin = out.len();
     for column in 0.. {
         let value = row.next_value()?;
         if columns.map_or(value.is_none(), |columns| column == columns) {
@@ -65,6 +66,10 @@ pub fn write_fields_row(
                 dialect.write_field(room, out);
             }
         }
+    }
+    // A line of nothing is no row to most readers.
+    if dialect.quotes && out.len() == begin {
+        out.extend_from_slice(b"\"\"");
     }
     Ok(())
 }

@@ -166,6 +166,7 @@ impl InputError {
             InputError::NoListing { .. } => Some("name each object, or write them to a list and give @LIST"),
             InputError::LinkLoop { .. } => Some("name the folders to read one by one, or hide the link (_name)"),
             InputError::NameNotUtf8 { .. } => Some("rename the file"),
+            InputError::Store { .. } => Some("gristmill doctor LOCATION tells what works there"),
             _ => None,
         }
     }

@@ -1,6 +1,10 @@
 //! From what a job names as its inputs to the objects it reads, in canonical order. Decides what an
 //! input means; how folders are listed is each store's [`Listing`].
 
+use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+
 use crate::naming::Uri;
 use crate::storage::error::InputError;
 use crate::storage::local::LocalListing;
@@ -12,6 +16,10 @@ use crate::task::InputObject;
 /// The most objects of one job. Raising it costs some 200 bytes of memory an object wherever the
 /// job is planned; lowering it refuses jobs over many small objects.
 const MAX_OBJECTS: usize = 5_000_000;
+
+/// The most inputs that are looked up at the same time where they lie in stores, which takes one or two
+/// round trips each.
+const INPUTS_AT_ONCE: usize = 32;
 
 /// What a location names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,12 +80,54 @@ pub fn listing_for(uri: &Uri, stores: &Stores) -> Result<Box<dyn Listing>, Input
 /// If an input does not exist, a glob matches nothing, or an object or folder cannot be read. A
 /// folder without objects is no error.
 pub fn list_inputs(inputs: &[Uri], stores: &Stores) -> Result<Vec<InputObject>, InputError> {
+    let list = |input: &Uri| {
+        let mut found = Vec::new();
+        list_input(listing_for(input, stores)?.as_ref(), input, MAX_OBJECTS, &mut found)?;
+        Ok(found)
+    };
+    let in_stores = inputs.iter().filter(|input| input.local_path().is_none()).count();
     let mut all = Vec::new();
-    for input in inputs {
-        let listing = listing_for(input, stores)?;
-        list_input(listing.as_ref(), input, MAX_OBJECTS, &mut all)?;
+    for (input, found) in inputs.iter().zip(in_order(inputs, in_stores.clamp(1, INPUTS_AT_ONCE), list)?) {
+        if found.len() > MAX_OBJECTS - all.len() {
+            return Err(InputError::TooManyObjects { pattern: input.to_string(), limit: MAX_OBJECTS });
+        }
+        all.extend(found);
     }
     Ok(all)
+}
+
+/// What `list` makes of each input, by so many threads.
+///
+/// # Errors
+///
+/// That of the first input in order of which there is one.
+fn in_order<T: Send>(
+    inputs: &[Uri],
+    threads: usize,
+    list: impl Fn(&Uri) -> Result<T, InputError> + Sync,
+) -> Result<Vec<T>, InputError> {
+    if threads == 1 {
+        return inputs.iter().map(list).collect();
+    }
+    // Inputs are taken in order, so that all before one that fails have been taken too.
+    let (next, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let some = || {
+        let mut listed = Vec::new();
+        while !failed.load(Ordering::Relaxed) {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some(input) = inputs.get(index) else { break };
+            let result = list(input);
+            failed.fetch_or(result.is_err(), Ordering::Relaxed);
+            listed.push((index, result));
+        }
+        listed
+    };
+    let mut listed: Vec<(usize, Result<T, InputError>)> = thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(some)).collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
+    });
+    listed.sort_unstable_by_key(|(index, _)| *index);
+    listed.into_iter().map(|(_, result)| result).collect()
 }
 
 /// Appends the objects of one input, unless there would be more than `limit` of them.
@@ -264,6 +314,24 @@ mod tests {
         let listed = list_inputs(&inputs, &Stores::without_environment()).expect("they exist");
         let names: Vec<&str> = listed.iter().map(|object| object.uri.base_name()).collect();
         assert_eq!(names, ["2024.txt", "a.txt", "b.csv", "a.txt"]);
+    }
+
+    #[test]
+    fn inputs_that_are_looked_up_together_keep_their_order_and_the_first_error_counts() {
+        let inputs: Vec<Uri> = (0..200).map(|number| format!("s3://b/{number}").parse().expect("valid")).collect();
+        let name = |input: &Uri| Ok(input.base_name().to_owned());
+        let names = in_order(&inputs, 8, name).expect("all are there");
+        assert_eq!(names, (0..200).map(|number| number.to_string()).collect::<Vec<_>>());
+        // All threads are under way when the first one fails.
+        let begun = std::sync::Barrier::new(8);
+        let fail = |input: &Uri| -> Result<(), InputError> {
+            if input.base_name().len() == 1 && input.base_name() < "8" {
+                begun.wait();
+            }
+            Err(InputError::NotFound { object: input.to_string() })
+        };
+        let error = in_order(&inputs, 8, fail).expect_err("none is there").to_string();
+        assert!(error.contains("s3://b/0"), "{error}");
     }
 
     #[test]

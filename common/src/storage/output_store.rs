@@ -52,7 +52,7 @@ pub struct ObjectError {
     pub object: Uri,
     /// What it or its client said.
     #[source]
-    pub source: Error,
+    pub source: Box<Error>,
 }
 
 /// The place of a job's output in a store. Paths are relative to it; clones share the client.
@@ -206,7 +206,7 @@ impl OutputStore {
             Ok(_) => Ok(true),
             // Some stores over a file system refuse to tell of the name of a folder, each time.
             Err(error) if matches!(error, Error::NotFound { .. }) || is_passing(&error) => Ok(false),
-            Err(source) => Err(ObjectError { action: "look for", object: self.uri.clone(), source }),
+            Err(source) => Err(ObjectError { action: "look for", object: self.uri.clone(), source: Box::new(source) }),
         }
     }
 
@@ -232,7 +232,9 @@ impl OutputStore {
                     let path = path.and_then(|rest| rest.strip_prefix('/')).filter(|path| !path.is_empty());
                     path.map(|path| Ok((path.to_owned(), meta.clone())))
                 }
-                Err(source) => Some(Err(ObjectError { action: "list", object: self.uri.clone(), source })),
+                Err(source) => {
+                    Some(Err(ObjectError { action: "list", object: self.uri.clone(), source: Box::new(source) }))
+                }
             };
             std::future::ready(answer)
         };
@@ -320,9 +322,11 @@ impl OutputStore {
         let Some(unfinished) = &self.unfinished else { return Ok(None) };
         let listed = match self.repeat(&self.prefix, || unfinished.list(&self.prefix)).await {
             Err(Error::NotImplemented { .. } | Error::NotSupported { .. }) => return Ok(None),
-            listed => {
-                listed.map_err(|source| ObjectError { action: "list uploads to", object: self.uri.clone(), source })?
-            }
+            listed => listed.map_err(|source| ObjectError {
+                action: "list uploads to",
+                object: self.uri.clone(),
+                source: Box::new(source),
+            })?,
         };
         let ours = |(key, id): (Path, String)| {
             let object = key.as_ref().strip_prefix(self.prefix.as_ref())?.strip_prefix('/')?.to_owned();
@@ -358,7 +362,7 @@ impl OutputStore {
 
     fn failed(&self, action: &'static str, path: &str) -> impl Fn(Error) -> ObjectError + use<> {
         let object = self.uri_of(path);
-        move |source| ObjectError { action, object: object.clone(), source }
+        move |source| ObjectError { action, object: object.clone(), source: Box::new(source) }
     }
 }
 
@@ -370,7 +374,8 @@ impl fmt::Debug for OutputStore {
 
 /// Whether the same request may be answered otherwise in a moment.
 pub fn is_passing(error: &Error) -> bool {
-    matches!(error, Error::Generic { .. } | Error::JoinError { .. })
+    // What is asked again has no condition, so that a conflict is one of this moment.
+    matches!(error, Error::Generic { .. } | Error::JoinError { .. } | Error::AlreadyExists { .. })
 }
 
 fn absent_is_none<T>(answer: Result<T, Error>) -> Result<Option<T>, Error> {

@@ -8,6 +8,7 @@ use crate::formats::parquet::{ParquetFile, ParquetProblem, RowForm, Wanted};
 use crate::formats::schema::Schema;
 use crate::objects::{ObjectReader, OpenObject, failure_of};
 use crate::program::InputSample;
+use crate::spec::OnBadFile;
 use crate::task::InputObject;
 use crate::text::LineRule;
 
@@ -21,7 +22,7 @@ const ROWS_BYTES: usize = 256 << 10;
 const ROWS_MEMORY: u64 = 1 << 30;
 
 /// Samples an input that was listed. Objects are read in the form that is pinned, or that they tell
-/// themselves.
+/// themselves. Damaged ones are passed over if they may be left out.
 ///
 /// # Errors
 ///
@@ -31,26 +32,44 @@ pub fn sample_input(
     role: u32,
     objects: Vec<InputObject>,
     rule: &LineRule,
+    on_bad_file: OnBadFile,
     reader: &dyn ObjectReader,
 ) -> Result<InputSample, Failure> {
     let mut sample = InputSample { role, objects, first_record: None, first_records: Vec::new(), schema: None };
+    let mut damage = None;
     for object in sample.objects.iter().filter(|object| object.size > 0) {
-        let open = reader.open(object)?;
-        let found = match form_of(object, None, open.as_ref())? {
-            Form::Parquet => {
-                let (records, schema) = rows_of(object, open)?;
-                sample.schema = Some(schema);
-                records
+        match look_at(object, rule, reader) {
+            Ok((records, schema)) => {
+                sample.schema = schema.or(sample.schema);
+                if let Some(first) = records.first() {
+                    sample.first_record = Some((first.clone(), object.uri.to_string()));
+                    sample.first_records = records;
+                    return Ok(sample);
+                }
             }
-            Form::Plain | Form::Compressed(_) | Form::SeekableZstd => records_of(object, rule, reader)?,
-        };
-        if let Some(first) = found.first() {
-            sample.first_record = Some((first.clone(), object.uri.to_string()));
-            sample.first_records = found;
-            break;
+            Err(failure) if failure.code == FailureCode::InputDamaged && on_bad_file == OnBadFile::Skip => {
+                damage.get_or_insert(failure);
+            }
+            Err(failure) => return Err(failure),
         }
     }
-    Ok(sample)
+    // Taken for empty, what is whole of a damaged one would be read as something else.
+    damage.map_or(Ok(sample), Err)
+}
+
+/// The first records of an object, and its columns if it tells them.
+fn look_at(
+    object: &InputObject,
+    rule: &LineRule,
+    reader: &dyn ObjectReader,
+) -> Result<(Vec<Vec<u8>>, Option<Schema>), Failure> {
+    let open = reader.open(object)?;
+    match form_of(object, None, open.as_ref())? {
+        Form::Parquet => rows_of(object, open).map(|(records, schema)| (records, Some(schema))),
+        Form::Plain | Form::Compressed(_) | Form::SeekableZstd => {
+            records_of(object, rule, reader).map(|records| (records, None))
+        }
+    }
 }
 
 /// The columns of a file of columns, and its first rows as JSON objects.
@@ -68,7 +87,7 @@ fn rows_of(object: &InputObject, open: Box<dyn OpenObject>) -> Result<(Vec<Vec<u
     let file = ParquetFile::open(open, object.size, ROWS_MEMORY).map_err(failed)?;
     let mut rows = Vec::new();
     if let Some(group) = file.groups_in(0, u64::MAX).first() {
-        let form = RowForm::Text { end: b"\n".to_vec(), objects: true };
+        let form = RowForm::Text { end: b"\n".to_vec(), objects: true, quoted: false };
         let mut group = file.read_group(*group, &Wanted::All, form).map_err(failed)?;
         group.fill(&mut rows, ROWS_BYTES).map_err(failed)?;
     }
@@ -119,7 +138,7 @@ mod tests {
             fs::write(dir.path().join("a"), b"").expect("written");
             fs::write(dir.path().join("b"), content).expect("written");
             let objects = list_inputs(&[Uri::from_path(dir.path())], &Stores::without_environment()).expect("a folder");
-            let sample = sample_input(3, objects, &rule, &LocalObjects).map(|sample| {
+            let sample = sample_input(3, objects, &rule, OnBadFile::Fail, &LocalObjects).map(|sample| {
                 assert_eq!((sample.role, sample.objects.len()), (3, 2));
                 sample.first_record.map(|(record, _)| record).unwrap_or_default()
             });

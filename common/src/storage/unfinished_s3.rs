@@ -15,8 +15,8 @@ use super::stores::{S3RequestError, S3Requests, StoreAccess};
 /// the next job that ends finds the rest.
 const MOST_PAGES: usize = 1000;
 
-/// The status of servers that do not know the request.
-const NOT_IMPLEMENTED: u16 = 501;
+/// What servers answer that do not know the request, or to whom may not ask it.
+const CANNOT_LIST: [u16; 4] = [401, 403, 405, 501];
 
 /// One page.
 #[derive(Debug, Default, PartialEq, Eq, Deserialize)]
@@ -60,7 +60,7 @@ async fn list(requests: &S3Requests, prefix: String) -> object_store::Result<Vec
     for _ in 0..MOST_PAGES {
         let answer = requests.ask_bucket(&query(&prefix, after.as_ref())).await;
         let answer = match answer {
-            Err(S3RequestError::Refused { status: NOT_IMPLEMENTED, body }) => {
+            Err(S3RequestError::Refused { status, body }) if CANNOT_LIST.contains(&status) => {
                 return Err(Error::NotSupported { source: body.into() });
             }
             answer => answer.map_err(|error| generic(error.into()))?,

@@ -112,7 +112,7 @@ impl Program for Copy {
                 }
                 types.schema(columns.into_iter().map(|name| (name, Kind::String)))?
             }
-            From::Json => types.schema(columns_of_objects(&input.first_records))?,
+            From::Json => types.schema_of_objects(columns_of_objects(&input.first_records))?,
         };
         self.plan = Plan::Table { from, schema };
         Ok(())

@@ -12,7 +12,7 @@ use gristmill_common::input::{Columns, Reading};
 use gristmill_common::prelude::*;
 use serde_json::value::RawValue;
 
-use crate::table::{Decimal, FolderName, Folders, Rows, Table, json_values, write_json};
+use crate::table::{Decimal, FolderName, Folders, Rows, Table, json_values, without_mark, write_json};
 
 /// Rows as they travel, put as they are.
 #[derive(Debug)]
@@ -194,7 +194,7 @@ impl CopyTable {
         })?;
         if let Some(name) = object.keys().find(|name| self.schema.place(name).is_none()) {
             let reason =
-                format!("field {name:?} is none of the columns, which the first records show (--types names more)");
+                format!("field {name:?} is none of the columns, which the first records show (--types adds it)");
             return Err(RecordError::new(reason).into());
         }
         let Room { text, row, .. } = room;
@@ -272,12 +272,17 @@ impl MapOnly for CopyTable {
                 self.put_fields(fields, &mut room, out)
             }),
             Source::Json | Source::Lines => {
+                let mut begins = block.is_at_beginning();
                 while let Some(record) = block.next_record() {
                     let record = record?;
+                    let begins = std::mem::take(&mut begins);
                     if matches!(self.source, Source::Lines) {
                         self.put_fields([Some(record)].into_iter(), &mut room, out)?;
-                    } else if !record.trim_ascii().is_empty() {
-                        self.put_object(record, &mut room, out)?;
+                        continue;
+                    }
+                    let object = if begins { without_mark(record) } else { record };
+                    if !object.trim_ascii().is_empty() {
+                        self.put_object(object, &mut room, out)?;
                     }
                 }
                 Ok(())

@@ -14,6 +14,8 @@ mod cells;
 mod packed_key;
 mod writer;
 
+use std::cell::Cell;
+
 use clap::Args;
 use gristmill_common::formats::NoRow;
 use gristmill_common::formats::schema::{Kind, Schema, SchemaError};
@@ -188,8 +190,16 @@ impl Group {
             cells = rest;
             // As JSON, in which numbers differ from text.
             let mut value = Vec::new();
-            let text = |field: &[u8], out: &mut Vec<u8>| self.writer.write_value(field, &self.table, out);
+            let refused = Cell::new(None);
+            let text = |field: &[u8], out: &mut Vec<u8>| {
+                if let Err(error) = self.writer.write_value(field, &self.table, out) {
+                    refused.set(Some(error));
+                }
+            };
             aggregate.write(own, self.scale, text, &mut value);
+            if let Some(error) = refused.take() {
+                return Err(error);
+            }
             values.push(value);
         }
         write_values(&self.schema, &values, out)

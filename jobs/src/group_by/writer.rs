@@ -28,6 +28,11 @@ enum Style {
     },
 }
 
+/// A field as text, which rows have.
+fn text_of(field: &[u8]) -> Result<&str, NoRow> {
+    std::str::from_utf8(field).map_err(|_| NoRow::new("a value is not UTF-8".to_owned()))
+}
+
 impl Writer {
     /// A writer of lines with these columns.
     ///
@@ -128,22 +133,27 @@ impl Writer {
                     let mut json = Vec::new();
                     match field.is_empty() || field == *null {
                         true => json.extend_from_slice(b"null"),
-                        false => write_json_string(&String::from_utf8_lossy(&field), &mut json),
+                        false => write_json_string(text_of(&field)?, &mut json),
                     }
-                    json
+                    Ok(json)
                 };
-                Ok(fields.into_iter().map(value).collect())
+                fields.into_iter().map(value).collect()
             }
         }
     }
 
     /// Appends a field of the input as JSON; an empty one is no value.
-    pub(super) fn write_value(&self, field: &[u8], table: &Table, out: &mut Vec<u8>) {
+    ///
+    /// # Errors
+    ///
+    /// If it is no text.
+    pub(super) fn write_value(&self, field: &[u8], table: &Table, out: &mut Vec<u8>) -> Result<(), NoRow> {
         match field {
             [] => out.extend_from_slice(b"null"),
             field if table.is_json() => write_json(field, out),
-            field => write_json_string(&String::from_utf8_lossy(field), out),
+            field => write_json_string(text_of(field)?, out),
         }
+        Ok(())
     }
 
     /// Appends the line of a group: its key, and each result as `result` appends it.

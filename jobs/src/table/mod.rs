@@ -22,7 +22,7 @@ mod types;
 pub(crate) use format::{Format, FormatOptions, is_json_input};
 pub(crate) use hive::{FolderName, Folders};
 pub(crate) use json::{values as json_values, write_json, write_string as write_json_string};
-pub(crate) use options::{Header, Table, TableOptions};
+pub(crate) use options::{Header, Table, TableOptions, without_mark};
 pub(crate) use quotient::{MAX_QUOTIENT_SCALE, Quotient};
 pub(crate) use rows::{Row, Rows};
 pub(crate) use types::{TableLines, Types, columns_of_objects, top_columns, write_values};

@@ -240,7 +240,7 @@ fn no_column(name: &str, columns: &[String]) -> OptionError {
 }
 
 /// A record without the byte order mark that a line rule may have left on it.
-pub(super) fn without_mark(record: &[u8]) -> &[u8] {
+pub(crate) fn without_mark(record: &[u8]) -> &[u8] {
     record.strip_prefix(BYTE_ORDER_MARK).unwrap_or(record)
 }
 

@@ -12,6 +12,8 @@ use gristmill_common::prelude::*;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
+use super::options::without_mark;
+
 /// Columns with the kinds that were asked for, in order.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Types(Vec<(String, Kind)>);
@@ -67,6 +69,18 @@ impl Types {
             )));
         }
         Schema::new(columns).map_err(|error: SchemaError| OptionError::new(error.to_string()))
+    }
+
+    /// A schema of the columns that the first of many objects show, and behind them those that a kind was asked for:
+    /// later objects may have them.
+    ///
+    /// # Errors
+    ///
+    /// If two columns have one name.
+    pub(crate) fn schema_of_objects(&self, shown: Vec<(String, Kind)>) -> std::result::Result<Schema, OptionError> {
+        let is_shown = |name: &str| shown.iter().any(|(other, _)| other == name);
+        let asked: Vec<_> = self.0.iter().filter(|(name, _)| !is_shown(name)).cloned().collect();
+        self.schema(shown.into_iter().chain(asked))
     }
 }
 
@@ -133,7 +147,7 @@ pub(crate) fn write_values(schema: &Schema, values: &[Vec<u8>], out: &mut Vec<u8
 pub(crate) fn columns_of_objects(records: &[Vec<u8>]) -> Vec<(String, Kind)> {
     let mut columns: Vec<(String, Option<Kind>)> = Vec::new();
     for record in records {
-        let Ok(Json::Object(fields)) = serde_json::from_slice(record) else { continue };
+        let Ok(Json::Object(fields)) = serde_json::from_slice(without_mark(record)) else { continue };
         for (name, value) in &fields {
             let kind = kind_of(value);
             match columns.iter_mut().find(|(other, _)| other == name) {
@@ -161,6 +175,9 @@ fn kind_of(value: &Json) -> Option<Kind> {
     })
 }
 
+/// Integers of 64 bits, some of which have a sign and some need all bits.
+const ALL_INTEGERS: Kind = Kind::Decimal { precision: 20, scale: 0 };
+
 /// The kind that takes values of both.
 fn common(a: Option<Kind>, b: Option<Kind>) -> Option<Kind> {
     let (a, b) = match (a, b) {
@@ -168,12 +185,15 @@ fn common(a: Option<Kind>, b: Option<Kind>) -> Option<Kind> {
         (Some(a), Some(b)) if a == b => return Some(a),
         (Some(a), Some(b)) => (a, b),
     };
-    let number = |kind: &Kind| matches!(kind, Kind::Int(_) | Kind::Uint(_) | Kind::Double);
+    let whole = |kind: &Kind| matches!(kind, Kind::Int(_) | Kind::Uint(_)) || *kind == ALL_INTEGERS;
+    let number = |kind: &Kind| whole(kind) || *kind == Kind::Double;
     Some(match (a, b) {
         (Kind::List(a), Kind::List(b)) => {
             let element = common(Some(a.kind), Some(b.kind)).unwrap_or(Kind::String);
             Kind::List(Box::new(Column::nullable("element", element)))
         }
+        // One that takes all integers of 64 bits, with a sign and without.
+        (a, b) if whole(&a) && whole(&b) => ALL_INTEGERS,
         (a, b) if number(&a) && number(&b) => Kind::Double,
         _ => Kind::String,
     })
@@ -191,6 +211,8 @@ mod tests {
         let columns = |names: &[&str]| names.iter().map(|name| ((*name).to_owned(), Kind::String)).collect::<Vec<_>>();
         let error = types.schema(columns(&["a", "b"])).expect_err("no x=y").message;
         assert_eq!(error, "--types: there is no column \"x=y\" (there are a, b)");
+        let schema = types.schema_of_objects(columns(&["x=y", "c"])).expect("a schema");
+        assert_eq!(schema.names().collect::<Vec<_>>(), ["x=y", "c", "a", "b"], "later objects may have a and b");
         for bad in ["", "a", "a=", "a=integer", "a=decimal(12"] {
             assert!(bad.parse::<Types>().is_err(), "{bad}");
         }

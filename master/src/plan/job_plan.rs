@@ -9,6 +9,7 @@ use gristmill_common::size::ByteSize;
 use gristmill_common::spec::{JobShape, JobSpec, SpecError};
 use gristmill_common::storage::Pattern;
 use gristmill_common::task::{InputObject, JobPlan, Piece};
+use gristmill_common::text::LineRule;
 
 use crate::plan::packing::Packer;
 use crate::plan::splits::{Cut, cut, split_count};
@@ -109,7 +110,7 @@ pub fn plan_inputs(spec: &JobSpec, inputs: Vec<(u32, Vec<InputObject>)>) -> Resu
     let (count, packed) =
         packed.fold((0, 0_u64), |(count, bytes), object| (count + 1, bytes.saturating_add(object.size)));
     let mut packer = Packer::new(spec.split_size, count, packed);
-    let (mut overlapping, mut compressed) = (Named::default(), Named::default());
+    let (mut overlapping, mut quoted, mut compressed) = (Named::default(), Named::default(), Named::default());
     let mut role_begun = None;
     for (role, object) in
         inputs.into_iter().flat_map(|(role, objects)| objects.into_iter().map(move |object| (role, object)))
@@ -128,6 +129,7 @@ pub fn plan_inputs(spec: &JobSpec, inputs: Vec<(u32, Vec<InputObject>)>) -> Resu
                 match why {
                     Undivided::Compressed => compressed.add(&object.uri),
                     Undivided::DelimiterOverlaps => overlapping.add(&object.uri),
+                    Undivided::Quoted => quoted.add(&object.uri),
                 }
                 packer.alone(whole(object));
             }
@@ -141,6 +143,9 @@ pub fn plan_inputs(spec: &JobSpec, inputs: Vec<(u32, Vec<InputObject>)>) -> Resu
     let mut warnings = Vec::new();
     let one_task = "larger than a split but read by one task each, because";
     warnings.extend(overlapping.warning(&format!("{one_task} the delimiter overlaps itself")));
+    warnings.extend(
+        quoted.warning(&format!("{one_task} only reading from the beginning tells which line ends are quoted")),
+    );
     warnings.extend(compressed.warning(&format!(
         "{one_task} their compression can only be read from the beginning (bzip2, and zstd with a table of frames as \
          --compression zstd writes it, are read by several)"
@@ -207,6 +212,7 @@ enum Pieces {
 enum Undivided {
     Compressed,
     DelimiterOverlaps,
+    Quoted,
 }
 
 impl Pieces {
@@ -221,8 +227,10 @@ fn pieces_of(spec: &JobSpec, object: &InputObject) -> Pieces {
     let (count, undivided) = match Cut::of(form, object.size, spec.split_size) {
         Cut::Nowhere => (u64::from(object.size > 0), Some(Undivided::Compressed)),
         Cut::Every(bytes) => {
-            let undivided = (!spec.line_rule.is_splittable()).then_some(Undivided::DelimiterOverlaps);
-            (split_count(object.size, bytes), undivided)
+            // Columns are rows already.
+            let is_whole = form != Some(Form::Parquet) && !spec.line_rule.is_splittable();
+            let why = if spec.line_rule == LineRule::Quoted { Undivided::Quoted } else { Undivided::DelimiterOverlaps };
+            (split_count(object.size, bytes), is_whole.then_some(why))
         }
     };
     match (count, undivided) {
@@ -260,7 +268,6 @@ impl Named {
 #[cfg(test)]
 mod tests {
     use gristmill_common::spec::SideInput;
-    use gristmill_common::text::LineRule;
     use proptest::prelude::*;
 
     use super::*;
@@ -311,7 +318,7 @@ mod tests {
     #[test]
     fn a_split_holds_a_bounded_number_of_objects() {
         // Where opening counts nothing.
-        let plan = plan(4000, &vec![0; 10]);
+        let plan = plan(4000, &[0; 10]);
         assert!(plan.splits.is_empty());
         let mut packer = Packer::new(ByteSize(4000), MAX_PIECES as u64 + 1, 0);
         let object = Arc::new(objects(&[0]).remove(0));
@@ -347,6 +354,11 @@ mod tests {
         assert_eq!(plan.warnings, [text]);
         let plan = plan_job(&spec, objects(&[25; 7])).expect("plannable");
         assert!(plan.warnings[0].starts_with("/in/0, /in/1, /in/2, /in/3, /in/4 and 2 more: "), "{plan:?}");
+        spec.line_rule = LineRule::Quoted;
+        let plan = plan_job(&spec, objects(&[25])).expect("plannable");
+        assert!(plan.warnings[0].ends_with("tells which line ends are quoted"), "{plan:?}");
+        spec.input_form = Some(Form::Parquet);
+        assert_eq!(plan_job(&spec, objects(&[25])).expect("plannable").splits.len(), 3, "rows need no line ends");
     }
 
     #[test]

@@ -155,7 +155,9 @@ impl Manifest {
             ManifestPart { path, bytes, records, checksum }
         };
         let ending = self.spec.part_ending();
-        let mut listed: Vec<((Option<&str>, u32, u32), ManifestPart)> = Vec::new();
+        // By name, part and piece.
+        type Place<'n> = (Option<&'n str>, u32, u32);
+        let mut listed: Vec<(Place<'_>, ManifestPart)> = Vec::new();
         for (index, part) in (0..).zip(parts) {
             if !part.left_out {
                 let path = part_file_name(index, &ending);

@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 use gristmill_common::time::Clock;
 
 use super::measure::{Usage, measured};
+use crate::tools::python;
 
 /// Bytes of text.
 const TEXT_BYTES: u64 = 400_000_000;
@@ -20,9 +21,6 @@ const SMALL_FILES: usize = 100_000;
 
 /// Rounds, after one that is not counted.
 const ROUNDS: usize = 5;
-
-/// The Python that has `duckdb`.
-const PYTHON: &str = "GRISTMILL_PYTHON";
 
 /// What is counted: its folder, the ending of its files, what `copy` is told to make it, whether DuckDB reads it.
 const FORMS: [(&str, &str, &str, bool); 5] = [
@@ -48,7 +46,7 @@ struct Entry {
 pub fn compare(binary: &Path, dir: &Path) -> Result<String, String> {
     let input = |form: &str| dir.join("forms").join(form);
     prepare(binary, &input).map_err(|error| format!("cannot make the data in {}: {error}", dir.display()))?;
-    let python = std::env::var_os(PYTHON).unwrap_or_else(|| "python3".into());
+    let python = python();
     let out = dir.join("forms-out");
     let ours = |input: &Path| {
         let mut command = Command::new(binary);
@@ -61,7 +59,7 @@ pub fn compare(binary: &Path, dir: &Path) -> Result<String, String> {
         add(format!("{form}: Gristmill"), ours(&input(form)));
         if read_by_duckdb {
             let pattern = input(form).join(format!("part-*{ending}"));
-            add(format!("{form}: DuckDB"), duckdb(&python, &pattern, &out));
+            add(format!("{form}: DuckDB"), duckdb(python.as_os_str(), &pattern, &out));
         }
     }
     add("bzip2, one file: Gristmill".to_owned(), ours(&input("one.bz2")));

@@ -14,25 +14,20 @@ use gristmill_common::storage::{Machine, OutputStore, StoreAt, StoreEnvironment,
 use object_store::ObjectStoreExt as _;
 use serde::Serialize;
 
-use crate::waiting::{eventually_within, run_to_end_within};
+use crate::tools::{python, skipped, tools};
+use crate::waiting::eventually_within;
 
 /// How long a server may take until it serves.
 const START: Duration = Duration::from_secs(120);
 
-/// How long building a server may take.
-const BUILD: Duration = Duration::from_secs(30 * 60);
+/// How often a server is started whose port somebody else may take first.
+const TRIES: u32 = 3;
 
 /// The bucket that every server has.
 pub const BUCKET: &str = "bucket";
 
 /// The folder in which s3s-fs keeps buckets and uploads.
 const OBJECTS: &str = "objects";
-
-/// The version of s3s-fs that is tried; later ones need a later compiler.
-const S3S_FS_VERSION: &str = "0.14.1";
-
-/// Asks for servers that have to be installed first, from their registries.
-const INSTALL: &str = "GRISTMILL_INSTALL_STORES";
 
 /// The account of Azurite, which everybody knows.
 const AZURITE_ACCOUNT: &str = "devstoreaccount1";
@@ -52,6 +47,10 @@ pub enum ServerKind {
     Azurite,
 }
 
+/// There is no such server on this machine.
+#[derive(Debug)]
+struct NotHere;
+
 /// A server that runs.
 #[derive(Debug)]
 pub struct StoreServer {
@@ -68,6 +67,11 @@ impl StoreServer {
     ///
     /// If it is there and does not serve in time.
     pub fn start(kind: ServerKind) -> Option<Self> {
+        (1..=TRIES).find_map(|number| Self::try_start(kind, number).transpose())?.ok()
+    }
+
+    /// Starts a server for the `number`th time; `None` if its port was taken before it came to it.
+    fn try_start(kind: ServerKind, number: u32) -> Result<Option<Self>, NotHere> {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let address = free_address();
         let command = match kind {
@@ -75,25 +79,25 @@ impl StoreServer {
             ServerKind::S3sFs => s3s_fs(address, dir.path()),
             ServerKind::Azurite => azurite(address, dir.path()),
         };
-        let mut command = match command {
-            Ok(command) => command,
-            Err(reason) => {
-                println!("skipped: no {kind:?}: {reason}");
-                return None;
-            }
-        };
+        let mut command = command.map_err(|reason| {
+            skipped(&format!("no {kind:?}: {reason} (.ci/tools installs it)"));
+            NotHere
+        })?;
         let log = fs::File::create(dir.path().join("server.log")).expect("scratch");
         command.stdin(Stdio::null()).stdout(log.try_clone().expect("scratch")).stderr(log);
         let process = command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
         let mut server = Self { kind, process, url: format!("http://{address}"), dir };
+        let mut ended = None;
         let serves = eventually_within(START, || {
-            let ended = server.process.try_wait().expect("a child can be asked");
-            assert!(ended.is_none(), "{kind:?} ended with {ended:?}: {}", server.log());
-            TcpStream::connect(address).is_ok()
+            ended = server.process.try_wait().expect("a child can be asked");
+            ended.is_some() || TcpStream::connect(address).is_ok()
         });
-        assert!(serves, "{kind:?} does not serve: {}", server.log());
+        if ended.is_some() && number < TRIES {
+            return Ok(None);
+        }
+        assert!(serves && ended.is_none(), "{kind:?} does not serve ({ended:?}): {}", server.log());
         server.make_bucket(address);
-        Some(server)
+        Ok(Some(server))
     }
 
     /// Where it serves, as an endpoint.
@@ -273,32 +277,17 @@ fn ask(address: SocketAddr, request: &str) -> io::Result<String> {
 }
 
 fn moto(address: SocketAddr) -> Result<Command, String> {
-    let there = Command::new("python3").args(["-c", "import moto.server, flask"]).stderr(Stdio::null()).status();
+    let there = Command::new(python()).args(["-c", "import moto.server, flask"]).stderr(Stdio::null()).status();
     if !there.is_ok_and(|status| status.success()) {
-        return Err("python3 has no moto (pip install 'moto[server]')".to_owned());
+        return Err("python3 has no moto".to_owned());
     }
-    let mut command = Command::new("python3");
+    let mut command = Command::new(python());
     command.args(["-m", "moto.server", "-H", "127.0.0.1", "-p", &address.port().to_string()]);
     Ok(command)
 }
 
 fn s3s_fs(address: SocketAddr, dir: &Path) -> Result<Command, String> {
-    let root = store_tools().join("s3s-fs");
-    let binary = root.join("bin/s3s-fs");
-    if !binary.is_file() {
-        if std::env::var_os(INSTALL).is_none() {
-            return Err(format!("{} is not there; {INSTALL}=1 builds it", binary.display()));
-        }
-        let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        build.args(["install", "s3s-fs", "--locked", "--version", S3S_FS_VERSION, "--features", "binary", "--root"]);
-        let built = run_to_end_within(BUILD, {
-            build.arg(&root);
-            build
-        });
-        if !built.status.success() {
-            return Err(String::from_utf8_lossy(&built.stderr).into_owned());
-        }
-    }
+    let binary = installed("s3s-fs/bin/s3s-fs")?;
     let folder = dir.join(OBJECTS);
     fs::create_dir_all(folder.join(BUCKET)).expect("scratch");
     let mut command = Command::new(binary);
@@ -308,26 +297,15 @@ fn s3s_fs(address: SocketAddr, dir: &Path) -> Result<Command, String> {
 }
 
 fn azurite(address: SocketAddr, dir: &Path) -> Result<Command, String> {
-    let root = store_tools().join("azurite");
-    let binary = root.join("node_modules/.bin/azurite-blob");
-    if !binary.is_file() {
-        if std::env::var_os(INSTALL).is_none() {
-            return Err(format!("{} is not there; {INSTALL}=1 installs it with npm", binary.display()));
-        }
-        let mut install = Command::new("npm");
-        install.args(["install", "--no-audit", "--no-fund", "--prefix"]).arg(&root).arg("azurite@3");
-        if Command::new("npm").arg("--version").stdout(Stdio::null()).status().is_err() {
-            return Err("there is no npm".to_owned());
-        }
-        let installed = run_to_end_within(BUILD, install);
-        if !installed.status.success() {
-            return Err(String::from_utf8_lossy(&installed.stderr).into_owned());
-        }
-    }
-    let mut command = Command::new(binary);
+    let mut command = Command::new(installed("azurite/node_modules/.bin/azurite-blob")?);
     command.args(["--blobHost", "127.0.0.1", "--blobPort", &address.port().to_string()]);
     command.args(["--skipApiVersionCheck", "--disableTelemetry", "--silent", "--location"]).arg(dir);
     Ok(command)
+}
+
+fn installed(binary: &str) -> Result<PathBuf, String> {
+    let binary = tools().join(binary);
+    if binary.is_file() { Ok(binary) } else { Err(format!("there is no {}", binary.display())) }
 }
 
 /// Makes Azurite's container with the client in Python, which signs; the engine makes none.
@@ -339,16 +317,9 @@ fn make_container(endpoint: &str) {
         sign=base64.b64encode(hmac.new(base64.b64decode(key),text.encode(),hashlib.sha256).digest()).decode()\n\
         r=urllib.request.Request(url+'/'+name+'?restype=container',method='PUT',data=b'',headers={'x-ms-date':date,'x-ms-version':'2021-08-06','Authorization':'SharedKey '+account+':'+sign,'Content-Type':''})\n\
         print(urllib.request.urlopen(r).status)\n";
-    let made = Command::new("python3").args(["-c", script, endpoint, AZURITE_ACCOUNT, AZURITE_KEY, BUCKET]).output();
+    let made = Command::new(python()).args(["-c", script, endpoint, AZURITE_ACCOUNT, AZURITE_KEY, BUCKET]).output();
     let made = made.expect("python3 is there");
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-}
-
-/// Where installed servers are kept: beside what cargo builds.
-fn store_tools() -> PathBuf {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
-    target.unwrap_or(beside).join("store-servers")
 }
 
 #[cfg(test)]

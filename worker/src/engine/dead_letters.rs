@@ -85,6 +85,7 @@ fn what_and_why(object: &str, at: RecordOffset, failure: &Failure) -> serde_json
 #[derive(Debug)]
 pub(super) struct DeadLetters {
     path: PathBuf,
+    spooled: bool,
     file: Option<BufWriter<File>>,
     records: u64,
     objects: u64,
@@ -94,7 +95,14 @@ pub(super) struct DeadLetters {
 impl DeadLetters {
     /// None yet.
     pub(super) fn new(staging: &Path, attempt: AttemptId) -> Self {
-        Self { path: staging.join(staged_bad_records_name(attempt)), file: None, records: 0, objects: 0, bytes: 0 }
+        let path = staging.join(staged_bad_records_name(attempt));
+        Self { path, spooled: false, file: None, records: 0, objects: 0, bytes: 0 }
+    }
+
+    /// The same, where they are staged in scratch to be sent to a store, or not.
+    pub(super) fn in_scratch(mut self, spooled: bool) -> Self {
+        self.spooled = spooled;
+        self
     }
 
     /// How many records there are.
@@ -156,7 +164,7 @@ impl DeadLetters {
     }
 
     fn failed(&self, error: &io::Error) -> Failure {
-        failures::write_failed("skipped records", &self.path, error)
+        failures::staging_failed("skipped records", &self.path, error, self.spooled)
     }
 }
 

@@ -200,6 +200,11 @@ pub struct AttemptContext<'a> {
 }
 
 impl<'a> AttemptContext<'a> {
+    /// Whether what it writes is staged in scratch, to be sent to a store.
+    fn is_spooled(&self) -> bool {
+        self.spec.output.local_path().is_none()
+    }
+
     /// What the job is told of the attempt when it is set up for it.
     fn task(&self) -> TaskContext<'a> {
         let attempt = self.id.attempt;

@@ -114,8 +114,16 @@ impl Uploader {
             let first = begun.len();
             let open: Vec<_> = objects.iter().map(|staged| store.open_upload(&staged.object)).collect();
             let mut open = stream::iter(open).buffered(REQUESTS_AT_ONCE);
+            let mut failed = None;
+            // After an error those that are under way are still waited for: they may have to be aborted.
             while let Some(upload) = open.next().await {
-                begun.push(upload.map_err(|error| not_sent(&error))?);
+                match upload {
+                    Ok(upload) => begun.push(upload),
+                    Err(error) => failed = failed.or(Some(not_sent(&error))),
+                }
+            }
+            if let Some(failure) = failed {
+                return Err(failure);
             }
             let uploads = &begun[first..];
             if !notes.note(batch, uploads.to_vec()).await {

@@ -174,9 +174,13 @@ mod tests {
         let mut state = 0x9e37_79b9_u32;
         for index in (1..places.len()).rev() {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            places.swap(index, (u64::from(state) * (index as u64 + 1) >> 32) as usize);
+            places.swap(index, ((u64::from(state) * (index as u64 + 1)) >> 32) as usize);
         }
-        places.iter().enumerate().map(|(index, place)| place << 8 | (index as u32).wrapping_mul(31) & 0xff).collect()
+        places
+            .iter()
+            .enumerate()
+            .map(|(index, place)| (place << 8) | ((index as u32).wrapping_mul(31) & 0xff))
+            .collect()
     }
 
     #[test]
@@ -197,7 +201,7 @@ mod tests {
         for circle in [1_u32, 2, 3000, 5000] {
             let count = circle * 20;
             let next = |at: u32| at / circle * circle + (at % circle + 1) % circle;
-            let entries: Vec<u32> = (0..count).map(|at| next(at) << 8 | at % 251).collect();
+            let entries: Vec<u32> = (0..count).map(|at| (next(at) << 8) | (at % 251)).collect();
             for first in [0, count - 1, count / 2 + 1] {
                 order.find(&mut entries.clone(), first % count);
                 assert!(order.bytes() == expect(&entries, first % count), "{circle} from {first}");

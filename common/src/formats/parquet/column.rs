@@ -1,6 +1,9 @@
 //! The values of one physical column of a row group, a batch at a time: levels and values as they are stored, and a
 //! cursor over them.
 
+use std::sync::Arc;
+
+use parquet::basic::Type;
 use parquet::column::page::PageReader;
 use parquet::column::reader::{ColumnReader, ColumnReaderImpl, get_column_reader};
 use parquet::data_type::{ByteArray, DataType, FixedLenByteArray, Int96};
@@ -9,6 +12,7 @@ use parquet::schema::types::ColumnDescPtr;
 
 use super::super::calendar::Timestamp;
 use super::super::row::Value;
+use super::pages::{BoundedPages, PagesOfColumn};
 use super::tree::Leaf;
 use crate::decimal::Decimal;
 
@@ -29,6 +33,7 @@ pub(super) struct LeafReader {
     level: usize,
     /// The next value.
     value: usize,
+    pages: Arc<PagesOfColumn>,
 }
 
 /// Decoded values of a physical type. Bytes refer to the page that they are in.
@@ -43,14 +48,23 @@ enum Values {
     Fixed(Vec<FixedLenByteArray>),
 }
 
-/// Decimal bytes that are more than a number of 128 bits has.
+/// A value that is too large for what values become: a decimal number of more than 128 bits, or a point in time that
+/// 64 bits do not tell.
 #[derive(Debug)]
 pub(super) struct TooLarge;
 
 impl LeafReader {
-    pub(super) fn new(descr: ColumnDescPtr, leaf: Leaf, pages: Box<dyn PageReader>) -> Self {
+    /// A reader of the column's pages, which it takes note of in `held`.
+    pub(super) fn new(
+        descr: ColumnDescPtr,
+        leaf: Leaf,
+        pages: impl PageReader + 'static,
+        held: Arc<PagesOfColumn>,
+    ) -> Self {
         let (max_def, max_rep) = (descr.max_def_level(), descr.max_rep_level());
-        let reader = get_column_reader(descr, pages);
+        // A row has one level of other columns.
+        let level_bytes = if max_rep > 0 { level_bytes(descr.physical_type()) } else { 0 };
+        let reader = get_column_reader(descr, Box::new(BoundedPages::new(pages, Arc::clone(&held), level_bytes)));
         let values = match &reader {
             ColumnReader::BoolColumnReader(_) => Values::Bool(Vec::new()),
             ColumnReader::Int32ColumnReader(_) => Values::Int32(Vec::new()),
@@ -72,11 +86,13 @@ impl LeafReader {
             levels: 0,
             level: 0,
             value: 0,
+            pages: held,
         }
     }
 
     /// Reads the next `rows` rows; gives how many there were.
     pub(super) fn load(&mut self, rows: usize) -> Result<usize> {
+        self.pages.begin_batch();
         self.defs.clear();
         self.reps.clear();
         (self.level, self.value) = (0, 0);
@@ -145,9 +161,7 @@ impl LeafReader {
             Values::Int32(values) if self.leaf == Leaf::Uint => take(Value::Int((values[index] as u32).into())),
             Values::Int32(values) => take(number(values[index].into(), self.leaf)),
             Values::Int64(values) => take(number(values[index], self.leaf)),
-            Values::Int96(values) => {
-                take(Value::Timestamp(Timestamp { units: values[index].to_nanos(), digits: 9, utc: false }))
-            }
+            Values::Int96(values) => take(Value::Timestamp(of_int96(values[index].data()).ok_or(TooLarge)?)),
             Values::Float(values) => take(Value::Float(values[index])),
             Values::Double(values) => take(Value::Double(values[index])),
             Values::Bytes(values) => return of_bytes(values[index].data(), self.leaf, take),
@@ -180,6 +194,33 @@ fn read<T: DataType>(
     values.clear();
     let (rows, _, levels) = reader.read_records(rows, Some(defs), Some(reps), values)?;
     Ok((rows, levels))
+}
+
+/// Bytes that a level and its value take in memory.
+fn level_bytes(physical: Type) -> u64 {
+    let value = match physical {
+        Type::BOOLEAN => 1,
+        Type::INT32 | Type::FLOAT => 4,
+        Type::INT64 | Type::DOUBLE => 8,
+        Type::INT96 => size_of::<Int96>(),
+        Type::BYTE_ARRAY | Type::FIXED_LEN_BYTE_ARRAY => size_of::<ByteArray>(),
+    };
+    (2 * size_of::<i16>() + value) as u64
+}
+
+/// The point in time that 96 bits are: nanoseconds of a Julian day, and that day. In larger units, if it is too far
+/// away for nanoseconds.
+fn of_int96(words: &[u32]) -> Option<Timestamp> {
+    /// The Julian day on which 1970 began, and the nanoseconds of a day.
+    const EPOCH: i128 = 2_440_588;
+    const DAY: i128 = 86_400_000_000_000;
+    let &[low, high, day] = words else { return None };
+    let of_day = i128::from(u64::from(high) << 32 | u64::from(low));
+    let nanos = (i128::from(day) - EPOCH) * DAY + of_day;
+    [(9, 1), (6, 1_000), (3, 1_000_000)].into_iter().find_map(|(digits, unit)| {
+        let units = i64::try_from(nanos / unit).ok().filter(|_| nanos % unit == 0)?;
+        Some(Timestamp { units, digits, utc: false })
+    })
 }
 
 #[inline]
@@ -245,6 +286,18 @@ fn half(bits: u16) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn points_in_time_of_96_bits_are_read_however_far_away() {
+        let at =
+            |day: u32, nanos: u64| of_int96(&[nanos as u32, (nanos >> 32) as u32, day]).map(|at| (at.units, at.digits));
+        assert_eq!(at(2_440_588, 1), Some((1, 9)));
+        assert_eq!(at(2_440_587, 86_399_999_999_999), Some((-1, 9)));
+        // The last day of 9999, and the first of the year 1.
+        assert_eq!(at(5_373_484, 1_000), Some((253_402_214_400_000_001, 6)));
+        assert_eq!(at(1_721_426, 0), Some((-62_135_596_800_000_000, 6)));
+        assert_eq!(at(5_373_484, 1), None, "nanoseconds of it are beyond 64 bits");
+    }
 
     #[test]
     fn numbers_of_any_width_are_read() {

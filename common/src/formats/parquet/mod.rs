@@ -64,8 +64,8 @@ pub enum ParquetProblem {
     },
     /// What they are stored in takes more memory than it may.
     #[error(
-        "{}its pages and those of the columns before it take {bytes}, more than three quarters of an attempt's memory \
-         (raise --memory)",
+        "{}its pages, values and those of the columns before it take {bytes} or more, which is beyond three quarters of an \
+         attempt's memory (raise --memory)",
         place(Some(*row_group), column.as_deref())
     )]
     Memory {
@@ -131,6 +131,8 @@ pub enum RowForm {
         end: Vec<u8>,
         /// Whether even the values of an only column are in objects.
         objects: bool,
+        /// Whether line ends in quotes end no row.
+        quoted: bool,
     },
 }
 

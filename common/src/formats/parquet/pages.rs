@@ -22,6 +22,19 @@ impl HeldPages {
     pub(super) fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
     }
+
+    /// The most bytes.
+    pub(super) fn most(&self) -> u64 {
+        self.most
+    }
+
+    fn add(&self, bytes: u64) -> Result<()> {
+        let bytes = self.bytes.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
+        if bytes > self.most {
+            return Err(ParquetError::External(Box::new(PagesTooLarge { bytes })));
+        }
+        Ok(())
+    }
 }
 
 /// Pages that together take more memory than they may.
@@ -38,6 +51,9 @@ pub(super) struct PagesOfColumn {
     held: Arc<HeldPages>,
     dictionary: AtomicU64,
     values: AtomicU64,
+    /// Bytes of levels and values that pages of a column with repeated values decode to, since the batch began: a row
+    /// may have all of them.
+    decoded: AtomicU64,
     /// Whether what is read next is the header of a page.
     expect_header: AtomicBool,
 }
@@ -45,7 +61,28 @@ pub(super) struct PagesOfColumn {
 impl PagesOfColumn {
     pub(super) fn new(held: Arc<HeldPages>) -> Self {
         let expect_header = AtomicBool::new(false);
-        Self { held, dictionary: AtomicU64::new(0), values: AtomicU64::new(0), expect_header }
+        Self {
+            held,
+            dictionary: AtomicU64::new(0),
+            values: AtomicU64::new(0),
+            decoded: AtomicU64::new(0),
+            expect_header,
+        }
+    }
+
+    /// Forgets what was decoded before.
+    pub(super) fn begin_batch(&self) {
+        self.held.bytes.fetch_sub(self.decoded.swap(0, Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    /// Takes note of what a page will decode to.
+    ///
+    /// # Errors
+    ///
+    /// [`PagesTooLarge`].
+    fn will_decode(&self, bytes: u64) -> Result<()> {
+        self.decoded.fetch_add(bytes, Ordering::Relaxed);
+        self.held.add(bytes)
     }
 
     /// Whether what is read next is the header of a page.
@@ -67,17 +104,13 @@ impl PagesOfColumn {
         let slot = if size.is_dictionary { &self.dictionary } else { &self.values };
         let before = slot.swap(size.bytes, Ordering::Relaxed);
         self.held.bytes.fetch_sub(before, Ordering::Relaxed);
-        let bytes = self.held.bytes.fetch_add(size.bytes, Ordering::Relaxed) + size.bytes;
-        if bytes > self.held.most {
-            return Err(ParquetError::External(Box::new(PagesTooLarge { bytes })));
-        }
-        Ok(())
+        self.held.add(size.bytes)
     }
 }
 
 impl Drop for PagesOfColumn {
     fn drop(&mut self) {
-        let bytes = *self.dictionary.get_mut() + *self.values.get_mut();
+        let bytes = *self.dictionary.get_mut() + *self.values.get_mut() + *self.decoded.get_mut();
         self.held.bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 }
@@ -92,10 +125,13 @@ struct PageSize {
 
 impl PageSize {
     /// The size of the page whose header begins so. A header is a struct of Thrift's compact protocol whose first
-    /// fields are three integers: type, bytes without compression, bytes with it (parquet.thrift, `PageHeader`).
+    /// fields are three integers: type, bytes without compression, bytes with it; then, behind a checksum or not, the
+    /// struct that belongs to the type (parquet.thrift, `PageHeader`). Readers take for granted that it is there.
     fn of(header: &[u8]) -> Option<Self> {
         /// The field behind the one before, an `i32`.
         const NEXT_FIELD: u8 = 0x15;
+        /// The type of a field that is a struct.
+        const STRUCT: u8 = 0x0c;
         /// The type of a dictionary.
         const DICTIONARY: u64 = 2;
         let (mut bytes, mut numbers) = (header.iter(), [0_u64; 3]);
@@ -103,32 +139,55 @@ impl PageSize {
             if *bytes.next()? != NEXT_FIELD {
                 return None;
             }
-            let mut zigzag = 0;
-            for shift in (0..35).step_by(7) {
-                let byte = *bytes.next()?;
-                zigzag |= u64::from(byte & 0x7f) << shift;
-                if byte & 0x80 == 0 {
-                    break;
-                }
-            }
+            let zigzag = varint(&mut bytes)?;
             // An odd one is negative.
             *number = Some(zigzag >> 1).filter(|_| zigzag % 2 == 0)?;
         }
         let [kind, plain, stored] = numbers;
+        let (mut field, mut before) = (*bytes.next()?, 3);
+        if field == NEXT_FIELD {
+            varint(&mut bytes)?;
+            (field, before) = (*bytes.next()?, 4);
+        }
+        let expected = match kind {
+            0 => 5,
+            1 => 6,
+            DICTIONARY => 7,
+            3 => 8,
+            _ => return None,
+        };
+        if field != (expected - before) << 4 | STRUCT {
+            return None;
+        }
         let bytes = if plain == stored { plain } else { plain + stored };
         Some(Self { is_dictionary: kind == DICTIONARY, bytes })
     }
+}
+
+/// The next number: seven bits a byte, the lowest first.
+fn varint<'b>(bytes: &mut impl Iterator<Item = &'b u8>) -> Option<u64> {
+    let mut number = 0;
+    for shift in (0..35).step_by(7) {
+        let byte = *bytes.next()?;
+        number |= u64::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            break;
+        }
+    }
+    Some(number)
 }
 
 /// Reads the pages of a column, the header of each by itself first.
 pub(super) struct BoundedPages<P> {
     inner: P,
     pages: Arc<PagesOfColumn>,
+    level_bytes: u64,
 }
 
 impl<P: PageReader> BoundedPages<P> {
-    pub(super) fn new(inner: P, pages: Arc<PagesOfColumn>) -> Self {
-        Self { inner, pages }
+    /// Pages whose levels take so many bytes each, 0 if that need not be counted.
+    pub(super) fn new(inner: P, pages: Arc<PagesOfColumn>, level_bytes: u64) -> Self {
+        Self { inner, pages, level_bytes }
     }
 
     /// Does what reads the next header, unless it was read before, and nothing else of the file.
@@ -144,7 +203,10 @@ impl<P: PageReader> PageReader for BoundedPages<P> {
     fn get_next_page(&mut self) -> Result<Option<Page>> {
         match self.peek_next_page()? {
             None => Ok(None),
-            Some(_) => self.inner.get_next_page(),
+            Some(page) => {
+                self.pages.will_decode(page.num_levels.unwrap_or(0) as u64 * self.level_bytes)?;
+                self.inner.get_next_page()
+            }
         }
     }
 
@@ -181,7 +243,9 @@ mod tests {
         let size = |header: &[u8]| PageSize::of(header).map(|size| (size.is_dictionary, size.bytes));
         // A page of values, 3 bytes, stored in 3; a dictionary of 2^31 - 1 bytes, stored in 64.
         assert_eq!(size(&[0x15, 0, 0x15, 6, 0x15, 6, 0x2c]), Some((false, 3)));
-        let dictionary = [0x15, 4, 0x15, 0xfe, 0xff, 0xff, 0xff, 0x0f, 0x15, 0x80, 1];
+        let dictionary = [0x15, 4, 0x15, 0xfe, 0xff, 0xff, 0xff, 0x0f, 0x15, 0x80, 1, 0x4c];
+        assert_eq!(size(&[0x15, 0, 0x15, 6, 0x15, 6, 0x15, 9, 0x1c]), Some((false, 3)), "with a checksum");
+        assert_eq!(size(&[0x15, 0, 0x15, 6, 0x15, 6, 0x3c]), None, "what a page of values has is missing");
         assert_eq!(size(&dictionary), Some((true, (1 << 31) - 1 + 64)));
         for length in 0..dictionary.len() {
             assert_eq!(size(&dictionary[..length]), None);

@@ -1,9 +1,9 @@
 //! Parquet files and their row groups: which a piece of a file owns, and rows put together of the columns that are
 //! wanted, a batch at a time.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use parquet::column::page::PageReader;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData};
 use parquet::file::serialized_reader::SerializedPageReader;
@@ -12,7 +12,7 @@ use super::super::row::{Items, Open, Value, name};
 use super::super::schema::{Kind, Schema};
 use super::super::text::write_json_row;
 use super::column::{BATCH_ROWS, LeafReader};
-use super::pages::{BoundedPages, PagesTooLarge};
+use super::pages::PagesTooLarge;
 use super::source::Source;
 use super::tree::{self, Node, Shape};
 use super::{ParquetProblem, RowForm, Wanted};
@@ -22,6 +22,12 @@ use crate::size::ByteSize;
 
 /// Bytes of rows that are decoded at once, about. As many as are given at once, several times over.
 const BATCH_BYTES: u64 = 2 << 20;
+
+/// The part of the memory for pages that one row may take: a few bytes of a list may refer to a long text each.
+const ROW_SHARE: u64 = 3;
+
+/// The most bytes of a row, whatever the memory: rows tell their size in 32 bits.
+const MAX_ROW_BYTES: usize = 1 << 31;
 
 /// An open file.
 pub struct ParquetFile {
@@ -124,6 +130,7 @@ impl ParquetFile {
             named: *wanted == Wanted::All,
             leaves,
             form,
+            most_row: usize::try_from(self.source.most_bytes() / ROW_SHARE).unwrap_or(usize::MAX).min(MAX_ROW_BYTES),
             left: rows,
             loaded: 0,
             row: Vec::new(),
@@ -168,8 +175,7 @@ impl ParquetFile {
                 let rows = usize::try_from(metadata.num_rows()).unwrap_or(0);
                 let (source, looked_at) = self.source.of_column();
                 let pages = SerializedPageReader::new(Arc::new(source), chunk, rows, None).map_err(of_column)?;
-                let pages: Box<dyn PageReader> = Box::new(BoundedPages::new(pages, looked_at));
-                leaves[index] = Some(LeafReader::new(chunk.column_descr_ptr(), *leaf, pages));
+                leaves[index] = Some(LeafReader::new(chunk.column_descr_ptr(), *leaf, pages, looked_at));
                 Ok(())
             }
         }
@@ -195,6 +201,8 @@ pub struct GroupRows {
     named: bool,
     leaves: Vec<Option<LeafReader>>,
     form: RowForm,
+    /// Bytes that a row may have.
+    most_row: usize,
     /// Rows that are loaded at once.
     batch: usize,
     /// Rows not loaded yet.
@@ -238,7 +246,10 @@ impl GroupRows {
             for leaf in column.leaves.clone() {
                 let Some(reader) = &mut self.leaves[leaf] else { continue };
                 let of_column = |error| problem(error, Some(self.group), Some(column.column.name.clone()));
-                let found = reader.load(rows).map_err(of_column)?;
+                // Decoders of damaged values may panic.
+                let found = catch_unwind(AssertUnwindSafe(|| reader.load(rows)))
+                    .unwrap_or_else(|_| Err(ParquetError::General("its values are damaged".to_owned())));
+                let found = found.map_err(of_column)?;
                 if found != rows {
                     let reason = ParquetError::General("it has fewer values than its row group has rows".to_owned());
                     return Err(of_column(reason));
@@ -249,10 +260,24 @@ impl GroupRows {
     }
 
     fn write_row(&mut self, out: &mut Vec<u8>) -> Result<(), ParquetProblem> {
-        let Self { group, nodes, columns, named, leaves, form, row, .. } = self;
-        let nodes = &**nodes;
-        let RowForm::Text { end, objects } = form else {
-            return write_values(*group, (nodes, columns), *named, leaves, out);
+        let from = out.len();
+        self.append_row(out)?;
+        // As text, a line end inside quotes would be a part of the row.
+        let is_odd = |quoted: bool| quoted && memchr::memchr_iter(b'"', &out[from..]).count() % 2 == 1;
+        match self.form {
+            RowForm::Text { quoted, .. } if is_odd(quoted) => {
+                let reason = "a row as text has a quote that is not closed (--line-endings quoted)";
+                Err(damaged(Some(self.group), reason))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn append_row(&mut self, out: &mut Vec<u8>) -> Result<(), ParquetProblem> {
+        let Self { group, nodes, columns, named, leaves, form, row, most_row, .. } = self;
+        let (nodes, most_row) = (&**nodes, *most_row);
+        let RowForm::Text { end, objects, .. } = form else {
+            return write_values(*group, (nodes, columns), *named, leaves, most_row, out);
         };
         if !*objects
             && let [Some(only)] = columns[..]
@@ -272,7 +297,7 @@ impl GroupRows {
             return Ok(());
         }
         row.clear();
-        write_values(*group, (nodes, columns), false, leaves, row)?;
+        write_values(*group, (nodes, columns), false, leaves, most_row, row)?;
         let shown = columns.iter().map(|column| column.map_or("", |column| nodes[column].column.name.as_str()));
         let items = Items::of_row(row).expect("it was just written");
         let from = out.len();
@@ -293,8 +318,10 @@ fn write_values(
     (nodes, columns): (&[Node], &[Option<usize>]),
     named: bool,
     leaves: &mut [Option<LeafReader>],
+    most_row: usize,
     out: &mut Vec<u8>,
 ) -> Result<(), ParquetProblem> {
+    let most = out.len().saturating_add(most_row);
     let row = Open::row(out);
     let whole = named.then(|| Open::structure(out));
     for column in columns.iter().map(|column| column.map(|column| &nodes[column])) {
@@ -304,7 +331,14 @@ fn write_values(
                 if named {
                     name(&node.column.name, out);
                 }
-                write_node(node, leaves, out).map_err(|()| too_large(group, &node.column.name))?;
+                write_node(node, leaves, most, out).map_err(|unwritten| match unwritten {
+                    Unwritten::Value => too_large(group, &node.column.name),
+                    Unwritten::Row => ParquetProblem::Memory {
+                        row_group: group,
+                        column: Some(node.column.name.clone()),
+                        bytes: ByteSize(most_row as u64 * ROW_SHARE),
+                    },
+                })?;
             }
         }
     }
@@ -315,11 +349,21 @@ fn write_values(
     Ok(())
 }
 
-/// Appends the next value of a node; fails at a decimal number of more than 128 bits.
-fn write_node(node: &Node, leaves: &mut [Option<LeafReader>], out: &mut Vec<u8>) -> Result<(), ()> {
+/// Why a value is not appended.
+#[derive(Debug, Clone, Copy)]
+enum Unwritten {
+    /// It is too large for what values become.
+    Value,
+    /// Its row is too long.
+    Row,
+}
+
+/// Appends the next value of a node, as long as there are at most so many bytes.
+fn write_node(node: &Node, leaves: &mut [Option<LeafReader>], most: usize, out: &mut Vec<u8>) -> Result<(), Unwritten> {
     if let Shape::Leaf(_) = node.shape {
         let Some(reader) = &mut leaves[node.leaves.start] else { return Ok(()) };
-        return reader.take(|value| value.encode(out)).map_err(|_| ());
+        reader.take(|value| value.encode(out)).map_err(|_| Unwritten::Value)?;
+        return if out.len() > most { Err(Unwritten::Row) } else { Ok(()) };
     }
     let def = first(node, leaves).map_or(0, |reader| reader.def());
     if def < node.def {
@@ -333,20 +377,20 @@ fn write_node(node: &Node, leaves: &mut [Option<LeafReader>], out: &mut Vec<u8>)
             let open = Open::structure(out);
             for field in fields {
                 name(&field.column.name, out);
-                write_node(field, leaves, out)?;
+                write_node(field, leaves, most, out)?;
             }
             open.end(out);
         }
         Shape::List { rep, element } => {
             let open = Open::list(out);
-            write_repeated(node, *rep, def, leaves, |leaves| write_node(element, leaves, out))?;
+            write_repeated(node, *rep, def, leaves, |leaves| write_node(element, leaves, most, out))?;
             open.end(out);
         }
         Shape::Map { rep, key, value } => {
             let open = Open::map(out);
             write_repeated(node, *rep, def, leaves, |leaves| {
-                write_node(key, leaves, out)?;
-                write_node(value, leaves, out)
+                write_node(key, leaves, most, out)?;
+                write_node(value, leaves, most, out)
             })?;
             open.end(out);
         }
@@ -360,8 +404,8 @@ fn write_repeated(
     rep: i16,
     def: i16,
     leaves: &mut [Option<LeafReader>],
-    mut write: impl FnMut(&mut [Option<LeafReader>]) -> Result<(), ()>,
-) -> Result<(), ()> {
+    mut write: impl FnMut(&mut [Option<LeafReader>]) -> Result<(), Unwritten>,
+) -> Result<(), Unwritten> {
     if def == node.def {
         // There, and empty.
         pass(node, leaves);
@@ -390,7 +434,7 @@ fn damaged(row_group: Option<usize>, reason: impl Into<String>) -> ParquetProble
 
 #[cold]
 fn too_large(group: usize, column: &str) -> ParquetProblem {
-    let reason = "a decimal number has more than 128 bits".to_owned();
+    let reason = "a decimal number has more than 128 bits, or a time is too far away".to_owned();
     ParquetProblem::Damaged { row_group: Some(group), column: Some(column.to_owned()), reason }
 }
 

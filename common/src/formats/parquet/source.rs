@@ -40,6 +40,11 @@ impl Source {
         (Self { inner: Arc::clone(&self.inner), pages: Some(Arc::clone(&pages)) }, pages)
     }
 
+    /// The most bytes of pages in memory.
+    pub(super) fn most_bytes(&self) -> u64 {
+        self.inner.held.most()
+    }
+
     /// Bytes of pages that are in memory.
     pub(super) fn page_bytes(&self) -> u64 {
         self.inner.held.bytes()

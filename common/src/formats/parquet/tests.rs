@@ -68,7 +68,7 @@ fn all_names(schema: &Schema) -> Wanted {
 }
 
 fn lines(file: &ParquetFile, size: usize, wanted: &Wanted) -> String {
-    let text = RowForm::Text { end: b"\n".to_vec(), objects: false };
+    let text = RowForm::Text { end: b"\n".to_vec(), objects: false, quoted: false };
     String::from_utf8(rows_of(file, 0, size as u64, wanted, &text)).expect("text")
 }
 
@@ -158,8 +158,9 @@ fn what_ends_records_may_not_be_in_a_row() {
     let schema = Schema::new(vec![Column::nullable("a", Kind::Int(64))]).expect("a name");
     let bytes = written(&schema, &[row(&[Value::Int(12)])], None);
     let file = open(&bytes).expect("a file");
-    let mut rows =
-        file.read_group(0, &Wanted::All, RowForm::Text { end: b"12".to_vec(), objects: false }).expect("a row group");
+    let mut rows = file
+        .read_group(0, &Wanted::All, RowForm::Text { end: b"12".to_vec(), objects: false, quoted: false })
+        .expect("a row group");
     let error = rows.fill(&mut vec![], 1).expect_err("12 is in it").to_string();
     assert_eq!(error, "row group 0: a row as JSON has what ends a record inside it (--delimiter)");
 }

@@ -295,17 +295,22 @@ impl ColumnBuffer {
                     Kind::Uint(32) => u32::try_from(value).ok()? as i32,
                     _ => i32::try_from(value).ok()?,
                 };
-                Some(values.push(value))
+                values.push(value);
+                Some(())
             }),
             Values::Int64(values) => integer(value, kind).and_then(|value| {
                 let value = match kind {
                     Kind::Uint(64) => u64::try_from(value).ok()? as i64,
                     _ => i64::try_from(value).ok()?,
                 };
-                Some(values.push(value))
+                values.push(value);
+                Some(())
             }),
             Values::Float(values) => match *value {
-                Value::Float(value) => Some(values.push(value)),
+                Value::Float(value) => {
+                    values.push(value);
+                    Some(())
+                }
                 ref value => coerce::to_double(value).map(|value| values.push(value as f32)),
             },
             Values::Double(values) => coerce::to_double(value).map(|value| values.push(value)),

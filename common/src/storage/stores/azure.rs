@@ -86,23 +86,23 @@ pub(super) fn open(request: &Request<'_>) -> Result<OpenStore, StoreError> {
     for (key, value) in &source.settings {
         builder = builder.with_config(*key, value);
     }
-    let store = Arc::new(builder.build().map_err(|error| StoreError::BadCredentials {
+    let refused = |error: object_store::Error| StoreError::BadCredentials {
         object: request.uri.to_string(),
         origin: source.from.clone(),
         reason: error.to_string(),
-    })?);
+    };
+    let store = Arc::new(builder.clone().build().map_err(refused)?);
+    let options = request.client_options(endpoint.as_deref());
+    let uploads =
+        builder.with_client_options(clients::upload_options(options)).with_credentials(Arc::clone(store.credentials()));
+    let uploads = Arc::new(uploads.build().map_err(refused)?);
     let access = StoreAccess {
         credentials: source.from,
         endpoint,
         probe: source.is_issued.then(|| clients::probe_of(store.credentials())),
         ..StoreAccess::default()
     };
-    Ok(OpenStore {
-        base: request.uri.clone(),
-        store: Arc::clone(&store) as _,
-        multipart: Some(store),
-        access: Arc::new(access),
-    })
+    Ok(OpenStore { base: request.uri.clone(), store, multipart: Some(uploads), access: Arc::new(access) })
 }
 
 /// The account that an endpoint names: `https://ACCOUNT.blob.core.windows.net`, or in the path, as with

@@ -21,6 +21,10 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// over a slow line would meet.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How long a request of an upload may take until its answer begins: the client counts from where it begins
+/// to send, so this bounds how long a piece may be on its way. As long as a signature stays valid.
+const UPLOAD_TIMEOUT: Duration = Duration::from_secs(300);
+
 /// How long an idle connection is kept: S3 closes its end after some 20 seconds.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -32,7 +36,7 @@ const RETRIES: usize = 8;
 const RETRY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long whoever issues credentials may take.
-const CREDENTIALS_TIMEOUT: Duration = Duration::from_millis(1900);
+const CREDENTIALS_TIMEOUT: Duration = Duration::from_millis(1500);
 
 /// What a client is made of.
 pub(super) struct Request<'a> {
@@ -87,6 +91,11 @@ pub(super) fn client_options(allow_http: bool) -> ClientOptions {
         .with_connect_timeout(CONNECT_TIMEOUT)
         .with_pool_idle_timeout(IDLE_TIMEOUT)
         .with_allow_http(allow_http)
+}
+
+/// The same, where what is sent takes the time.
+pub(super) fn upload_options(options: ClientOptions) -> ClientOptions {
+    options.with_read_timeout(UPLOAD_TIMEOUT)
 }
 
 pub(super) fn retries() -> RetryConfig {

@@ -53,11 +53,16 @@ pub(super) fn open(request: &Request<'_>) -> Result<OpenStore, StoreError> {
         Source::Setting { key, value, .. } => builder.with_config(*key, value),
         Source::Instance => builder,
     };
-    let store = Arc::new(builder.build().map_err(|error| StoreError::BadCredentials {
+    let refused = |error: object_store::Error| StoreError::BadCredentials {
         object: request.uri.to_string(),
         origin: credentials.clone(),
         reason: error.to_string(),
-    })?);
+    };
+    let store = Arc::new(builder.clone().build().map_err(refused)?);
+    let options = request.client_options(endpoint.as_deref());
+    let uploads =
+        builder.with_client_options(clients::upload_options(options)).with_credentials(Arc::clone(store.credentials()));
+    let uploads = Arc::new(uploads.build().map_err(refused)?);
     let is_static = matches!(&source, Source::Anonymous)
         || matches!(&source, Source::Setting { key, .. } if *key == GoogleConfigKey::BearerToken);
     let access = StoreAccess {
@@ -66,12 +71,7 @@ pub(super) fn open(request: &Request<'_>) -> Result<OpenStore, StoreError> {
         probe: (!is_static).then(|| clients::probe_of(store.credentials())),
         ..StoreAccess::default()
     };
-    Ok(OpenStore {
-        base: request.uri.clone(),
-        store: Arc::clone(&store) as _,
-        multipart: Some(store),
-        access: Arc::new(access),
-    })
+    Ok(OpenStore { base: request.uri.clone(), store, multipart: Some(uploads), access: Arc::new(access) })
 }
 
 fn find_source(request: &Request<'_>) -> Result<Source, StoreError> {

@@ -134,7 +134,12 @@ pub(super) fn open(request: &Request<'_>) -> Result<OpenStore, StoreError> {
         builder = builder.with_endpoint(endpoint);
     }
     builder = with_source(builder, &source, request);
-    let store = Arc::new(builder.build().map_err(|error| request.misconfigured(&error))?);
+    let store = Arc::new(builder.clone().build().map_err(|error| request.misconfigured(&error))?);
+    // Credentials that are issued are issued once for both.
+    let uploads = builder
+        .with_client_options(clients::upload_options(options.clone()))
+        .with_credentials(Arc::clone(store.credentials()));
+    let uploads = Arc::new(uploads.build().map_err(|error| request.misconfigured(&error))?);
 
     let http = request.connector().connect(&options).map_err(|error| request.misconfigured(&error))?;
     let host = endpoint.clone().unwrap_or_else(|| format!("https://s3.{region}.amazonaws.com"));
@@ -151,12 +156,7 @@ pub(super) fn open(request: &Request<'_>) -> Result<OpenStore, StoreError> {
         s3: Some(s3),
         probe: source.is_issued().then(|| clients::probe_of(store.credentials())),
     };
-    Ok(OpenStore {
-        base: request.uri.clone(),
-        store: Arc::clone(&store) as _,
-        multipart: Some(store),
-        access: Arc::new(access),
-    })
+    Ok(OpenStore { base: request.uri.clone(), store, multipart: Some(uploads), access: Arc::new(access) })
 }
 
 /// Takes over settings from the environment that say neither who asks nor where: encryption, who pays.

@@ -218,7 +218,7 @@ impl Driver {
 
     fn on_request(&mut self, request: Request) {
         match request {
-            Request::Submit { submission, reply } => self.on_submit(submission, reply),
+            Request::Submit { submission, reply } => self.on_submit(*submission, reply),
             Request::Cancel { job, reply } => {
                 self.step(Event::CancelRequested { job });
                 let status = self.status(job);

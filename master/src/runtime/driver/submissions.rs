@@ -79,7 +79,15 @@ impl Driver {
         let (job, waiting) = (submission.job, self.jobs.planned(&submission.key));
         let answers = match result {
             Ok((prepared, files)) if self.closing.is_none() => Ok(self.accept(submission, prepared, files)),
-            Ok(_given_up) => Err(MasterGone.into()),
+            Ok((given_up, _)) => {
+                // The claim is given back, which takes as long as its store does. Its record stays: if the process
+                // ends before that, the next one finds it.
+                tokio::task::spawn_blocking(move || drop(given_up));
+                for reply in waiting {
+                    self.answer(reply, Err(MasterGone.into()));
+                }
+                return;
+            }
             Err(error) => {
                 info!(reason = %error, "job rejected");
                 Err(SubmitRefusal::Rejected(Arc::new(error)))

@@ -87,7 +87,7 @@ pub enum OutputError {
         /// Which job, and where.
         holder: String,
         /// The object that is its claim.
-        claim: Uri,
+        claim: Box<Uri>,
     },
     /// Another job has an output above it or below it.
     #[error("output {output} overlaps another one, which is claimed by {holder} (its claim is {claim})")]
@@ -97,7 +97,7 @@ pub enum OutputError {
         /// Which job.
         holder: String,
         /// The object that is its claim.
-        claim: Uri,
+        claim: Box<Uri>,
     },
     /// Somebody else took the claim, or removed it, while the job ran.
     #[error("the job's claim on {output} is gone: something else removed or replaced it while the job ran")]
@@ -148,7 +148,7 @@ pub enum OutputError {
         /// On which object.
         object: Uri,
         /// What it reports.
-        source: object_store::Error,
+        source: Box<object_store::Error>,
     },
     /// The operating system refuses.
     #[error("permission denied: cannot {action} {}", path.display())]
@@ -206,6 +206,8 @@ impl OutputError {
     /// Whether the output may be as it was left, and only cannot be seen to at the moment.
     pub fn is_out_of_reach(&self) -> bool {
         match self {
+            // A bucket that is gone does not come back with what was sent to it.
+            OutputError::Store { source, .. } if matches!(**source, object_store::Error::NotFound { .. }) => false,
             OutputError::StagingMissing { .. }
             | OutputError::NoStore(_)
             | OutputError::Store { .. }

@@ -70,9 +70,7 @@ impl OutputClaim {
             return Ok(Self(Kind::Local(Box::new(LocalClaim::reclaim(spec, job, left.staged)?))));
         }
         let store = open(&spec.output, &spec.store, stores)?;
-        let mut claim = StoreClaim::reclaim(store, job, spec.overwrite, left.decided)?;
-        claim.note(left.uploads.iter().cloned());
-        Ok(Self(Kind::Store(Box::new(claim))))
+        Ok(Self(Kind::Store(Box::new(StoreClaim::reclaim(store, job, spec.overwrite, left)?))))
     }
 
     /// Gives the claim up and leaves everything that is staged, for the master that comes next.

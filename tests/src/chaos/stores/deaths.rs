@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::cluster::{Cluster, eventually};
 use crate::stores::step::kill_at;
 use crate::stores::{FaultProxy, Moment, Step, StoreTrial};
+use crate::waiting::end_of;
 
 /// Workers of the cluster.
 const WORKERS: usize = 2;
@@ -174,7 +175,7 @@ fn in_one_process(trial: &StoreTrial, moment: Moment, folder: &str, proxy: &Faul
     let mut command = trial.command("run", &job);
     let mut run = command.stderr(Stdio::null()).stdout(Stdio::null()).spawn().expect("the program starts");
     pid.store(run.id(), Ordering::Release);
-    let status = run.wait().expect("it ends");
+    let status = end_of(&mut run);
     proxy.passing();
     if status.success() {
         return if is_set(&killed) { Err("it outlived its death".to_owned()) } else { Ok(false) };

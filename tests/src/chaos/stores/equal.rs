@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::cluster::Cluster;
 use crate::stores::{FaultProxy, Step, StoreTrial};
+use crate::waiting::eventually;
 
 /// What came of it.
 #[derive(Debug, Default, Serialize)]
@@ -41,7 +42,7 @@ pub fn equal(trial: &StoreTrial, workers: usize) -> Equal {
     let mut equal = Equal::default();
     let proxy = FaultProxy::to(&trial.server().url());
     let mut command = trial.command("run", &trial.job("here", &proxy.url()));
-    command.stdout(Stdio::null()).stderr(Stdio::piped());
+    command.stdout(Stdio::null()).stderr(Stdio::null());
     equal.watch(trial, "here", &proxy, command.spawn().expect("the program starts"), None);
     let cluster = trial.cluster(workers);
     let submit = trial.submit(&cluster, &trial.job("there", &proxy.url()));
@@ -67,7 +68,7 @@ impl Equal {
             }
             None
         });
-        loop {
+        let in_time = eventually(|| {
             let ended = job.try_wait().expect("a child can be asked").is_some();
             let keys = trial.server().keys(folder);
             self.looks += 1;
@@ -83,9 +84,12 @@ impl Equal {
                     self.wrong.push(format!("{folder}: {keys:?} while the job was {state:?}"));
                 }
             }
-            if ended {
-                break;
-            }
+            ended
+        });
+        if !in_time {
+            self.wrong.push(format!("{folder}: the job did not end"));
+            // It may just have.
+            let _ = job.kill();
         }
         self.jobs += 1;
         let output = job.wait_with_output().expect("it has ended");

@@ -7,6 +7,7 @@ use gristmill_common::time::Clock;
 use serde::Serialize;
 
 use crate::stores::{FaultProxy, Rates, StoreTrial};
+use crate::waiting::end_of;
 
 /// Of a hundred requests five are refused for the moment; of a hundred writes the answer to one is lost, and
 /// of a hundred answers to reads one breaks off.
@@ -86,7 +87,11 @@ pub fn faults(trial: &StoreTrial, workers: usize, repeat: u32, seed: u64) -> Fau
         let clock = Clock::start();
         let output = match is_here {
             true => trial.run(&job),
-            false => trial.submit(&cluster, &job).wait_with_output().expect("it ends"),
+            false => {
+                let mut submit = trial.submit(&cluster, &job);
+                end_of(&mut submit);
+                submit.wait_with_output().expect("it has ended")
+            }
         };
         let seconds = Duration::from_micros(clock.now().as_micros()).as_secs_f64();
         if !output.status.success() {

@@ -73,7 +73,7 @@ impl<'a> ColumnRows<'a> {
         groups.reverse();
         let (form, framing) = match framing {
             _ if wanted.is_row => (RowForm::Rows, Framing::Rows),
-            Framing::Text(rule) => (RowForm::Text { end: end_of_lines(rule), objects: wanted.objects }, framing),
+            Framing::Text(rule) => (text_of(rule, wanted.objects), framing),
             Framing::Length(_) | Framing::Whole | Framing::Warc | Framing::Rows => {
                 let message = format!("cannot read input {}: the job reads no rows, and it has no others", object.uri);
                 return Err(damaged(object, 0, &message));
@@ -148,12 +148,13 @@ impl<'a> ColumnRows<'a> {
     }
 }
 
-/// What stands behind a row as text.
-fn end_of_lines(rule: &LineRule) -> Vec<u8> {
-    match rule {
+/// Rows as text whose records end as the rule says.
+fn text_of(rule: &LineRule, objects: bool) -> RowForm {
+    let end = match rule {
         LineRule::Lf | LineRule::Any | LineRule::Quoted => b"\n".to_vec(),
         LineRule::Delimiter(delimiter) => delimiter.bytes().to_vec(),
-    }
+    };
+    RowForm::Text { end, objects, quoted: *rule == LineRule::Quoted }
 }
 
 fn failed(object: &InputObject, problem: ParquetProblem) -> Failure {

@@ -121,7 +121,7 @@ pub(in crate::engine) enum PieceRecords<'a> {
     /// They are cut from the object's content.
     Framed(PieceReader<'a>),
     /// They are rows of the object's columns.
-    Columns(ColumnRows<'a>),
+    Columns(Box<ColumnRows<'a>>),
 }
 
 impl<'a> PieceRecords<'a> {
@@ -153,7 +153,7 @@ impl<'a> PieceRecords<'a> {
                 // Readers of columns hold on to it.
                 let open = how.objects.open(object)?;
                 ColumnRows::open(open, piece, (framing, &how.rows), (how.max_record, how.max_pages), buffer)
-                    .map(PieceRecords::Columns)
+                    .map(|rows| PieceRecords::Columns(Box::new(rows)))
             }
         }
     }

@@ -260,7 +260,9 @@ impl<'a> PieceReader<'a> {
         let read_to = self.base + self.filled as u64;
         if let Some(end) = self.source.end().filter(|&end| read_to > end) {
             // The first record start at or after the end belongs to the next piece.
-            let from = ((end - self.base) as usize).max(self.given + 1).max(self.look_behind_in_window(rule) as usize);
+            let from = (end.saturating_sub(self.base) as usize)
+                .max(self.given + 1)
+                .max(self.look_behind_in_window(rule) as usize);
             if let Some(stop) = rule.first_start(&self.buffer[..self.filled], from) {
                 return Some(stop - self.given);
             }

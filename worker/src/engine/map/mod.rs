@@ -51,7 +51,7 @@ pub(super) fn run<J: MapReduce>(
     let partitioner = Partitioner::new(job, partitions, context)?;
     let mut emitter = Emitter::new(partitioner, kept, context);
     let mut stats = AttemptStats::default();
-    let mut letters = DeadLetters::new(context.staging, context.id.attempt);
+    let mut letters = DeadLetters::new(context.staging, context.id.attempt).in_scratch(context.is_spooled());
     if context.spec.max_bad_records == 0 {
         let how = reading::<J::Input>(context, input.split.role, job.columns(input.split.role));
         for_each_block(input.split, &how, context, (&mut stats, &mut letters), |raw, _| {
@@ -98,7 +98,7 @@ pub(super) fn run_map_only<J: MapOnly>(
     if !job.has_main_output() {
         part.leave_out_if_empty();
     }
-    let mut letters = DeadLetters::new(context.staging, context.id.attempt);
+    let mut letters = DeadLetters::new(context.staging, context.id.attempt).in_scratch(context.is_spooled());
     if context.spec.max_bad_records == 0 {
         let mut sink = PartSink::<J::Output>::new(&mut part, &mut counters);
         let how = reading::<J::Input>(context, input.split.role, job.columns(input.split.role));
@@ -196,7 +196,11 @@ fn for_each_block(
         // Of other objects it is not known how many bytes a record takes.
         stats.input_bytes += if ended.is_plain { mapped.1 } else { piece.end - piece.start };
         if let Some(failure) = ended.damage {
-            letters.add_object(&object, &failure)?;
+            // What every piece of the object meets, at its beginning, is told by the first of them.
+            let is_told = piece.start > 0 && failure.position.as_ref().is_none_or(|at| at.offset == 0);
+            if !is_told {
+                letters.add_object(&object, &failure)?;
+            }
         }
     }
     context.position.leave();
@@ -245,13 +249,15 @@ fn for_each_block_of(
             let (mut beginning, mut heading) = (piece.start == 0, None);
             let (is_row, has_columns) = (records.is_row(), records.has_columns());
             loop {
-                match records.next_block() {
+                let next = records.next_block().and_then(|block| {
+                    if let Some(raw) = block.as_ref().filter(|_| heading.is_none() && !has_columns) {
+                        heading = heading_of(open.as_ref(), piece, how, beginning.then_some(raw.bytes))?;
+                    }
+                    Ok(block)
+                });
+                match next {
                     Ok(Some(_)) if context.cancelled.load(Ordering::Relaxed) => return Err(failures::cancelled()),
                     Ok(Some(raw)) => {
-                        if heading.is_none() && !has_columns {
-                            let first = beginning.then_some(raw.bytes);
-                            heading = heading_of(open.as_ref(), piece, how, first).map_err(at_start)?;
-                        }
                         let beginning = std::mem::take(&mut beginning);
                         map(&raw, Of { beginning, is_row, heading: heading.as_ref() })?;
                     }

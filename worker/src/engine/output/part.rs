@@ -80,7 +80,7 @@ impl PartWriter {
         let attempt = context.id.attempt;
         let staged_name = naming::staged_part_name(attempt.task.index, attempt);
         let path = context.staging.join(&staged_name);
-        let spooled = context.spec.output.local_path().is_none();
+        let spooled = context.is_spooled();
         let failed = |error: io::Error| failures::staging_failed("part", &path, &error, spooled);
         let coding = Coding::new(stored_as).map_err(failed)?;
         let piece_bytes = || coding.piece_bytes(WRITE_BYTES);

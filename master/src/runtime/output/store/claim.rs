@@ -3,14 +3,17 @@
 //! and the writer id decides.
 
 use bytes::Bytes;
+use gristmill_common::ids::JobId;
 use gristmill_common::naming::CLAIM_OBJECT;
 use gristmill_common::storage::OutputStore;
 use object_store::{Error, UpdateVersion};
 
 use super::process::{self, Process};
+use super::publish::read_success;
 use super::record::{ClaimRecord, Verdict};
 use super::{OutputError, interrupted};
 use crate::failpoint::failpoint;
+use crate::runtime::output::is_manifest_of;
 
 /// The longest claim that is read.
 pub(super) const MAX_CLAIM_BYTES: u64 = 1 << 16;
@@ -49,7 +52,7 @@ pub(super) async fn take(store: &OutputStore, record: &ClaimRecord) -> Result<()
                 Verdict::Free => replacing = Some(version),
                 Verdict::Held(holder) => return Err(OutputError::Held { output: store.uri().clone(), holder }),
                 Verdict::OutOfSight(holder) => {
-                    let claim = store.uri_of(CLAIM_OBJECT);
+                    let claim = Box::new(store.uri_of(CLAIM_OBJECT));
                     return Err(OutputError::HeldOutOfSight { output: store.uri().clone(), holder, claim });
                 }
             },
@@ -68,6 +71,23 @@ pub(super) async fn take(store: &OutputStore, record: &ClaimRecord) -> Result<()
     }
 }
 
+/// Makes sure that nobody used the place since an earlier process of the job held it: its claim stays until its
+/// result is in place.
+///
+/// # Errors
+///
+/// If somebody did, or the store does not tell.
+pub(super) async fn check_kept(store: &OutputStore, record: &ClaimRecord, job: JobId) -> Result<(), OutputError> {
+    let found = store.read(CLAIM_OBJECT, MAX_CLAIM_BYTES).await?;
+    if found.is_some_and(|(found, _)| record.is_of_same_job(&found)) {
+        return Ok(());
+    }
+    match read_success(store).await? {
+        Some(manifest) if is_manifest_of(&manifest, job) => Ok(()),
+        _ => Err(OutputError::StagedPartsGone { output: store.uri().clone() }),
+    }
+}
+
 /// Makes sure that the store keeps two jobs from one output and can begin uploads. The claim is held.
 ///
 /// # Errors
@@ -83,7 +103,7 @@ pub(super) async fn check_store(store: &OutputStore, record: &ClaimRecord) -> Re
     }
     match store.open_upload(TRIAL_OBJECT).await {
         Ok(upload) => Ok(store.abort(&upload).await?),
-        Err(error) if matches!(error.source, Error::NotImplemented { .. } | Error::NotSupported { .. }) => {
+        Err(error) if matches!(*error.source, Error::NotImplemented { .. } | Error::NotSupported { .. }) => {
             Err(lacks(store, "uploads in pieces"))
         }
         Err(error) => Err(error.into()),
@@ -169,5 +189,5 @@ fn lacks(store: &OutputStore, what: &'static str) -> OutputError {
 }
 
 pub(super) fn store_error(action: &'static str, store: &OutputStore, path: &str, source: Error) -> OutputError {
-    OutputError::Store { action, object: store.uri_of(path), source }
+    OutputError::Store { action, object: store.uri_of(path), source: Box::new(source) }
 }

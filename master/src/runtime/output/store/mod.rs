@@ -36,7 +36,7 @@ use self::record::ClaimRecord;
 pub(super) use self::sent::{SentObject, sent_objects};
 use self::undo::Ending;
 use super::error::OutputError;
-use super::is_manifest_of;
+use super::{Progress, is_manifest_of};
 use crate::failpoint::failpoint;
 use crate::runtime::manifest::Manifest;
 
@@ -51,6 +51,8 @@ pub(super) struct StoreClaim {
     begun: BTreeSet<OpenUpload>,
     /// What a commit has completed, or is about to.
     sent: Vec<SentObject>,
+    /// Uploads that are objects now.
+    completed: BTreeSet<OpenUpload>,
     /// Whether there is anything to give back.
     held: bool,
 }
@@ -81,36 +83,52 @@ impl StoreClaim {
             let result = checked.await;
             if result.is_err() {
                 let (begun, sent) = (BTreeSet::new(), Vec::new());
-                let ending = Ending { store: place, record: mine, job, begun, sent };
+                let ending = Ending { store: place, record: mine, begun, sent };
                 if let Err(error) = ending.end().await {
                     tracing::warn!(%error, "a claim that was refused cannot be given back");
                 }
             }
             result
         })?;
-        Ok(Self { store, job, record, overwrite, begun: BTreeSet::new(), sent: Vec::new(), held: true })
+        Ok(Self::held(store, job, record, overwrite))
     }
 
-    /// Takes up the claim of a job that an earlier process held; `decided` says that its parts may be in
-    /// place already.
+    fn held(store: OutputStore, job: JobId, record: ClaimRecord, overwrite: bool) -> Self {
+        let (begun, completed) = (BTreeSet::new(), BTreeSet::new());
+        Self { store, job, record, overwrite, begun, sent: Vec::new(), completed, held: true }
+    }
+
+    /// Takes up the claim of a job that an earlier process held. Parts of one that is decided may be in place.
     ///
     /// # Errors
     ///
-    /// If somebody else holds the output, or put something there. Everything stays as it is then.
-    pub(super) fn reclaim(store: OutputStore, job: JobId, overwrite: bool, decided: bool) -> Result<Self, OutputError> {
+    /// If somebody else holds the output, put something there, or used it meanwhile. Everything stays as it
+    /// is then.
+    pub(super) fn reclaim(
+        store: OutputStore,
+        job: JobId,
+        overwrite: bool,
+        left: &Progress,
+    ) -> Result<Self, OutputError> {
         let record = ClaimRecord::new(job, Process::this());
         let (place, mine) = (store.clone(), record.clone());
+        let (decided, begun) = (left.decided, left.decided || !left.uploads.is_empty());
         store.wait(async move {
             interrupted(failpoint("claim.reclaim_object"), "claim", place.uri())?;
+            if begun {
+                claim::check_kept(&place, &mine, job).await?;
+            }
             claim::take(&place, &mine).await?;
             if decided { Ok(()) } else { place::check(&place, &mine, overwrite).await }
         })?;
-        Ok(Self { store, job, record, overwrite, begun: BTreeSet::new(), sent: Vec::new(), held: true })
+        let mut claim = Self::held(store, job, record, overwrite);
+        claim.note(left.uploads.iter().cloned());
+        Ok(claim)
     }
 
     /// Keeps in mind what attempts have begun to upload.
     pub(super) fn note(&mut self, uploads: impl IntoIterator<Item = OpenUpload>) {
-        self.begun.extend(uploads);
+        self.begun.extend(uploads.into_iter().filter(|upload| !self.completed.contains(upload)));
     }
 
     /// Gives the claim up and leaves everything, for the master that comes next.
@@ -154,7 +172,9 @@ impl StoreClaim {
         self.store.wait(async move { publication.put().await })?;
         // They are objects now.
         for sent in self.sent.drain(..) {
-            self.begun.remove(&sent.open_upload());
+            let upload = sent.open_upload();
+            self.begun.remove(&upload);
+            self.completed.insert(upload);
         }
         Ok(())
     }
@@ -175,7 +195,6 @@ impl StoreClaim {
         let ending = Ending {
             store: self.store.clone(),
             record: self.record.clone(),
-            job: self.job,
             begun: std::mem::take(&mut self.begun),
             sent: std::mem::take(&mut self.sent),
         };
@@ -219,7 +238,7 @@ pub(super) fn remove_leftovers(
         if found.is_some_and(|(found, _)| record.is_of_same_job(&found)) {
             claim::take(&place, &record).await?;
         }
-        Ending { store: place, record, job, begun, sent }.end().await
+        Ending { store: place, record, begun, sent }.end().await
     })
 }
 
@@ -227,6 +246,6 @@ pub(super) fn remove_leftovers(
 fn interrupted(passed: io::Result<()>, action: &'static str, object: &Uri) -> Result<(), OutputError> {
     passed.map_err(|error| {
         let source = object_store::Error::Generic { store: "trial", source: error.into() };
-        OutputError::Store { action, object: object.clone(), source }
+        OutputError::Store { action, object: object.clone(), source: Box::new(source) }
     })
 }

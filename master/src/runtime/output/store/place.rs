@@ -56,7 +56,7 @@ async fn check_claims_above(store: &OutputStore, record: &ClaimRecord) -> Result
         let claim = claim.map_err(|error| OutputError::Store {
             action: "look above",
             object: store.uri().clone(),
-            source: error.into(),
+            source: Box::new(error.into()),
         })?;
         check_nested(store, record, &claim).await?;
         above = folder;
@@ -68,11 +68,12 @@ async fn check_claims_above(store: &OutputStore, record: &ClaimRecord) -> Result
 async fn check_nested(store: &OutputStore, record: &ClaimRecord, claim: &Path) -> Result<(), OutputError> {
     let found = store.read_key(claim, MAX_CLAIM_BYTES).await;
     let at = store.uri_of_key(claim);
-    let found = found.map_err(|source| OutputError::Store { action: "read", object: at.clone(), source })?;
+    let found =
+        found.map_err(|source| OutputError::Store { action: "read", object: at.clone(), source: Box::new(source) })?;
     match found.map(|(found, _)| judge(record, &found)) {
         None | Some(Verdict::Ours | Verdict::Free) => Ok(()),
         Some(Verdict::Held(holder) | Verdict::OutOfSight(holder)) => {
-            Err(OutputError::Nested { output: store.uri().clone(), holder, claim: at })
+            Err(OutputError::Nested { output: store.uri().clone(), holder, claim: Box::new(at) })
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use futures::stream::{FuturesUnordered, StreamExt as _};
-use gristmill_common::ids::JobId;
+use gristmill_common::naming::CLAIM_OBJECT;
 use gristmill_common::storage::OutputStore;
 use gristmill_common::task::OpenUpload;
 
@@ -14,14 +14,12 @@ use super::record::ClaimRecord;
 use super::sent::SentObject;
 use super::{OutputError, interrupted};
 use crate::failpoint::failpoint;
-use crate::runtime::output::is_manifest_of;
 
 /// A claim about to end.
 #[derive(Debug)]
 pub(super) struct Ending {
     pub(super) store: OutputStore,
     pub(super) record: ClaimRecord,
-    pub(super) job: JobId,
     /// Uploads that were begun.
     pub(super) begun: BTreeSet<OpenUpload>,
     /// What a commit completed, or was about to.
@@ -36,7 +34,9 @@ impl Ending {
     ///
     /// The first thing that cannot be removed.
     pub(super) async fn end(&self) -> Result<(), OutputError> {
-        let published = read_success(&self.store).await?.is_some_and(|manifest| is_manifest_of(&manifest, self.job));
+        // An overwriting commit deletes another's `_SUCCESS` first, and others find none: with one in place, what
+        // is there is its.
+        let is_published = read_success(&self.store).await?.is_some();
         let holder = holder(&self.store, &self.record).await?;
         if holder == Holder::Successor {
             return Ok(());
@@ -45,7 +45,7 @@ impl Ending {
         // Somebody else's by now: then only what is known by its id is ours to remove.
         if holder == Holder::Us {
             result = result.and(self.sweep().await);
-            if !published {
+            if !is_published {
                 result = result.and(self.delete_completed().await);
             }
         }
@@ -55,10 +55,18 @@ impl Ending {
     /// Aborts uploads that nobody told of: those of workers that ended before they could.
     async fn sweep(&self) -> Result<(), OutputError> {
         interrupted(failpoint("undo.list_uploads"), "list uploads to", self.store.uri())?;
-        match self.store.unfinished().await? {
-            Some(unfinished) => self.abort(&unfinished).await,
-            None => Ok(()),
+        let Some(mut unfinished) = self.store.unfinished().await? else { return Ok(()) };
+        if !unfinished.is_empty() {
+            // Below another claim they are that job's. It was made before they were begun, and so is seen.
+            let mut listed = self.store.list();
+            while let Some(found) = listed.next().await {
+                let (path, _) = found?;
+                if let Some(folder) = path.strip_suffix(CLAIM_OBJECT).filter(|folder| folder.ends_with('/')) {
+                    unfinished.retain(|upload| !upload.object.starts_with(folder));
+                }
+            }
         }
+        self.abort(&unfinished).await
     }
 
     async fn abort(&self, uploads: &BTreeSet<OpenUpload>) -> Result<(), OutputError> {

@@ -126,7 +126,8 @@ fn damaged_files_end_with_one_error_that_names_them() {
 
 #[test]
 fn blocks_of_one_stream_are_read_apart() {
-    let line = |n: u32| format!("{n} {:x}{}", n.wrapping_mul(2_654_435_761), if n % 7 == 0 { "\r\n" } else { "\n" });
+    let line =
+        |n: u32| format!("{n} {:x}{}", n.wrapping_mul(2_654_435_761), if n.is_multiple_of(7) { "\r\n" } else { "\n" });
     let content: Vec<u8> = (0..40_000).flat_map(|n| line(n).into_bytes()).collect();
     let object = bzip2_stream(&content);
     for rule in [LineRule::Lf, LineRule::Any, LineRule::Delimiter("7 ".parse().expect("valid"))] {

@@ -79,7 +79,7 @@ fn a_claim_is_refused_by_the_name_of_its_holder_and_taken_over_from_the_dead() {
     assert!(error.hint().expect("one").contains("delete the object"), "{error}");
     let own = ClaimRecord::new(JOB, Process { host: "far".to_owned(), ..Process::this() });
     put(&faulty, "out/_gristmill.claim", &String::from_utf8(own.to_bytes()).expect("JSON"));
-    StoreClaim::reclaim(store, JOB, false, false).expect("its own").undo().expect("undone");
+    StoreClaim::reclaim(store, JOB, false, &Progress::default()).expect("its own").undo().expect("undone");
     check_nothing(&faulty, "it was undone");
 }
 

@@ -135,8 +135,8 @@ fn die_and_go_on(n: u64, last: Fault, overwrite: bool, publish: bool) -> (bool, 
 
     faulty.suffer(|_| None);
     if publish {
-        let mut next = StoreClaim::reclaim(store, JOB, overwrite, true).expect("its own");
-        next.note(begun);
+        let left = Progress { decided: true, uploads: begun.into_iter().collect(), ..Progress::default() };
+        let mut next = StoreClaim::reclaim(store, JOB, overwrite, &left).expect("its own");
         next.publish(&sent.parts, &sent.bad, &manifest(&sent)).expect("no faults");
         next.undo().expect("no faults");
     } else {
@@ -223,14 +223,63 @@ fn a_master_that_was_replaced_leaves_its_job_to_the_next_one() {
     let mut begun = Vec::new();
     let sent = send_all(&store, &mut begun).expect("no faults");
     old.note(begun.clone());
-    let mut next = StoreClaim::reclaim(store, JOB, false, false).expect("its own");
-    next.note(begun);
+    let left = Progress { uploads: begun.into_iter().collect(), ..Progress::default() };
+    let mut next = StoreClaim::reclaim(store, JOB, false, &left).expect("its own");
     let error = old.publish(&sent.parts, &sent.bad, &manifest(&sent)).expect_err("it was replaced");
     assert!(matches!(error, OutputError::ClaimLost { .. }), "{error}");
     old.undo().expect("no faults");
     next.publish(&sent.parts, &sent.bad, &manifest(&sent)).expect("nothing was taken from it");
     next.undo().expect("no faults");
     check_whole(&faulty, "published by the next one");
+}
+
+#[test]
+fn a_place_that_another_job_used_meanwhile_is_that_ones() {
+    for (overwrite, decided) in [(false, false), (false, true), (true, true)] {
+        let faulty = FaultyStore::new();
+        let store = place(&faulty, "s3://bucket/out");
+        let mut lost = StoreClaim::acquire(store.clone(), OTHER, overwrite).expect("free");
+        let mut begun = Vec::new();
+        send_all(&store, &mut begun).expect("no faults");
+        lost.note(begun.clone());
+        lost.abandon();
+        // Somebody who knew better removed its claim; the same records are the same parts.
+        store
+            .wait({
+                let store = store.clone();
+                async move { store.delete("_gristmill.claim").await }
+            })
+            .expect("no faults");
+        let mut job = StoreClaim::acquire(store.clone(), JOB, overwrite).expect("free");
+        let sent = send_all(&store, &mut Vec::new()).expect("no faults");
+        job.publish(&sent.parts, &sent.bad, &manifest(&sent)).expect("no faults");
+        job.undo().expect("no faults");
+
+        let left = Progress { decided, uploads: begun.iter().cloned().collect(), ..Progress::default() };
+        let error = StoreClaim::reclaim(store.clone(), OTHER, overwrite, &left).expect_err("it is another's");
+        assert!(matches!(error, OutputError::StagedPartsGone { .. }), "{error}");
+        let objects = sent_objects("", &sent.parts, &sent.bad).expect("all were sent");
+        remove_leftovers(&store, OTHER, left.uploads, objects).expect("no faults");
+        check_whole(&faulty, "the other job's");
+    }
+}
+
+#[test]
+fn uploads_below_the_claim_of_another_job_are_left_to_it() {
+    let faulty = FaultyStore::new();
+    let inner = place(&faulty, "s3://bucket/out/a/b");
+    let mut below = StoreClaim::acquire(inner.clone(), JOB, false).expect("free");
+    let mut begun = Vec::new();
+    let sent = send_all(&inner, &mut begun).expect("no faults");
+    below.note(begun);
+    let error = StoreClaim::acquire(place(&faulty, "s3://bucket/out"), OTHER, false).expect_err("a claim below");
+    assert!(matches!(error, OutputError::Nested { .. }), "{error}");
+    // A claim above may be there as well, if its process was gone for a while.
+    let above = ClaimRecord::new(OTHER, Process::this());
+    put(&faulty, "out/_gristmill.claim", &String::from_utf8(above.to_bytes()).expect("JSON"));
+    remove_leftovers(&place(&faulty, "s3://bucket/out"), OTHER, BTreeSet::new(), Vec::new()).expect("no faults");
+    below.publish(&sent.parts, &sent.bad, &manifest(&sent)).expect("its uploads are there");
+    below.undo().expect("no faults");
 }
 
 #[test]
