@@ -99,9 +99,19 @@ fn pages_of_columns_are_looked_at_before_they_are_decoded() {
         &sandbox,
         "bomb.parquet",
         "RECORD_TOO_LARGE",
-        "row group 0, column \"line\": its pages and those of the columns before it take 128 MiB, more than three \
-         quarters of an attempt's memory (raise --memory)",
+        "row group 0, column \"line\": its pages, values and those of the columns before it take 128 MiB or more",
     );
+}
+
+#[test]
+fn lists_are_counted_before_they_unfold() {
+    let sandbox = Sandbox::new();
+    let list = format!("{{\"n\":[{}7]}}\n", "7,".repeat(5_000_000));
+    fs::write(sandbox.path("unit.jsonl"), format!("{{\"n\":[7]}}\n{list}")).expect("written");
+    sandbox.call("run copy -i unit.jsonl -o packed --output-format parquet --memory 4GiB").expect_code(0);
+    fs::rename(sandbox.path("packed/part-00000.parquet"), sandbox.path("bomb.parquet")).expect("renamed");
+    let said = "row group 0, column \"n\": its pages, values and those of the columns before it take ";
+    check(&sandbox, "bomb.parquet", "RECORD_TOO_LARGE", said);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use gristmill_tests::data::trial_data;
-use gristmill_tests::tools::{python, skipped};
+use gristmill_tests::installed::{python, skipped};
 
 use crate::harness::{Called, Sandbox};
 

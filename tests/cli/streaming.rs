@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 
 use gristmill_tests::cluster::eventually;
-use gristmill_tests::tools::skipped;
+use gristmill_tests::installed::skipped;
 
 use crate::harness::{Called, Sandbox};
 

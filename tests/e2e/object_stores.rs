@@ -231,19 +231,20 @@ fn the_doctor_says_what_works_with_which_credentials_and_leaves_nothing() {
         let (location, endpoint) = (server.uri("data"), server.url());
         let output = call(&server, &["doctor", &location, "--endpoint", &endpoint, "--json"]);
         let seen: Value = serde_json::from_slice(&output.stdout).expect("JSON");
-        assert_eq!(
-            (seen["ok"].as_bool(), seen["endpoint"].as_str()),
-            (Some(true), Some(endpoint.as_str())),
-            "{seen:#}"
-        );
+        assert_eq!(seen["endpoint"].as_str(), Some(endpoint.as_str()), "{seen:#}");
         let variable = if server.scheme() == "s3" { "AWS_ACCESS_KEY_ID" } else { "AZURE_STORAGE_ACCOUNT_KEY" };
         assert!(seen["credentials"].as_str().is_some_and(|from| from.contains(variable)), "{seen:#}");
         let trials = seen["trials"].as_array().expect("trials");
         let result =
             |name: &str| trials.iter().find(|trial| trial["ability"] == name).map(|trial| trial["result"].clone());
-        for ability in ["list", "read", "write", "create-once", "multipart", "delete"] {
+        for ability in ["list", "read", "write", "multipart", "delete"] {
             assert_eq!(result(ability), Some("works".into()), "{ability}: {seen:#}");
         }
+        // s3s-fs looks whether there is a file, and then makes it, so that two creations may both succeed.
+        let once = result("create-once");
+        let is_told = server.kind() == ServerKind::S3sFs && once == Some("fails".into());
+        assert!(once == Some("works".into()) || is_told, "{seen:#}");
+        assert_eq!(seen["ok"].as_bool(), Some(!is_told), "{seen:#}");
         assert_eq!(server.keys(""), ["data/a.txt"]);
         assert!(!String::from_utf8_lossy(&output.stdout).contains("test-secret"));
     }

@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 use gristmill_tests::cluster::{Cluster, run_to_end};
 use gristmill_tests::data::parts;
 use gristmill_tests::docs::sh_commands;
-use gristmill_tests::tools::skipped;
+use gristmill_tests::installed::skipped;
 
 use crate::{GRISTMILL, root};
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
-use crate::tools::skipped;
+use crate::installed::skipped;
 
 /// The folder of trial data: `$GRISTMILL_TEST_DATA`, or `shared/data` beside the repository. Says so
 /// and gives `None` if there is none.

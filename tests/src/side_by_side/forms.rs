@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use gristmill_common::time::Clock;
 
 use super::measure::{Usage, measured};
-use crate::tools::python;
+use crate::installed::python;
 
 /// Bytes of text.
 const TEXT_BYTES: u64 = 400_000_000;

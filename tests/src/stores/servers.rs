@@ -14,7 +14,7 @@ use gristmill_common::storage::{Machine, OutputStore, StoreAt, StoreEnvironment,
 use object_store::ObjectStoreExt as _;
 use serde::Serialize;
 
-use crate::tools::{python, skipped, tools};
+use crate::installed::{python, skipped, tools};
 use crate::waiting::eventually_within;
 
 /// How long a server may take until it serves.
@@ -98,6 +98,11 @@ impl StoreServer {
         assert!(serves && ended.is_none(), "{kind:?} does not serve ({ended:?}): {}", server.log());
         server.make_bucket(address);
         Ok(Some(server))
+    }
+
+    /// Which it is.
+    pub fn kind(&self) -> ServerKind {
+        self.kind
     }
 
     /// Where it serves, as an endpoint.

@@ -24,7 +24,7 @@ use crate::size::ByteSize;
 const BATCH_BYTES: u64 = 2 << 20;
 
 /// The part of the memory for pages that one row may take: a few bytes of a list may refer to a long text each.
-const ROW_SHARE: u64 = 3;
+const ROW_SHARE: u64 = 1;
 
 /// The most bytes of a row, whatever the memory: rows tell their size in 32 bits.
 const MAX_ROW_BYTES: usize = 1 << 31;

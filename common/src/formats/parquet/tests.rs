@@ -220,8 +220,8 @@ fn pages_beyond_the_memory_are_refused_before_they_are_there() {
     assert!(held > 1 << 20, "{held}");
     assert_eq!(read(held).expect("it just fits"), held);
     let error = read(1 << 20).expect_err("it does not").to_string();
-    let expect = "row group 0, column \"a\": its pages and those of the columns before it take 1.00 MiB, more than \
-                  three quarters of an attempt's memory (raise --memory)";
+    let expect = "row group 0, column \"a\": its pages, values and those of the columns before it take 1.00 MiB or more, \
+                  which is beyond three quarters of an attempt's memory (raise --memory)";
     assert_eq!(error, expect);
     assert!(matches!(read(held - 1), Err(ParquetProblem::Memory { column: Some(column), .. }) if column == "b"));
 }

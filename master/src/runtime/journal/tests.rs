@@ -66,6 +66,31 @@ fn map_committed(job: JobId) -> JournalRecord {
     committed(job, TaskId::map(1), AttemptOutput::MapOutput(output))
 }
 
+/// The end of a job.
+fn succeeded() -> JobStatus {
+    let view = JobView {
+        job: JOB,
+        state: JobState::Succeeded,
+        map: StageView { tasks: 2, done: 2, ..StageView::default() },
+        reduce: StageView { tasks: 2, done: 2, ..StageView::default() },
+        counters: [("lines", 10)].into_iter().collect(),
+        map_stats: AttemptStats::default(),
+        reduce_stats: AttemptStats::default(),
+        differed: vec![TaskId::map(1)],
+        failure: None,
+        waiting: None,
+    };
+    JobStatus {
+        view,
+        name: "word-count".to_owned(),
+        output: uri("/out"),
+        submitted: WallTime { unix_millis: 1_795_232_712_345 },
+        finished: Some(WallTime { unix_millis: 1_795_232_713_000 }),
+        warnings: vec!["look out".to_owned()],
+        recipe: None,
+    }
+}
+
 /// One record of each kind and form, by name.
 fn samples() -> Vec<(&'static str, JournalRecord)> {
     let fact = |fact| JournalRecord::Fact(Box::new(fact));
@@ -82,27 +107,7 @@ fn samples() -> Vec<(&'static str, JournalRecord)> {
     let at = InputPosition { object: "/in/a".into(), offset: 42 };
     let failure = Failure::new(FailureCode::UserError, "no such word").at(at);
     let by_task = failure.clone().of_task(TaskId::map(1));
-    let view = JobView {
-        job: JOB,
-        state: JobState::Succeeded,
-        map: StageView { tasks: 2, done: 2, ..StageView::default() },
-        reduce: StageView { tasks: 2, done: 2, ..StageView::default() },
-        counters: [("lines", 10)].into_iter().collect(),
-        map_stats: AttemptStats::default(),
-        reduce_stats: AttemptStats::default(),
-        differed: vec![TaskId::map(1)],
-        failure: None,
-        waiting: None,
-    };
-    let status = JobStatus {
-        view,
-        name: "word-count".to_owned(),
-        output: uri("/out"),
-        submitted: WallTime { unix_millis: 1_795_232_712_345 },
-        finished: Some(WallTime { unix_millis: 1_795_232_713_000 }),
-        warnings: vec!["look out".to_owned()],
-        recipe: None,
-    };
+    let status = succeeded();
     let recipe = Some(ContentId([0xab; 32]));
     let JournalRecord::Accepted(replayable) = accepted(JOB) else { unreachable!("it is one") };
     vec![

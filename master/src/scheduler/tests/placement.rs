@@ -98,8 +98,11 @@ fn less_is_sent_ahead_while_another_job_is_open() {
           > release s-1 j1
           > undo j1
           > start s-1 j2/m-4.0 map
+          > start s-1 j2/m-5.0 map
+          > start s-1 j2/m-6.0 map
+          > start s-1 j2/m-7.0 map
+          > start s-1 j2/m-8.0 map
           > notify j1
-          > notify j2
         ",
     );
 }
