@@ -189,6 +189,8 @@ pub(crate) struct Wishes {
     pub(crate) side_inputs: Vec<Vec<String>>,
     /// Whether the job wants to look at its inputs.
     pub(crate) looks: bool,
+    /// Whether it does if it is asked for a format of its output.
+    pub(crate) looks_if_formatted: bool,
     /// Reduce tasks unless others are asked for.
     pub(crate) reducers: Option<u32>,
 }
@@ -310,6 +312,7 @@ impl<P: Program> AnyProgram for WithOptions<P> {
         Ok(Wishes {
             side_inputs: program.side_inputs(),
             looks: program.looks_at_inputs(),
+            looks_if_formatted: program.looks_if_formatted(),
             reducers: program.reducers(),
         })
     }

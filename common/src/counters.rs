@@ -9,8 +9,15 @@ use serde::{Deserialize, Serialize};
 /// The engine's count of records that were skipped because the job allows some to be bad.
 pub const BAD_RECORDS: &str = "gristmill.bad_records";
 
-/// The engine's count of parts of named outputs, if there are any.
+/// The engine's count of input objects, or pieces of them, that were left out because they are damaged.
+pub const BAD_FILES: &str = "gristmill.bad_files";
+
+/// The engine's count of parts beside the first one of each task: of named outputs, and further ones. None if there are
+/// none.
 pub const NAMED_PARTS: &str = "gristmill.named_parts";
+
+/// The engine's count of first parts that jobs without a main output leave out, if there are any.
+pub const LEFT_OUT_PARTS: &str = "gristmill.left_out_parts";
 
 /// Named sums, in name order. Names of the engine's own counters begin with `gristmill.`.
 ///

@@ -7,6 +7,7 @@ use std::{fmt, io};
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{AttemptId, TaskId};
+use crate::record_offset::RecordOffset;
 
 /// What a failure means for the task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -47,6 +48,8 @@ pub enum FailureCode {
     InputUnreadable,
     /// An input object is not what was planned (size, time or tag differ).
     InputChanged,
+    /// An input object is damaged, cut short, or not in the form that it should have.
+    InputDamaged,
     /// A map output is missing or damaged.
     MapOutputLost,
     /// The holder of a map output cannot be reached from here; the output may be well.
@@ -86,6 +89,7 @@ impl FailureCode {
             FailureCode::BadRecord
             | FailureCode::RecordTooLarge
             | FailureCode::InputChanged
+            | FailureCode::InputDamaged
             | FailureCode::NondeterministicMap
             | FailureCode::CommitFailed
             | FailureCode::NoWorkers => Disposition::Abort,
@@ -105,6 +109,7 @@ impl fmt::Display for FailureCode {
             FailureCode::RecordTooLarge => "RECORD_TOO_LARGE",
             FailureCode::InputUnreadable => "INPUT_UNREADABLE",
             FailureCode::InputChanged => "INPUT_CHANGED",
+            FailureCode::InputDamaged => "INPUT_DAMAGED",
             FailureCode::MapOutputLost => "MAP_OUTPUT_LOST",
             FailureCode::SourceUnreachable => "SOURCE_UNREACHABLE",
             FailureCode::NondeterministicMap => "NONDETERMINISTIC_MAP",
@@ -124,13 +129,18 @@ impl fmt::Display for FailureCode {
 pub struct InputPosition {
     /// The object, as shown to people.
     pub object: String,
-    /// Byte offset of the record.
+    /// Byte offset of the record, as [`RecordOffset`] reads it; of damage, that in the object as stored.
     pub offset: u64,
 }
 
 impl fmt::Display for InputPosition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.object, self.offset)
+        match RecordOffset::from_bits(self.offset) {
+            RecordOffset::Content(offset) => write!(f, "{}:{offset}", self.object),
+            in_block @ (RecordOffset::Block { .. } | RecordOffset::RowGroup { .. }) => {
+                write!(f, "{}: {in_block}", self.object)
+            }
+        }
     }
 }
 
@@ -234,6 +244,9 @@ mod tests {
         let failure = Failure::new(FailureCode::UserError, "cannot parse \"x\"").at(position);
         assert_eq!(failure.to_string(), "cannot parse \"x\" (at logs/a.txt:1204)");
         assert_eq!(failure.disposition, Disposition::Retry);
+        let offset = RecordOffset::Block { block: 4_194_310, place: 17 }.bits();
+        let position = InputPosition { object: "logs/a.bz2".into(), offset };
+        assert_eq!(position.to_string(), "logs/a.bz2: byte 17 of the block at byte 4194310");
     }
 
     #[test]

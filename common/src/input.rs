@@ -4,9 +4,11 @@
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::text::{LineRule, RecordSpan};
+pub use crate::framing::{Framing, cut_short};
+pub use crate::heading::Heading;
+use crate::text::LineRule;
 
-/// Where the record in hand comes from.
+/// Where the record in hand comes from, and what is known of its object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Provenance<'a> {
     /// The input object, as its URI or path is shown to people.
@@ -16,6 +18,26 @@ pub struct Provenance<'a> {
     /// Which input of the job the object belongs to: 0 is what the job was told to read, 1 and on are
     /// the side inputs that the job's own options name.
     pub role: u32,
+    /// The object's first record, for types of records that [have one](Reading::heading) which tells what
+    /// the others mean.
+    pub heading: Option<&'a Heading>,
+    /// Whether the record's bytes are a [row](crate::formats::row), made of a file of columns, and not what
+    /// stands in the object.
+    pub is_row: bool,
+}
+
+impl<'a> Provenance<'a> {
+    /// A record that lies in its object as it is.
+    pub fn new(object: &'a str, offset: u64, role: u32) -> Self {
+        Self { object, offset, role, heading: None, is_row: false }
+    }
+
+    /// The same of an object whose first record is known.
+    #[must_use]
+    pub fn under(mut self, heading: Option<&'a Heading>) -> Self {
+        self.heading = heading;
+        self
+    }
 }
 
 /// A record that is not what the job's input type says.
@@ -26,10 +48,43 @@ pub struct RecordError {
     pub reason: String,
 }
 
+impl RecordError {
+    /// An error for this reason.
+    pub fn new(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into() }
+    }
+}
+
+/// What the engine does with the records of a type before one is decoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Reading {
+    /// Whether the first record of each object is a heading: no record for `map`, but known to all others of
+    /// the object ([`Provenance::heading`]).
+    pub heading: bool,
+    /// What is made of the rows of files of columns, such as Parquet.
+    pub columns: Columns,
+}
+
+/// What is made of the rows of files of columns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Columns {
+    /// Lines of text: the values of the only column, if that has strings or bytes, and otherwise a JSON object
+    /// for each row.
+    #[default]
+    AsText,
+    /// Lines of text, a JSON object for each row.
+    AsObjects,
+    /// Rows with all columns, and their names.
+    All,
+    /// Rows with the values of these columns, in this order; others are not read.
+    Named(&'static [&'static str]),
+}
+
 /// A type of records.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not say what the records of an input are",
-    note = "`Lines`, `Utf8Lines` and `FixedLength<N>` do, and types of your own that implement `Input`"
+    note = "`Lines`, `Utf8Lines`, `Csv<T>`, `JsonLines<T>`, `Parquet<T>` and `FixedLength<N>` do, and types of your own \
+            that implement `Input`"
 )]
 pub trait Input: Send + Sync + 'static {
     /// What `map` is given, borrowed from the read buffer.
@@ -42,47 +97,25 @@ pub trait Input: Send + Sync + 'static {
     /// If the bytes are no such record.
     fn decode<'a>(bytes: &'a [u8], from: Provenance<'a>) -> Result<Self::Record<'a>, RecordError>;
 
-    /// What tells where records begin and end: by default the job's line rule.
+    /// What tells where records of an input of this role begin and end: by default the job's line rule.
     #[inline]
-    fn framing(rule: &LineRule) -> Framing<'_> {
+    fn framing(rule: &LineRule, role: u32) -> Framing<'_> {
+        let _ = role;
         Framing::Text(rule)
     }
-}
 
-/// Where records begin and end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Framing<'a> {
-    /// Where this rule says.
-    Text(&'a LineRule),
-    /// At every multiple of this many bytes from the start of an object, at least one.
-    Length(usize),
-}
-
-impl Framing<'_> {
-    /// Bytes to drop at the start of an object that begins with `head`.
-    pub fn preamble(&self, head: &[u8]) -> usize {
-        match self {
-            Framing::Text(rule) => rule.preamble(head),
-            Framing::Length(_) => 0,
-        }
+    /// What is done with records of an input of this role before they are decoded; by default nothing.
+    #[inline]
+    fn reading(role: u32) -> Reading {
+        let _ = role;
+        Reading::default()
     }
 
-    /// The record that starts at `start` in `block`, which begins where a record does. A last record
-    /// of a fixed length may be cut short; its type refuses it.
-    ///
-    /// # Panics
-    ///
-    /// If `start >= block.len()`.
+    /// Whether what stands between two ends of records is none, such as an empty line; by default all are.
     #[inline]
-    pub fn record_at(&self, block: &[u8], start: usize) -> RecordSpan {
-        match self {
-            Framing::Text(rule) => rule.record_at(block, start),
-            Framing::Length(length) => {
-                assert!(start < block.len(), "a record starts in the block");
-                let end = block.len().min(start + length);
-                RecordSpan { end, next: end }
-            }
-        }
+    fn is_blank(bytes: &[u8], role: u32) -> bool {
+        let _ = (bytes, role);
+        false
     }
 }
 
@@ -101,15 +134,10 @@ impl<const N: usize> Input for FixedLength<N> {
     }
 
     #[inline]
-    fn framing(_rule: &LineRule) -> Framing<'_> {
+    fn framing(_rule: &LineRule, _role: u32) -> Framing<'_> {
         const { assert!(N > 0, "a record has at least one byte") };
         Framing::Length(N)
     }
-}
-
-/// What is wrong with a last record of fewer bytes than its type has.
-pub fn cut_short(bytes: usize, length: usize) -> String {
-    format!("it is cut short: {bytes} of {length} bytes")
 }
 
 /// Lines as bytes, UTF-8 or not.
@@ -151,8 +179,18 @@ impl<I: Input> Input for Located<I> {
     }
 
     #[inline]
-    fn framing(rule: &LineRule) -> Framing<'_> {
-        I::framing(rule)
+    fn framing(rule: &LineRule, role: u32) -> Framing<'_> {
+        I::framing(rule, role)
+    }
+
+    #[inline]
+    fn reading(role: u32) -> Reading {
+        I::reading(role)
+    }
+
+    #[inline]
+    fn is_blank(bytes: &[u8], role: u32) -> bool {
+        I::is_blank(bytes, role)
     }
 }
 
@@ -161,8 +199,7 @@ impl<I: Input> Input for Located<I> {
 /// is, as a record which one is in hand.
 ///
 /// For more side inputs, `OneOf<A, OneOf<B, C>>`: the inner one's own are the records of role 1, its
-/// side those of role 2. All have one framing: lines, records of one length, or
-/// [`KeyValues`](crate::key_values::KeyValues).
+/// side those of role 2. Each may be of any type: lines beside rows of Parquet files, say.
 ///
 /// # Examples
 ///
@@ -209,13 +246,26 @@ impl<A: Input, B: Input> Input for OneOf<A, B> {
     }
 
     #[inline]
-    fn framing(rule: &LineRule) -> Framing<'_> {
-        match (A::framing(rule), B::framing(rule)) {
-            (Framing::Text(a), Framing::Text(b)) if std::ptr::eq(a, b) || a == b => Framing::Text(a),
-            (Framing::Length(a), Framing::Length(b)) if a == b => Framing::Length(a),
-            (a, b) => {
-                panic!("the records of {} are framed in two ways: {a:?} and {b:?}", std::any::type_name::<Self>())
-            }
+    fn framing(rule: &LineRule, role: u32) -> Framing<'_> {
+        match role.checked_sub(1) {
+            None => A::framing(rule, role),
+            Some(role) => B::framing(rule, role),
+        }
+    }
+
+    #[inline]
+    fn reading(role: u32) -> Reading {
+        match role.checked_sub(1) {
+            None => A::reading(role),
+            Some(role) => B::reading(role),
+        }
+    }
+
+    #[inline]
+    fn is_blank(bytes: &[u8], role: u32) -> bool {
+        match role.checked_sub(1) {
+            None => A::is_blank(bytes, role),
+            Some(role) => B::is_blank(bytes, role),
         }
     }
 }
@@ -255,6 +305,12 @@ impl<'a, I: Input> Block<'a, I> {
         self.first && self.at == 0
     }
 
+    /// Where each record ends.
+    #[inline]
+    fn framing(&self) -> Framing<'a> {
+        if self.start.is_row { Framing::Rows } else { I::framing(self.rule, self.start.role) }
+    }
+
     /// Where the next record is.
     pub fn provenance(&self) -> Provenance<'a> {
         Provenance { offset: self.start.offset + self.at as u64, ..self.start }
@@ -267,7 +323,7 @@ impl<'a, I: Input> Block<'a, I> {
         if self.at >= self.bytes.len() {
             return None;
         }
-        let span = I::framing(self.rule).record_at(self.bytes, self.at);
+        let span = self.framing().record_at(self.bytes, self.at);
         let record = &self.bytes[self.at..span.end];
         self.position.store(self.start.offset + self.at as u64, Ordering::Relaxed);
         self.at = span.next;
@@ -281,16 +337,24 @@ impl<'a, I: Input> Block<'a, I> {
         self.position.store(self.start.offset + (self.at + place) as u64, Ordering::Relaxed);
     }
 
-    /// The next record; `None` after the last one.
+    /// The next record; `None` after the last one. What is none, a heading or a blank line, is passed over.
     ///
     /// # Errors
     ///
     /// If its bytes are no record of this type.
     #[inline]
     pub fn next_record(&mut self) -> Option<Result<I::Record<'a>, RecordError>> {
-        let from = self.provenance();
-        let bytes = self.next_raw()?;
-        Some(I::decode(bytes, from))
+        let (role, is_row) = (self.start.role, self.start.is_row);
+        if I::reading(role).heading && !is_row && self.is_at_beginning() {
+            self.next_raw()?;
+        }
+        loop {
+            let from = self.provenance();
+            let bytes = self.next_raw()?;
+            if is_row || !I::is_blank(bytes, role) {
+                return Some(I::decode(bytes, from));
+            }
+        }
     }
 
     /// All bytes from the record in hand on, with their line ends, for maps that scan a whole block
@@ -306,15 +370,18 @@ impl<'a, I: Input> Block<'a, I> {
 
     /// Marks the rest of the block as read and counts its records.
     pub fn skip_to_end(&mut self) {
-        let framing = I::framing(self.rule);
+        let framing = self.framing();
         self.records += match framing {
             Framing::Length(length) => self.rest().len().div_ceil(length) as u64,
+            Framing::Whole => u64::from(!self.rest().is_empty()),
             Framing::Text(LineRule::Lf) => {
                 let rest = self.rest();
                 let ends = memchr::memchr_iter(b'\n', rest).count() as u64;
                 ends + u64::from(rest.last().is_some_and(|&last| last != b'\n'))
             }
-            Framing::Text(LineRule::Any | LineRule::Delimiter(_)) => {
+            Framing::Text(LineRule::Any | LineRule::Quoted | LineRule::Delimiter(_))
+            | Framing::Rows
+            | Framing::Warc => {
                 let mut count = 0;
                 let mut at = self.at;
                 while at < self.bytes.len() {
@@ -340,7 +407,7 @@ mod tests {
     #[test]
     fn blocks_follow_their_position() {
         let position = AtomicU64::new(0);
-        let start = Provenance { object: "a.txt", offset: 100, role: 0 };
+        let start = Provenance::new("a.txt", 100, 0);
         let mut block: Block<'_, Located<Utf8Lines>> =
             Block::new(b"one\ntwo\r\n\xff\n", &LineRule::Lf, start, &position);
         let (from, record) = block.next_record().expect("first").expect("UTF-8");
@@ -356,7 +423,7 @@ mod tests {
     #[test]
     fn records_of_fixed_length_follow_no_line_rule() {
         let position = AtomicU64::new(0);
-        let start = Provenance { object: "a.dat", offset: 30, role: 0 };
+        let start = Provenance::new("a.dat", 30, 0);
         let new = || Block::<'_, Located<FixedLength<3>>>::new(b"a\nb\n\n\nxy", &LineRule::Lf, start, &position);
         let mut block = new();
         let (from, record) = block.next_record().expect("first").expect("whole");
@@ -374,14 +441,16 @@ mod tests {
     #[test]
     fn records_of_two_types_are_told_by_their_role() {
         type Three = OneOf<Lines, OneOf<Utf8Lines, Located<Lines>>>;
-        let from = |role| Provenance { object: "a", offset: 7, role };
+        let from = |role| Provenance::new("a", 7, role);
         assert_eq!(Three::decode(b"\xff", from(0)), Ok(OneOf::Main(b"\xff".as_slice())));
         assert!(Three::decode(b"\xff", from(1)).is_err());
         assert_eq!(Three::decode(b"x", from(1)), Ok(OneOf::Side(OneOf::Main("x"))));
         let third = Three::decode(b"x", from(2));
         assert_eq!(third, Ok(OneOf::Side(OneOf::Side((from(0), b"x".as_slice())))));
-        assert_eq!(Three::framing(&LineRule::Any), Framing::Text(&LineRule::Any));
-        assert_eq!(OneOf::<FixedLength<3>, FixedLength<3>>::framing(&LineRule::Lf), Framing::Length(3));
+        assert_eq!(Three::framing(&LineRule::Any, 2), Framing::Text(&LineRule::Any));
+        type Mixed = OneOf<FixedLength<3>, Lines>;
+        let framings = [0, 1].map(|role| Mixed::framing(&LineRule::Lf, role));
+        assert_eq!(framings, [Framing::Length(3), Framing::Text(&LineRule::Lf)]);
     }
 
     #[test]
@@ -393,7 +462,7 @@ mod tests {
             (LineRule::Any, "a\rb\r\nc\n\n", 4),
             (LineRule::Lf, "", 0),
         ] {
-            let start = Provenance { object: "a", offset: 0, role: 0 };
+            let start = Provenance::new("a", 0, 0);
             let mut block: Block<'_, Lines> = Block::new(bytes.as_bytes(), &rule, start, &position);
             block.skip_to_end();
             assert_eq!((block.records_read(), block.rest()), (records, b"".as_slice()), "{bytes:?}");

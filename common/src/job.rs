@@ -3,7 +3,8 @@
 
 use crate::combine::Combine;
 use crate::datum::{Datum, Value};
-use crate::input::{Block, Input};
+use crate::formats::schema::{Schema, SchemaError};
+use crate::input::{Block, Columns, Input};
 pub use crate::job_error::{JobError, Result};
 use crate::key::{Key, KeyError};
 use crate::output::Output;
@@ -241,9 +242,35 @@ pub trait MapReduce: Send + Sync + 'static {
         key.hash_partition(partitions)
     }
 
-    /// Appends what every part begins with, such as a line of column names; by default nothing.
+    /// Whether anything is put to the main output. A job that puts everything to named ones says no: its tasks then
+    /// leave no empty part there, which would be no part of what their folders' names tell.
+    fn has_main_output(&self) -> bool {
+        true
+    }
+
+    /// Appends what every part begins with, such as a line of column names; by default what the type of
+    /// [`Output`](Self::Output) says.
     fn begin_part(&self, part: &mut Vec<u8>) {
-        let _ = part;
+        Self::Output::begin_part(part);
+    }
+
+    /// The columns of what is put, for formats that have some; by default those of the type of
+    /// [`Output`](Self::Output).
+    ///
+    /// # Errors
+    ///
+    /// If it has none.
+    fn schema(&self) -> std::result::Result<Schema, SchemaError> {
+        Self::Output::schema()
+    }
+
+    /// The columns that `map` looks at where an input of this role is a file of columns; by default those that the
+    /// type of [`Input`](Self::Input) names, and if it names none, all of them.
+    fn columns(&self, role: u32) -> Option<Vec<String>> {
+        match Self::Input::reading(role).columns {
+            Columns::Named(names) => Some(names.iter().map(ToString::to_string).collect()),
+            Columns::AsText | Columns::AsObjects | Columns::All => None,
+        }
     }
 }
 
@@ -337,9 +364,35 @@ pub trait MapOnly: Send + Sync + 'static {
         Ok(())
     }
 
-    /// Appends what every part begins with, such as a line of column names; by default nothing.
+    /// Whether anything is put to the main output. A job that puts everything to named ones says no: its tasks then
+    /// leave no empty part there, which would be no part of what their folders' names tell.
+    fn has_main_output(&self) -> bool {
+        true
+    }
+
+    /// Appends what every part begins with, such as a line of column names; by default what the type of
+    /// [`Output`](Self::Output) says.
     fn begin_part(&self, part: &mut Vec<u8>) {
-        let _ = part;
+        Self::Output::begin_part(part);
+    }
+
+    /// The columns of what is put, for formats that have some; by default those of the type of
+    /// [`Output`](Self::Output).
+    ///
+    /// # Errors
+    ///
+    /// If it has none.
+    fn schema(&self) -> std::result::Result<Schema, SchemaError> {
+        Self::Output::schema()
+    }
+
+    /// The columns that `map` looks at where an input of this role is a file of columns; by default those that the
+    /// type of [`Input`](Self::Input) names, and if it names none, all of them.
+    fn columns(&self, role: u32) -> Option<Vec<String>> {
+        match Self::Input::reading(role).columns {
+            Columns::Named(names) => Some(names.iter().map(ToString::to_string).collect()),
+            Columns::AsText | Columns::AsObjects | Columns::All => None,
+        }
     }
 }
 

@@ -119,7 +119,7 @@ where
     }
 
     #[inline]
-    fn framing(_rule: &LineRule) -> Framing<'_> {
+    fn framing(_rule: &LineRule, _role: u32) -> Framing<'_> {
         Framing::Text(&RULE)
     }
 }
@@ -211,7 +211,7 @@ mod tests {
 
     /// The records of a stretch of a file that begins and ends where records do.
     fn read(stretch: &[u8]) -> Result<Vec<OwnedRow>, RecordError> {
-        let from = Provenance { object: "a", offset: 0, role: 0 };
+        let from = Provenance::new("a", 0, 0);
         let records = RULE.records(stretch).map(|bytes| {
             let record = Rows::decode(bytes, from)?;
             let (key, (number, text)) = record.get()?;
@@ -251,7 +251,7 @@ mod tests {
     fn other_types_are_refused() {
         let mut file = vec![];
         KeyValues::<u64, str>::write(&7, &"text", &mut file);
-        let from = Provenance { object: "a", offset: 0, role: 0 };
+        let from = Provenance::new("a", 0, 0);
         let record = KeyValues::<u64, u64>::decode(&file[..file.len() - 1], from).expect("its check is right");
         let error = record.get().expect_err("text is no number");
         assert!(error.to_string().contains("cannot decode 4 bytes as u64"), "{error}");

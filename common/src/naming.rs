@@ -152,9 +152,24 @@ pub fn is_hidden(name: &str) -> bool {
     name.starts_with(['_', '.'])
 }
 
-/// The file of part `index` in a job's output.
+/// What part `index` is called, without the ending that tells its form.
 pub fn part_name(index: u32) -> String {
     format!("part-{index:05}")
+}
+
+/// The file of part `index` in a job's output, where parts have this ending
+/// ([`JobSpec::part_ending`](crate::spec::JobSpec::part_ending)).
+pub fn part_file_name(index: u32, ending: &str) -> String {
+    part_name(index) + ending
+}
+
+/// The file of a further part of the task that writes part `index`: `number` parts come before it, and 0 is the first
+/// one. It is behind these and before those of other tasks in the order of names, whatever the ending.
+pub fn further_part_file_name(index: u32, number: u32, ending: &str) -> String {
+    match number {
+        0 => part_file_name(index, ending),
+        number => format!("{}_{number:05}{ending}", part_name(index)),
+    }
 }
 
 /// The file in which one attempt stages part `index`; no other attempt ever writes it.
@@ -162,11 +177,14 @@ pub fn staged_part_name(index: u32, attempt: AttemptId) -> String {
     format!("{}.{attempt}", part_name(index))
 }
 
-/// The folder, beside a staged part of that name, in which the same attempt stages its parts of named
-/// outputs, each under a number from 0 on.
+/// The folder, beside a staged part of that name, in which the same attempt stages its further parts and those of
+/// named outputs, each under a number from 0 on.
 pub fn staged_named_dir(staged_part: &str) -> String {
     format!("{staged_part}.named")
 }
+
+/// The object below an output in an object store that says which job holds it.
+pub const CLAIM_OBJECT: &str = "_gristmill.claim";
 
 /// The folder inside a job's output for the records that its map tasks skipped.
 pub const BAD_DIR: &str = "_bad";
@@ -284,6 +302,7 @@ mod tests {
     fn names_are_fixed() {
         assert_eq!(part_name(7), "part-00007");
         assert_eq!(part_name(123_456), "part-123456");
+        assert_eq!((part_file_name(7, ""), part_file_name(7, ".gz")), ("part-00007".into(), "part-00007.gz".into()));
         let attempt = "r-7.1".parse().expect("valid");
         assert_eq!(staged_part_name(7, attempt), "part-00007.r-7.1");
         assert_eq!(staged_named_dir("part-00007.r-7.1"), "part-00007.r-7.1.named");

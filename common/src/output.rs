@@ -4,11 +4,15 @@ use std::io::Write as _;
 use std::marker::PhantomData;
 
 use crate::datum::{Datum, Maybe, Pair, Triple};
+use crate::formats::NoRow;
+use crate::formats::row::{Open, Value};
+use crate::formats::schema::{Column, Kind, Schema, SchemaError};
+use crate::spec::OutputFormat;
 
 /// A type of output records: what `reduce` (or a map-only `map`) puts, and how it is written.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not say how records are written",
-    note = "`Text<K, V>` writes lines, `Raw` bytes as they are"
+    note = "`Text<K, V>` writes lines, `Csv<T>`, `JsonLines<T>` and `Parquet<T>` rows, `Raw` bytes as they are"
 )]
 pub trait Output: Send + Sync + 'static {
     /// The first field.
@@ -18,6 +22,37 @@ pub trait Output: Send + Sync + 'static {
 
     /// Appends one record, with whatever ends it.
     fn write(key: &<Self::Key as Datum>::Ref<'_>, value: &<Self::Value as Datum>::Ref<'_>, out: &mut Vec<u8>);
+
+    /// The format that records are in, if it is one that a job may be asked for; `None` for others.
+    const FORMAT: Option<OutputFormat> = None;
+
+    /// Appends what every part begins with, such as the names of columns; by default nothing.
+    fn begin_part(out: &mut Vec<u8>) {
+        let _ = out;
+    }
+
+    /// The columns of a record as a row, for jobs that are asked for another format; by default there are none.
+    ///
+    /// # Errors
+    ///
+    /// If records are no rows, or do not tell their columns.
+    fn schema() -> Result<Schema, SchemaError> {
+        Err(SchemaError::NoRows)
+    }
+
+    /// Appends one record as a [row](crate::formats::row) of these columns. Called only if there are any.
+    ///
+    /// # Errors
+    ///
+    /// If the record is no such row.
+    fn write_row(
+        key: &<Self::Key as Datum>::Ref<'_>,
+        value: &<Self::Value as Datum>::Ref<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), NoRow> {
+        let _ = (key, value, out);
+        Err(NoRow::of_output())
+    }
 }
 
 /// Text lines `key TAB value LF`; a unit value writes no TAB.
@@ -40,6 +75,34 @@ where
         }
         out.push(b'\n');
     }
+
+    /// `key` and `value`; `key_1`, `key_2` and on, or `value_1` and on, where there are several.
+    fn schema() -> Result<Schema, SchemaError> {
+        let mut columns = Vec::new();
+        for (name, kinds) in [("key", kinds_of::<K>()), ("value", kinds_of::<V>())] {
+            let several = kinds.len() > 1;
+            columns.extend(kinds.into_iter().enumerate().map(|(index, (kind, nullable))| {
+                let name = if several { format!("{name}_{}", index + 1) } else { name.to_owned() };
+                Column { name, kind, nullable }
+            }));
+        }
+        Schema::new(columns)
+    }
+
+    #[inline]
+    fn write_row(key: &K::Ref<'_>, value: &V::Ref<'_>, out: &mut Vec<u8>) -> Result<(), NoRow> {
+        let row = Open::row(out);
+        K::write_values(key, out);
+        V::write_values(value, out);
+        row.end(out);
+        Ok(())
+    }
+}
+
+fn kinds_of<F: TextField + ?Sized>() -> Vec<(Kind, bool)> {
+    let mut kinds = Vec::new();
+    F::kinds(&mut kinds);
+    kinds
 }
 
 /// The bytes of key and value as they are, one record after the other with nothing between them: for
@@ -102,10 +165,27 @@ pub trait TextField: Datum {
 
     /// Appends the field's text.
     fn write_text(field: &Self::Ref<'_>, out: &mut Vec<u8>);
+
+    /// Appends the kinds of the columns that the field is in formats that have columns, and whether a row may have no
+    /// value in each; by default it is one of text.
+    fn kinds(kinds: &mut Vec<(Kind, bool)>) {
+        kinds.push((Kind::String, false));
+    }
+
+    /// Appends the values of those columns; by default its text.
+    fn write_values(field: &Self::Ref<'_>, out: &mut Vec<u8>) {
+        let mut text = Vec::new();
+        Self::write_text(field, &mut text);
+        Value::Bytes(&text).encode(out);
+    }
 }
 
 impl TextField for () {
     const IS_UNIT: bool = true;
+
+    fn kinds(_kinds: &mut Vec<(Kind, bool)>) {}
+
+    fn write_values((): &(), _out: &mut Vec<u8>) {}
 
     #[inline]
     fn write_text((): &(), _out: &mut Vec<u8>) {}
@@ -116,12 +196,22 @@ impl TextField for [u8] {
     fn write_text(field: &&[u8], out: &mut Vec<u8>) {
         out.extend_from_slice(field);
     }
+
+    #[inline]
+    fn write_values(field: &&[u8], out: &mut Vec<u8>) {
+        Value::Bytes(field).encode(out);
+    }
 }
 
 impl TextField for str {
     #[inline]
     fn write_text(field: &&str, out: &mut Vec<u8>) {
         out.extend_from_slice(field.as_bytes());
+    }
+
+    #[inline]
+    fn write_values(field: &&str, out: &mut Vec<u8>) {
+        Value::Text(field).encode(out);
     }
 }
 
@@ -140,6 +230,39 @@ impl TextField for Vec<u8> {
 }
 
 macro_rules! displayed_fields {
+    ($($name:ident $kind:expr, $value:ident $of:expr;)*) => {$(
+        impl TextField for $name {
+            #[inline]
+            fn write_text(field: &$name, out: &mut Vec<u8>) {
+                write!(out, "{field}").expect("a Vec takes all bytes");
+            }
+
+            fn kinds(kinds: &mut Vec<(Kind, bool)>) {
+                kinds.push(($kind, false));
+            }
+
+            #[inline]
+            fn write_values(field: &$name, out: &mut Vec<u8>) {
+                Value::$value($of(*field)).encode(out);
+            }
+        }
+    )*};
+}
+
+displayed_fields! {
+    u8 Kind::Uint(8), Int i64::from;
+    u16 Kind::Uint(16), Int i64::from;
+    u32 Kind::Uint(32), Int i64::from;
+    i8 Kind::Int(8), Int i64::from;
+    i16 Kind::Int(16), Int i64::from;
+    i32 Kind::Int(32), Int i64::from;
+    i64 Kind::Int(64), Int i64::from;
+    f32 Kind::Float, Float f32::from;
+    f64 Kind::Double, Double f64::from;
+    bool Kind::Bool, Bool bool::from;
+}
+
+macro_rules! shown_fields {
     ($($name:ident)*) => {$(
         impl TextField for $name {
             #[inline]
@@ -150,7 +273,8 @@ macro_rules! displayed_fields {
     )*};
 }
 
-displayed_fields!(u8 u16 u32 u128 i8 i16 i32 i64 i128 f32 f64 bool char);
+// Integers of 128 bits have more digits than any column of numbers.
+shown_fields!(u128 i128 char);
 
 impl TextField for u64 {
     #[inline]
@@ -169,6 +293,15 @@ impl TextField for u64 {
         }
         out.extend_from_slice(&digits[at..]);
     }
+
+    fn kinds(kinds: &mut Vec<(Kind, bool)>) {
+        kinds.push((Kind::Uint(64), false));
+    }
+
+    #[inline]
+    fn write_values(field: &u64, out: &mut Vec<u8>) {
+        Value::Uint(*field).encode(out);
+    }
 }
 
 /// An absent field is written as nothing.
@@ -177,6 +310,17 @@ impl<A: TextField + ?Sized> TextField for Maybe<A> {
     fn write_text(field: &Self::Ref<'_>, out: &mut Vec<u8>) {
         if let Some(inner) = field {
             A::write_text(inner, out);
+        }
+    }
+
+    fn kinds(kinds: &mut Vec<(Kind, bool)>) {
+        kinds.extend(kinds_of::<A>().into_iter().map(|(kind, _)| (kind, true)));
+    }
+
+    fn write_values(field: &Self::Ref<'_>, out: &mut Vec<u8>) {
+        match field {
+            Some(inner) => A::write_values(inner, out),
+            None => kinds_of::<A>().iter().for_each(|_| Value::Null.encode(out)),
         }
     }
 }
@@ -189,6 +333,17 @@ impl<A: TextField + ?Sized, B: TextField + ?Sized> TextField for Pair<A, B> {
         out.push(b'\t');
         B::write_text(&field.1, out);
     }
+
+    fn kinds(kinds: &mut Vec<(Kind, bool)>) {
+        A::kinds(kinds);
+        B::kinds(kinds);
+    }
+
+    #[inline]
+    fn write_values(field: &Self::Ref<'_>, out: &mut Vec<u8>) {
+        A::write_values(&field.0, out);
+        B::write_values(&field.1, out);
+    }
 }
 
 /// Members are separated by TAB.
@@ -200,6 +355,19 @@ impl<A: TextField + ?Sized, B: TextField + ?Sized, C: TextField + ?Sized> TextFi
         B::write_text(&field.1, out);
         out.push(b'\t');
         C::write_text(&field.2, out);
+    }
+
+    fn kinds(kinds: &mut Vec<(Kind, bool)>) {
+        A::kinds(kinds);
+        B::kinds(kinds);
+        C::kinds(kinds);
+    }
+
+    #[inline]
+    fn write_values(field: &Self::Ref<'_>, out: &mut Vec<u8>) {
+        A::write_values(&field.0, out);
+        B::write_values(&field.1, out);
+        C::write_values(&field.2, out);
     }
 }
 
@@ -217,6 +385,28 @@ mod tests {
     fn raw_records_have_nothing_between_their_bytes() {
         assert_eq!(line::<Raw>(b"key\n", b"value"), "key\nvalue");
         assert_eq!(line::<Raw<str, ()>>("alone", ()), "alone");
+    }
+
+    #[test]
+    fn lines_have_columns() {
+        type Rows = Text<Pair<str, [u8]>, Triple<u64, Maybe<Pair<i64, bool>>, f64>>;
+        let schema = Rows::schema().expect("columns");
+        let shown =
+            schema.columns.iter().map(|c| format!("{} {}{}", c.name, c.kind, if c.nullable { "?" } else { "" }));
+        let expect =
+            ["key_1 string", "key_2 string", "value_1 uint64", "value_2 int64?", "value_3 bool?", "value_4 double"];
+        assert_eq!(shown.collect::<Vec<_>>(), expect);
+        let mut out = vec![];
+        Rows::write_row(&("a", b"\xff"), &(7, None, 0.5), &mut out).expect("a row");
+        let (mut row, mut values) = (crate::formats::row::Items::of_row(&out).expect("a row"), vec![]);
+        while let Some(value) = row.next_value().expect("a value") {
+            values.push(value);
+        }
+        let expect =
+            [Value::Text("a"), Value::Bytes(b"\xff"), Value::Uint(7), Value::Null, Value::Null, Value::Double(0.5)];
+        assert_eq!(values, expect);
+        assert_eq!(Text::<str>::schema().expect("a column").columns, [Column::required("key", Kind::String)]);
+        assert_eq!(Raw::<str, ()>::schema(), Err(SchemaError::NoRows));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::naming::{is_hidden, part_name};
+use crate::naming::{BAD_DIR, is_hidden};
 
 /// The most components of a name.
 pub const MAX_COMPONENTS: usize = 8;
@@ -40,13 +40,22 @@ const SHOWN_CHARS: usize = 80;
 /// use gristmill_common::output_name::OutputName;
 ///
 /// let name: OutputName = "country=DE/year=2026".parse()?;
-/// assert_eq!(name.part_path(3), "country=DE/year=2026/part-00003");
+/// assert_eq!(name.folders().last(), Some("country=DE/year=2026"));
 /// assert!("part-00000".parse::<OutputName>().is_err());
 /// # Ok::<(), gristmill_common::output_name::OutputNameError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct OutputName(Box<str>);
+
+/// Whether an attempt of a job could have made what lies under a path relative to the job's output: a
+/// part, one of a named output, or skipped records.
+pub fn is_object_of_output(path: &str) -> bool {
+    match path.rsplit_once('/') {
+        None => path.starts_with(PART),
+        Some((folder, name)) => name.starts_with(PART) && (folder == BAD_DIR || OutputName::check(folder).is_ok()),
+    }
+}
 
 /// Text that cannot name an output.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -82,11 +91,6 @@ impl OutputName {
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
-    }
-
-    /// The path of its part `index`, relative to the job's output.
-    pub fn part_path(&self, index: u32) -> String {
-        format!("{}/{}", self.0, part_name(index))
     }
 
     /// The folders that its parts lie in, relative to the job's output, topmost first.
@@ -162,7 +166,6 @@ mod tests {
         for text in ["a", "a/b", "country=DE/year=2026", "a.b", "a_b", "apart-1", "é è", "*[x]?", longest.as_str()] {
             let name: OutputName = text.parse().expect(text);
             assert_eq!(name.as_str(), text);
-            assert_eq!(name.part_path(7), format!("{text}/part-00007"));
         }
         let check = |text: &str, rule: NameRule| {
             assert_eq!(text.parse::<OutputName>().map_err(|error| error.rule), Err(rule), "{text:?}");

@@ -2,10 +2,10 @@
 //! what lies between two checks is the reader's business.
 
 use std::fs::{self, File, Metadata};
-use std::io::{self, Read as _};
+use std::io;
 use std::os::unix::fs::MetadataExt as _;
 
-use crate::failure::{Disposition, Failure, FailureCode};
+use crate::failure::{Failure, FailureCode};
 use crate::task::InputObject;
 
 /// Opens a local object for reading and checks it against its pin.
@@ -19,12 +19,7 @@ use crate::task::InputObject;
 /// is not what was planned. Both name the object.
 pub fn open_pinned(object: &InputObject) -> Result<File, Failure> {
     let Some(path) = object.uri.local_path() else {
-        let mut failure = Failure::new(
-            FailureCode::InputUnreadable,
-            format!("cannot read {}: reading {}:// is not built in yet", object.uri, object.uri.scheme()),
-        );
-        failure.disposition = Disposition::Abort;
-        return Err(failure);
+        return Err(unreadable(object, &io::Error::from(io::ErrorKind::Unsupported)));
     };
     // Looked at first because opening a pipe would wait for its writer.
     let metadata = fs::metadata(&path).map_err(|error| unreadable(object, &error))?;
@@ -42,19 +37,6 @@ pub fn open_pinned(object: &InputObject) -> Result<File, Failure> {
 pub fn check_pinned(object: &InputObject, file: &File) -> Result<(), Failure> {
     let metadata = file.metadata().map_err(|error| unreadable(object, &error))?;
     check_metadata(object, &metadata)
-}
-
-/// Reads a whole local object, which must be what was planned before and after.
-///
-/// # Errors
-///
-/// As [`open_pinned`].
-pub fn read_pinned(object: &InputObject) -> Result<Vec<u8>, Failure> {
-    let mut file = open_pinned(object)?;
-    let mut bytes = Vec::with_capacity(usize::try_from(object.size).unwrap_or(0));
-    file.read_to_end(&mut bytes).map_err(|error| unreadable(object, &error))?;
-    check_pinned(object, &file)?;
-    Ok(bytes)
 }
 
 /// A file's modification time in microseconds since 1970, as pins hold it.
@@ -103,6 +85,7 @@ mod tests {
             size: metadata.len(),
             modified_micros: Some(modified_micros(&metadata)),
             etag: None,
+            form: None,
         }
     }
 
@@ -117,7 +100,6 @@ mod tests {
         fs::write(&path, "one\n").expect("written");
         let object = pin(&path);
         assert_eq!(code(open_pinned(&object)), Ok(()));
-        assert_eq!(read_pinned(&object).expect("as planned"), b"one\n");
 
         let file = File::options().append(true).open(&path).expect("opens");
         (&file).write_all(b"two\n").expect("written");
@@ -145,14 +127,5 @@ mod tests {
         let file = open_pinned(&object).expect("as planned");
         File::options().write(true).open(&path).expect("opens").set_len(4).expect("cut");
         assert_eq!(check_pinned(&object, &file).map_err(|failure| failure.code), Err(FailureCode::InputChanged));
-    }
-
-    #[test]
-    fn other_schemes_are_refused_for_good() {
-        let uri = "s3://bucket/key".parse().expect("valid");
-        let object = InputObject { uri, size: 1, modified_micros: None, etag: None };
-        let failure = open_pinned(&object).expect_err("not local");
-        assert_eq!(failure.disposition, Disposition::Abort);
-        assert_eq!(failure.message, "cannot read s3://bucket/key: reading s3:// is not built in yet");
     }
 }

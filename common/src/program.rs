@@ -4,6 +4,7 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::formats::schema::Schema;
 use crate::job::{MapOnly, MapReduce};
 use crate::spec::JobSpec;
 use crate::task::InputObject;
@@ -33,6 +34,10 @@ pub struct InputSample {
     /// The first record of the first object that is not empty, without what ends it, and the
     /// object's name.
     pub first_record: Option<(Vec<u8>, String)>,
+    /// That record and those behind it, as far as they were read: a mebibyte at most.
+    pub first_records: Vec<Vec<u8>>,
+    /// The columns of that object, if it is a file of columns. Its records are then rows as JSON objects.
+    pub schema: Option<Schema>,
 }
 
 /// Options of a job, and the job they make.
@@ -48,6 +53,12 @@ pub trait Program: clap::Args + Serialize + DeserializeOwned + Clone + Send + Sy
 
     /// Whether [`look`](Self::look) wants to see the inputs. Costs a listing of them.
     fn looks_at_inputs(&self) -> bool {
+        false
+    }
+
+    /// Whether [`look`](Self::look) wants to see the inputs of a job that is asked for a format of its output
+    /// ([`JobSpec::output_format`]), if it does not want to otherwise.
+    fn looks_if_formatted(&self) -> bool {
         false
     }
 

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::counters::Counters;
 use crate::datum::{Datum, Value};
 use crate::ids::{AttemptId, TaskId};
-use crate::input::{Block, Input, Provenance};
+use crate::input::{Block, Heading, Input, Provenance};
 use crate::job::{
     Emit, JobError, MapOnly, MapReduce, PartOrder, Result, Sink, ValueSource, Values, ValuesFailure, grouped_key,
 };
@@ -68,11 +68,24 @@ impl<'a> Stretch<'a> {
         Self { role, object, bytes, range: 0..bytes.len() }
     }
 
+    /// The heading of the object, if the records are of a type that has one.
+    fn heading<I: Input>(&self, rule: &LineRule) -> Option<Heading> {
+        let framing = I::framing(rule, self.role);
+        let start = framing.preamble(self.bytes);
+        let has_one = I::reading(self.role).heading && start < self.bytes.len();
+        has_one.then(|| Heading::new(self.bytes[start..framing.record_at(self.bytes, start).end].to_vec()))
+    }
+
     /// The records as a block, whose position `position` follows.
-    fn block<I: Input>(&self, rule: &'a LineRule, position: &'a AtomicU64) -> Block<'a, I> {
+    fn block<I: Input>(
+        &self,
+        rule: &'a LineRule,
+        heading: Option<&'a Heading>,
+        position: &'a AtomicU64,
+    ) -> Block<'a, I> {
         let begins = self.range.start == 0;
-        let start = if begins { I::framing(rule).preamble(self.bytes) } else { self.range.start };
-        let from = Provenance { object: self.object, offset: start as u64, role: self.role };
+        let start = if begins { I::framing(rule, self.role).preamble(self.bytes) } else { self.range.start };
+        let from = Provenance::new(self.object, start as u64, self.role).under(heading);
         let block = Block::new(&self.bytes[start..self.range.end], rule, from, position);
         if begins { block.beginning_object() } else { block }
     }
@@ -225,7 +238,8 @@ pub fn map_task<J: MapReduce>(
     let own = job.setup(task)?;
     let job = own.as_ref().unwrap_or(job);
     for stretch in stretches {
-        job.map_block(&mut stretch.block(rule, &AtomicU64::new(0)), out)?;
+        let heading = stretch.heading::<J::Input>(rule);
+        job.map_block(&mut stretch.block(rule, heading.as_ref(), &AtomicU64::new(0)), out)?;
     }
     job.finish_map(out)
 }
@@ -248,7 +262,8 @@ pub fn map_only_task<J: MapOnly>(
     let job = own.as_ref().unwrap_or(job);
     let mut sink = PartSink::<J::Output> { written, counters, output: std::marker::PhantomData };
     for stretch in stretches {
-        job.map_block(&mut stretch.block(rule, &AtomicU64::new(0)), &mut sink)?;
+        let heading = stretch.heading::<J::Input>(rule);
+        job.map_block(&mut stretch.block(rule, heading.as_ref(), &AtomicU64::new(0)), &mut sink)?;
     }
     job.finish_map(&mut sink)
 }

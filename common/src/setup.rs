@@ -11,6 +11,7 @@ use std::sync::atomic::AtomicBool;
 
 use crate::ids::{AttemptId, JobId, TaskId};
 use crate::job::{JobError, Result};
+use crate::objects::{LocalObjects, ObjectReader};
 
 /// Where the files that were shipped with a job lie on this machine, by the names they were given.
 pub type ShippedPaths = BTreeMap<String, PathBuf>;
@@ -22,6 +23,7 @@ pub struct TaskContext<'a> {
     attempt: AttemptId,
     reducers: u32,
     files: &'a ShippedPaths,
+    objects: Arc<dyn ObjectReader>,
     folder: PathBuf,
     made: OnceCell<()>,
 }
@@ -29,7 +31,8 @@ pub struct TaskContext<'a> {
 impl<'a> TaskContext<'a> {
     /// For engines: the context of an attempt, whose own folder would be `folder`.
     pub fn new(attempt: AttemptId, reducers: u32, files: &'a ShippedPaths, folder: PathBuf) -> Self {
-        Self { job: None, cancelled: Arc::default(), attempt, reducers, files, folder, made: OnceCell::new() }
+        let objects = Arc::new(LocalObjects);
+        Self { job: None, cancelled: Arc::default(), attempt, reducers, files, objects, folder, made: OnceCell::new() }
     }
 
     /// For engines: the same, of a job that has an id, and an attempt that `cancelled` ends.
@@ -38,6 +41,20 @@ impl<'a> TaskContext<'a> {
         self.job = Some(job);
         self.cancelled = cancelled;
         self
+    }
+
+    /// For engines: the same, of an attempt whose code reads objects through `objects`; until then it
+    /// reads those of the local file system.
+    #[must_use]
+    pub fn reading(mut self, objects: Arc<dyn ObjectReader>) -> Self {
+        self.objects = objects;
+        self
+    }
+
+    /// Opens the objects that the job's code reads by itself, wherever they are kept. It may be held on
+    /// to for as long as the attempt runs.
+    pub fn objects(&self) -> &Arc<dyn ObjectReader> {
+        &self.objects
     }
 
     /// The job's id; `None` where nothing is run for good, as in tests and for a sample of the input.

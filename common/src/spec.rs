@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::form::{Codec, Form};
 use crate::ids::ContentId;
 use crate::naming::Uri;
 use crate::partition::{PARTITIONER_VERSION, Partitioning};
@@ -85,6 +86,64 @@ pub struct ShippedFile {
     pub content: ContentId,
 }
 
+/// How stores other than the local file system are reached. Secrets are never among it: each process
+/// finds credentials of its own, in its environment.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StoreOptions {
+    /// The URL of a store that speaks the protocol of the scheme (`http://127.0.0.1:9000`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+    /// The region, where the store has such.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+    /// Whether requests are sent without credentials.
+    #[serde(default)]
+    pub anonymous: bool,
+}
+
+impl StoreOptions {
+    /// Whether nothing is asked for.
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// What becomes of a job if one of its input objects cannot be read to its end: damaged, cut short, or
+/// not in the form that it should have. One that is gone or out of reach fails the job in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnBadFile {
+    /// It fails.
+    #[default]
+    Fail,
+    /// The object is left out from where it is damaged on, counted, and named in `_bad`.
+    Skip,
+}
+
+/// How the records of an output are written, whatever the job's own type says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OutputFormat {
+    /// Rows of RFC 4180, after a header.
+    Csv,
+    /// One JSON object a line.
+    Json,
+    /// Parquet files.
+    Parquet,
+}
+
+impl OutputFormat {
+    /// What it is called on the command line and in messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            OutputFormat::Csv => "csv",
+            OutputFormat::Json => "json",
+            OutputFormat::Parquet => "parquet",
+        }
+    }
+}
+
 /// The request of one job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobSpec {
@@ -135,6 +194,24 @@ pub struct JobSpec {
     pub fsync: bool,
     /// Which reduce task owns a key.
     pub partitioning: Partitioning,
+    /// How stores other than the local file system are reached.
+    #[serde(default, skip_serializing_if = "StoreOptions::is_default")]
+    pub store: StoreOptions,
+    /// The form of all input objects; absent: each tells its own, by name or first bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input_form: Option<Form>,
+    /// What becomes of the job if an object cannot be read to its end.
+    #[serde(default)]
+    pub on_bad_file: OnBadFile,
+    /// How records are written; absent: as the job's own type says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_format: Option<OutputFormat>,
+    /// How parts are compressed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_compression: Option<Codec>,
+    /// Target size of a part, as stored; absent: a task writes one part, however large.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part_size: Option<ByteSize>,
 }
 
 /// A spec that no job can run with.
@@ -155,6 +232,9 @@ pub enum SpecError {
         /// What was asked for.
         weight: u32,
     },
+    /// Zero bytes per part.
+    #[error("a part needs at least 1 byte")]
+    PartSize,
     /// Zero attempts.
     #[error("a task needs at least 1 attempt")]
     MaxAttempts,
@@ -232,6 +312,12 @@ impl JobSpec {
             share: Share::default(),
             fsync: false,
             partitioning: Partitioning::default(),
+            store: StoreOptions::default(),
+            input_form: None,
+            on_bad_file: OnBadFile::default(),
+            output_format: None,
+            output_compression: None,
+            part_size: None,
         }
     }
 
@@ -255,6 +341,20 @@ impl JobSpec {
         ByteSize(self.attempt_bytes.bytes() / 4)
     }
 
+    /// What the names of parts end with: the format of their records, where it has a name, and their compression.
+    /// Empty where neither is asked for.
+    pub fn part_ending(&self) -> String {
+        let format = match self.output_format {
+            None => "",
+            Some(OutputFormat::Csv) => ".csv",
+            Some(OutputFormat::Json) => ".jsonl",
+            // Its pages are compressed, not the file.
+            Some(OutputFormat::Parquet) => return ".parquet".to_owned(),
+        };
+        let codec = self.output_compression.map(|codec| format!(".{}", codec.endings()[0]));
+        format!("{format}{}", codec.unwrap_or_default())
+    }
+
     /// Checks the numbers; whether inputs and output exist is for the planner.
     ///
     /// # Errors
@@ -268,6 +368,9 @@ impl JobSpec {
         }
         if self.split_size.bytes() == 0 {
             return Err(SpecError::SplitSize);
+        }
+        if self.part_size.is_some_and(|size| size.bytes() == 0) {
+            return Err(SpecError::PartSize);
         }
         if self.max_attempts == 0 {
             return Err(SpecError::MaxAttempts);
@@ -310,6 +413,22 @@ impl JobSpec {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_names_of_parts_tell_format_and_compression() {
+        let uri: Uri = "/x".parse().expect("a path");
+        let mut spec = JobSpec::new("sort", JobShape::MapReduce, vec![uri.clone()], uri);
+        for (format, codec, expect) in [
+            (None, None, ""),
+            (None, Some(Codec::Gzip), ".gz"),
+            (Some(OutputFormat::Csv), None, ".csv"),
+            (Some(OutputFormat::Json), Some(Codec::Zstd), ".jsonl.zst"),
+            (Some(OutputFormat::Parquet), Some(Codec::Zstd), ".parquet"),
+        ] {
+            (spec.output_format, spec.output_compression) = (format, codec);
+            assert_eq!(spec.part_ending(), expect);
+        }
+    }
 
     #[test]
     fn splitters_fit_the_reducers() {

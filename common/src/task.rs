@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::counters::Counters;
 use crate::failure::InputPosition;
+use crate::form::Form;
 use crate::ids::{AttemptId, JobAttempt, SessionId};
 use crate::naming::Uri;
-use crate::output_name::OutputName;
+use crate::part_name::PartName;
 
 /// An input object as it was when the job was planned. Reads of anything else fail.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -22,6 +23,10 @@ pub struct InputObject {
     pub modified_micros: Option<i64>,
     /// The store's entity tag, where it has one.
     pub etag: Option<String>,
+    /// How its content is stored, where that was told when the job was planned; an object that was not
+    /// looked at is one piece, and whoever reads it looks at its first bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub form: Option<Form>,
 }
 
 /// A byte range of one input object. The records that start inside it belong to it.
@@ -80,6 +85,27 @@ pub struct MapOutputSummary {
     pub content_hash: u64,
 }
 
+/// An upload to an object store that was begun and not completed: its bytes are kept, and nobody sees
+/// them.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct OpenUpload {
+    /// What it becomes: a path relative to the job's output.
+    pub object: String,
+    /// What the store calls it; empty where stores know uploads by their objects alone.
+    pub id: String,
+}
+
+/// An upload that has all its bytes, and only needs to be completed.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct SentUpload {
+    /// What the store calls it.
+    pub id: String,
+    /// What the store calls its pieces (entity tags, on S3), in order; none if it has no bytes.
+    pub pieces: Box<[String]>,
+    /// XXH3-64 of its bytes.
+    pub checksum: u64,
+}
+
 /// A staged part file.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PartSummary {
@@ -91,41 +117,58 @@ pub struct PartSummary {
     pub records: u64,
     /// XXH3-64 of its bytes.
     pub checksum: u64,
-    /// What the attempt put to named outputs, in the order of its first record for each. The nth lies in
-    /// the folder [`staged_named_dir`](crate::naming::staged_named_dir) under the number n, from 0 on.
+    /// The other parts of the attempt, those of named outputs and further ones, in the order of the first record
+    /// of each. The nth lies in the folder [`staged_named_dir`](crate::naming::staged_named_dir) under the number n,
+    /// from 0 on.
     #[serde(default, skip_serializing_if = "<[NamedPart]>::is_empty")]
     pub named: Box<[NamedPart]>,
+    /// The upload that it was sent in, if the output is in an object store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upload: Option<Box<SentUpload>>,
+    /// Whether it has no record, is not kept, and becomes no part of the output: the job puts everything to named ones.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub left_out: bool,
 }
 
 impl PartSummary {
-    /// Bytes of the part and of those of named outputs.
+    /// Bytes of the part and of all others of the attempt.
     pub fn total_bytes(&self) -> u64 {
         self.bytes + self.named.iter().map(|named| named.bytes).sum::<u64>()
     }
 }
 
-/// A staged part of a named output; never without a record.
+/// A staged part of a named output, or a further part of any; never without a record.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct NamedPart {
-    /// Which output.
-    pub name: OutputName,
+    /// Which one.
+    pub name: PartName,
     /// Its size.
     pub bytes: u64,
     /// Its records.
     pub records: u64,
     /// XXH3-64 of its bytes.
     pub checksum: u64,
+    /// The upload that it was sent in, if the output is in an object store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upload: Option<Box<SentUpload>>,
 }
 
-/// The records that an attempt skipped, kept as a staged file of JSON lines.
+/// The records that an attempt skipped, and the damaged objects of which it left something out, kept as a
+/// staged file of JSON lines.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct BadRecords {
     /// The file's name in the staging folder.
     pub staged_name: String,
-    /// How many were skipped.
+    /// How many records were skipped.
     pub records: u64,
+    /// Of how many objects something was left out.
+    #[serde(default)]
+    pub objects: u64,
     /// The file's size.
     pub bytes: u64,
+    /// The upload that they were sent in, if the output is in an object store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upload: Option<Box<SentUpload>>,
 }
 
 /// What a finished attempt leaves behind.

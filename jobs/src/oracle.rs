@@ -54,6 +54,11 @@ pub(crate) fn table_output<P: Program>(
         first_record: of_role(role)
             .find(|(_, bytes)| !bytes.is_empty())
             .map(|(name, bytes)| (LineRule::Lf.records(bytes).next().unwrap_or_default().to_vec(), name.to_owned())),
+        first_records: of_role(role)
+            .find(|(_, bytes)| !bytes.is_empty())
+            .map(|(_, bytes)| LineRule::Lf.records(bytes).map(<[u8]>::to_vec).collect())
+            .unwrap_or_default(),
+        schema: None,
     };
     if program.looks_at_inputs() {
         let samples: Vec<InputSample> = (0..=program.side_inputs().len() as u32).map(sample).collect();

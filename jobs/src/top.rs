@@ -11,7 +11,7 @@ use gristmill_common::prelude::*;
 use gristmill_common::spec::JobSpec;
 use serde::{Deserialize, Serialize};
 
-use crate::table::{Decimal, FormatOptions, Rows, Table};
+use crate::table::{Decimal, FormatOptions, Rows, Table, TableLines};
 
 /// Writes the rows of a table with the greatest values of a column, in order
 #[derive(Debug, Clone, Args, Serialize, Deserialize)]
@@ -100,11 +100,11 @@ impl TopRows {
 }
 
 impl MapReduce for TopRows {
-    type Input = Lines;
+    type Input = TableLines;
     type Key = ();
     type Value = Best;
     type Combine = KeepBest;
-    type Output = Text<[u8]>;
+    type Output = RowsAsRead;
 
     fn map(&self, record: &[u8], out: &mut impl Emit<(), Best>) -> Result<()> {
         let mut rows = Rows::new(&self.table, &self.wanted);
@@ -117,7 +117,7 @@ impl MapReduce for TopRows {
         }
     }
 
-    fn map_block(&self, block: &mut Block<'_, Lines>, out: &mut impl Emit<(), Best>) -> Result<()> {
+    fn map_block(&self, block: &mut Block<'_, TableLines>, out: &mut impl Emit<(), Best>) -> Result<()> {
         let mut best = Best { ranking: self.ranking, rows: Vec::new() };
         Rows::new(&self.table, &self.wanted).for_each(block, |row| {
             if let Some(value) = self.value(row.field(0))? {
@@ -184,6 +184,20 @@ impl Best {
         let ranking = self.ranking;
         self.rows.sort_unstable_by(|a, b| ranking.compare((a.value, &a.row), (b.value, &b.row)));
         self.rows.truncate(self.limit());
+    }
+}
+
+/// Lines as they were read, which alone do not tell their columns.
+#[derive(Debug)]
+enum RowsAsRead {}
+
+impl Output for RowsAsRead {
+    type Key = [u8];
+    type Value = ();
+
+    fn write(row: &&[u8], (): &(), out: &mut Vec<u8>) {
+        out.extend_from_slice(row);
+        out.push(b'\n');
     }
 }
 

@@ -54,7 +54,7 @@ impl MapReduce for WordCount {
 /// that a rule drops is white space too, and a byte order mark is not part of any block.
 fn ends_at_white_space(rule: &LineRule) -> bool {
     match rule {
-        LineRule::Lf | LineRule::Any => true,
+        LineRule::Lf | LineRule::Any | LineRule::Quoted => true,
         LineRule::Delimiter(delimiter) => delimiter.bytes().iter().all(u8::is_ascii_whitespace),
     }
 }

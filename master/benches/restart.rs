@@ -15,6 +15,7 @@ use std::time::Duration;
 use gristmill_common::ids::{AttemptId, JobAttempt, JobId, MasterEpoch, TaskId, WorkerId};
 use gristmill_common::naming::Uri;
 use gristmill_common::spec::{JobShape, JobSpec};
+use gristmill_common::storage::Stores;
 use gristmill_common::task::{
     AttemptOutput, AttemptReport, AttemptStats, InputObject, JobPlan, MapOutputSummary, Piece, Split,
 };
@@ -60,12 +61,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     let folder = StateDir::open(&copy)?;
     let mut journal = RedbJournal::open(&folder.journal())?;
     step("open");
-    let recovered = recover(&mut journal, &ShippedFiles::default(), clock.wall())?;
+    let recovered = recover(&mut journal, &ShippedFiles::default(), &Stores::without_environment(), clock.wall())?;
     step("recover");
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let config = SchedulerConfig { epoch: folder.epoch(), ..SchedulerConfig::default() };
     runtime.block_on(async {
-        let (master, _driver) = start_driver(clock, config, Box::new(journal), recovered, ShippedFiles::default());
+        let (files, stores) = (ShippedFiles::default(), Stores::without_environment());
+        let (master, _driver) = start_driver(clock, config, Box::new(journal), recovered, files, stores);
         let jobs = master.jobs().await?;
         assert_eq!((jobs.len(), jobs[0].view.map.tasks), (1, TASKS));
         step("serve");
@@ -85,6 +87,7 @@ fn records(dir: &Path) -> Vec<Change> {
         size: u64::from(TASKS) * 10,
         modified_micros: Some(1),
         etag: None,
+        form: None,
     });
     let split = |index: u32| {
         let start = u64::from(index) * 10;
@@ -94,7 +97,7 @@ fn records(dir: &Path) -> Vec<Change> {
     let plan = JobPlan { splits, reducers: 4, objects: 1, input_bytes: object.size, warnings: Vec::new() };
     let spec = JobSpec::new("copy", JobShape::MapReduce, vec![object.uri.clone()], Uri::from_path(&dir.join("out")));
     // What the master before this one had staged is where it left it.
-    OutputClaim::acquire(&spec, JOB).expect("a scratch folder").abandon();
+    OutputClaim::acquire(&spec, JOB, &Stores::without_environment()).expect("a scratch folder").abandon();
     let accepted = JournalRecord::Accepted(Box::new(AcceptedJob {
         job: JOB,
         key: "key".to_owned(),

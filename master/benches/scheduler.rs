@@ -88,6 +88,7 @@ impl Cluster {
                 Command::CloseSession { session, .. } => panic!("{session} was lost: its heartbeats came too late"),
                 Command::CancelAttempt { .. }
                 | Command::DiscardOutput { .. }
+                | Command::ProceedUpload { .. }
                 | Command::ReleaseJob { .. }
                 | Command::UndoJob { .. }
                 | Command::Record(_)
@@ -158,6 +159,8 @@ impl Cluster {
                 records: 1,
                 checksum: 1,
                 named: Box::default(),
+                upload: None,
+                left_out: false,
             }),
         };
         let counters = [("lines".to_owned(), 1000)].into_iter().collect::<Counters>();

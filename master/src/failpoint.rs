@@ -40,6 +40,12 @@ pub const FAILPOINTS: &[&str] = &[
     "claim.probe",
     "claim.create_parts",
     "claim.reclaim",
+    // A claim on an output in an object store.
+    "claim.look_at_place",
+    "claim.put_object",
+    "claim.object_is_put",
+    "claim.try_store",
+    "claim.reclaim_object",
     // What follows from durable records.
     "driver.plan",
     "driver.planned",
@@ -65,6 +71,14 @@ pub const FAILPOINTS: &[&str] = &[
     "publish.renamed",
     "publish.sync_parent",
     "publish.sweep",
+    // Publishing in an object store.
+    "publish.check_claim",
+    "publish.delete_success",
+    "publish.complete",
+    "publish.completed",
+    "publish.delete_other",
+    "publish.create_success",
+    "publish.success_is_created",
     // Undoing, and the end of a claim.
     "undo.sweep",
     "undo.rename",
@@ -72,6 +86,35 @@ pub const FAILPOINTS: &[&str] = &[
     "claim.remove",
     "claim.remove_staging",
     "claim.remove_parent",
+    // The same in an object store.
+    "undo.abort_upload",
+    "undo.list_uploads",
+    "undo.delete_completed",
+    "claim.delete_object",
+];
+
+/// Those that a job comes by whose output is in an object store, but for the state folder and the journal.
+pub const STORE_FAILPOINTS: &[&str] = &[
+    "claim.look_at_place",
+    "claim.put_object",
+    "claim.object_is_put",
+    "claim.try_store",
+    "claim.reclaim_object",
+    "driver.publish",
+    "driver.published",
+    "driver.undo",
+    "driver.undone",
+    "publish.check_claim",
+    "publish.delete_success",
+    "publish.complete",
+    "publish.completed",
+    "publish.delete_other",
+    "publish.create_success",
+    "publish.success_is_created",
+    "undo.abort_upload",
+    "undo.list_uploads",
+    "undo.delete_completed",
+    "claim.delete_object",
 ];
 
 /// Comes by a place.
@@ -161,5 +204,6 @@ mod tests {
         listed.sort_unstable();
         assert_eq!(found, listed);
         assert!(listed.len() >= 40, "{}", listed.len());
+        assert!(STORE_FAILPOINTS.iter().all(|place| listed.contains(place)));
     }
 }

@@ -5,16 +5,17 @@ use std::path::Path;
 use std::sync::Arc;
 
 use clap::{ArgMatches, FromArgMatches as _};
-use gristmill_common::failure::Failure;
+use gristmill_common::failure::{Failure, FailureCode};
+use gristmill_common::form::{Codec, Form};
 use gristmill_common::job::PartOrder;
 use gristmill_common::naming::{ParseUriError, Uri};
 use gristmill_common::program::{InputSample, OptionError};
 use gristmill_common::size::ByteSize;
-use gristmill_common::spec::{self, JobShape, JobSpec, SideInput};
-use gristmill_common::storage::{InputError, expand_list_files, list_inputs, sample_input};
+use gristmill_common::spec::{self, JobShape, JobSpec, OnBadFile, OutputFormat, SideInput, StoreOptions};
+use gristmill_common::storage::{InputError, Stores, expand_list_files, list_inputs, reader_for, sample_input};
 use gristmill_common::text::{Delimiter, LineRule};
 use gristmill_master::runtime::{SubmitError, list_and_plan};
-use gristmill_worker::engine::{AnyJob, range_partitioning};
+use gristmill_worker::engine::{AnyJob, Reads, range_partitioning};
 use serde_json::Value;
 
 use super::error::{CliError, Exit};
@@ -53,7 +54,8 @@ pub(crate) struct JobArgs {
     #[arg(long, value_name = "SIZE", global = true, display_order = 6)]
     split_size: Option<ByteSize>,
 
-    /// What ends a text record: LF, before which one CR is dropped [default], or any of LF, CRLF and CR
+    /// What ends a text record: LF, before which one CR is dropped [default], any of LF, CRLF and CR, or LF
+    /// outside double quotes, which makes each file one task
     #[arg(long, value_name = "RULE", value_enum, global = true, display_order = 7)]
     line_endings: Option<LineEndings>,
 
@@ -90,6 +92,73 @@ pub(crate) struct JobArgs {
     /// Force parts to disk before they count; clusters always do
     #[arg(long, global = true, display_order = 15)]
     fsync: bool,
+
+    /// The form of all input: plain, parquet, or the compression gzip, bzip2, zstd, lz4, snappy, xz or deflate
+    /// [default: each file tells its own, by its name or its first bytes]
+    #[arg(long, value_name = "FORM", global = true, display_order = 16)]
+    input_form: Option<Form>,
+
+    /// What becomes of the job if a file is damaged: it fails, or the file is left out from there on,
+    /// and named in OUTPUT/_bad [default: fail]
+    #[arg(long, value_name = "WHAT", value_enum, global = true, display_order = 17)]
+    on_bad_file: Option<BadFile>,
+
+    /// Write rows of another format than the job's own
+    #[arg(long, value_name = "FORMAT", value_enum, global = true, display_order = 18)]
+    output_format: Option<Format>,
+
+    /// Compress parts: gzip, bzip2, zstd, lz4, snappy, xz or deflate
+    #[arg(long, value_name = "CODEC", global = true, display_order = 19)]
+    compression: Option<Codec>,
+
+    /// Begin another part when one has this size [default: a task writes one part, however large]
+    #[arg(long, value_name = "SIZE", global = true, display_order = 20)]
+    part_size: Option<ByteSize>,
+
+    #[command(flatten)]
+    store: StoreArgs,
+}
+
+/// Flags of verbs that reach other stores than the local file system.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(crate) struct StoreArgs {
+    /// The URL of the object store, where it is not the provider's own, such as http://127.0.0.1:9000
+    #[arg(long, value_name = "URL", global = true, display_order = 21)]
+    endpoint: Option<String>,
+
+    /// The region of the object store
+    #[arg(long, value_name = "NAME", global = true, display_order = 22)]
+    region: Option<String>,
+
+    /// Send requests to object stores without credentials
+    #[arg(long, global = true, display_order = 23)]
+    anonymous: bool,
+}
+
+impl StoreArgs {
+    /// What the flags and settings come to.
+    pub(crate) fn options(&self, settings: &Settings) -> StoreOptions {
+        StoreOptions {
+            endpoint: self.endpoint.clone().or_else(|| settings.get("endpoint")),
+            region: self.region.clone().or_else(|| settings.get("region")),
+            anonymous: self.anonymous || settings.get("anonymous").unwrap_or(false),
+        }
+    }
+}
+
+// What to do with a damaged file; plain comments, because documented values get a page of help each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum BadFile {
+    Fail,
+    Skip,
+}
+
+// The formats of rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    Csv,
+    Json,
+    Parquet,
 }
 
 // On or off; a plain comment, because documented values get a page of help each.
@@ -99,12 +168,13 @@ enum Switch {
     Off,
 }
 
-// The two line rules that have names; plain comments, because documented values get a page of help
+// The line rules that have names; plain comments, because documented values get a page of help
 // each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum LineEndings {
     Lf,
     Any,
+    Quoted,
 }
 
 /// A job of the command line: what to run, and the code that runs it.
@@ -170,13 +240,14 @@ impl JobRequest {
     /// A usage error, or a rejection if an input or the output is not a location.
     pub(crate) fn read(context: &Context, entry: &JobEntry, matches: &ArgMatches) -> Result<Self, CliError> {
         let options = options(entry, matches)?;
-        if !entry.wishes(&options).map_err(bad_options)?.looks {
+        let wishes = entry.wishes(&options).map_err(bad_options)?;
+        if !wishes.looks && !wishes.looks_if_formatted {
             // Nothing else can change the options: what is wrong with them comes first.
             entry.build(&options).map_err(bad_options)?;
         }
         let general = General::read(context, entry.name(), matches)?;
         let reducers_asked = general.spec.reducers.is_some();
-        let request = Self::complete(entry, options, general, &context.current_dir)?;
+        let request = Self::complete(entry, options, general, context)?;
         if request.spec.shape == JobShape::MapOnly && reducers_asked {
             return Err(CliError::usage(format!("{} has no reduce, so --reducers does not apply", entry.name()))
                 .hint("each map task writes a part; --split-size sets how many there are"));
@@ -190,11 +261,17 @@ impl JobRequest {
     /// # Errors
     ///
     /// If the options cannot be, alone or with these inputs.
-    pub(crate) fn complete(entry: &JobEntry, options: Value, general: General, here: &Path) -> Result<Self, CliError> {
+    pub(crate) fn complete(
+        entry: &JobEntry,
+        options: Value,
+        general: General,
+        context: &Context,
+    ) -> Result<Self, CliError> {
         let General { mut spec, memory, shipped } = general;
         let wishes = entry.wishes(&options).map_err(bad_options)?;
-        spec.side_inputs = side_inputs(&wishes.side_inputs, here)?;
-        let samples = if wishes.looks { samples(&spec)? } else { Vec::new() };
+        spec.side_inputs = side_inputs(&wishes.side_inputs, &context.current_dir)?;
+        let looks = wishes.looks || (wishes.looks_if_formatted && spec.output_format.is_some());
+        let samples = if looks { samples(&spec, &context.stores)? } else { Vec::new() };
         let (options, mapped) = entry.look(&options, &spec, &samples).map_err(bad_options)?;
         spec.side_inputs.iter_mut().for_each(|side| side.mapped = mapped.contains(&side.role));
         let job = entry.build(&options).map_err(bad_options)?;
@@ -204,6 +281,8 @@ impl JobRequest {
         }
         spec.options = options;
         spec.shape = job.shape();
+        spec.output_format = spec.output_format.or(job.output_format());
+        job.check_output(&spec).map_err(|failure| CliError::usage(failure.message))?;
         spec.reducers = match spec.shape {
             JobShape::MapReduce => spec.reducers.or(wishes.reducers),
             JobShape::MapOnly => None,
@@ -218,11 +297,12 @@ impl JobRequest {
     /// # Errors
     ///
     /// If the job cannot be planned, or an input not be read.
-    pub(crate) fn divide_keys(&mut self) -> Result<(), CliError> {
+    pub(crate) fn divide_keys(&mut self, context: &Context) -> Result<(), CliError> {
         if self.job.order() == PartOrder::Total {
-            let plan = list_and_plan(&self.spec).map_err(|error| rejection(&error))?;
+            let plan = list_and_plan(&self.spec, &context.stores).map_err(|error| rejection(&error))?;
             self.spec.reducers = Some(plan.reducers);
-            let partitioning = range_partitioning(&*self.job, &self.spec, &plan, &self.shipped.paths);
+            let reads = Reads { files: &self.shipped.paths, objects: &reader_for(&self.spec, &context.stores) };
+            let partitioning = range_partitioning(&*self.job, &self.spec, &plan, &reads);
             self.spec.partitioning = partitioning.map_err(unreadable)?;
         }
         Ok(())
@@ -254,8 +334,22 @@ impl JobArgs {
         spec.line_rule = match (&self.delimiter, self.line_endings) {
             (Some(delimiter), _) => LineRule::Delimiter(delimiter.clone()),
             (None, Some(LineEndings::Any)) => LineRule::Any,
+            (None, Some(LineEndings::Quoted)) => LineRule::Quoted,
             (None, Some(LineEndings::Lf) | None) => LineRule::Lf,
         };
+        spec.input_form = self.input_form;
+        spec.on_bad_file = match self.on_bad_file {
+            Some(BadFile::Skip) => OnBadFile::Skip,
+            Some(BadFile::Fail) | None => OnBadFile::Fail,
+        };
+        spec.output_format = self.output_format.map(|format| match format {
+            Format::Csv => OutputFormat::Csv,
+            Format::Json => OutputFormat::Json,
+            Format::Parquet => OutputFormat::Parquet,
+        });
+        spec.output_compression = self.compression.or_else(|| settings.get("compression"));
+        spec.part_size = self.part_size;
+        spec.store = self.store.options(settings);
         Ok(spec)
     }
 }
@@ -284,21 +378,25 @@ fn side_inputs(args: &[Vec<String>], here: &Path) -> Result<Vec<SideInput>, CliE
 }
 
 /// What every input of the job looks like.
-fn samples(spec: &JobSpec) -> Result<Vec<InputSample>, CliError> {
+fn samples(spec: &JobSpec, stores: &Stores) -> Result<Vec<InputSample>, CliError> {
+    let (reader, stores) = (reader_for(spec, stores), stores.with_options(&spec.store));
     let sides = spec.mapped_side_inputs();
     let inputs = std::iter::once((0, &spec.inputs)).chain(sides.iter().map(|(&role, uris)| (role, uris)));
     let mut samples = Vec::new();
     for (role, uris) in inputs {
-        let objects = list_inputs(uris).map_err(|error| rejection(&SubmitError::Input(error)))?;
-        let sample = sample_input(role, objects, &spec.line_rule);
+        let mut objects = list_inputs(uris, &stores).map_err(|error| rejection(&SubmitError::Input(error)))?;
+        // Whoever reads them without the spec knows their form from this.
+        objects.iter_mut().for_each(|object| object.form = object.form.or(spec.input_form));
+        let sample = sample_input(role, objects, &spec.line_rule, spec.on_bad_file, reader.as_ref());
         samples.push(sample.map_err(unreadable)?);
     }
     Ok(samples)
 }
 
-/// What a look at an input came to that cannot be read.
+/// What a look at an input came to that cannot be read: as if the job had met it, if it is damage.
 fn unreadable(failure: Failure) -> CliError {
-    CliError::new(Exit::Rejected, failure.message)
+    let exit = if failure.code == FailureCode::InputDamaged { Exit::Failed } else { Exit::Rejected };
+    CliError { failure: Some(failure.code), ..CliError::new(exit, failure.message) }
 }
 
 /// A location that cannot be.

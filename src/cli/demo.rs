@@ -9,6 +9,7 @@ use std::time::Duration;
 use clap::{ArgMatches, Args as _, Command, FromArgMatches as _};
 use gristmill_common::ids::JobId;
 use gristmill_common::naming::{self, Uri};
+use gristmill_common::objects::LocalObjects;
 use gristmill_common::setup::ShippedPaths;
 use gristmill_common::size::ByteSize;
 use gristmill_common::spec::JobSpec;
@@ -174,12 +175,14 @@ impl Demo<'_> {
         let submitted = self.context.clock.wall();
         let spec = self.spec(text, "counted-here")?;
         let job = JobTable::new(ready_made_jobs()).build(&spec).map_err(|error| failed("cannot start", &error))?;
-        let prepared = prepare(spec, fresh_job_id(&self.context.clock)).map_err(|error| rejection(&error))?;
+        let prepared = prepare(spec, fresh_job_id(&self.context.clock), &self.context.stores)
+            .map_err(|error| rejection(&error))?;
         let options = LocalOptions {
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             memory: None,
             scratch: self.dir,
             files: &ShippedPaths::new(),
+            objects: &LocalObjects::shared(),
             clock: self.context.clock,
             submitted,
         };

@@ -115,7 +115,11 @@ impl CliError {
     pub(crate) fn because(mut self, error: &dyn std::error::Error) -> Self {
         let mut next = Some(error);
         while let Some(error) = next {
-            self.causes.push(error.to_string());
+            let text = error.to_string();
+            // Clients repeat what their sources say.
+            if !self.causes.last().unwrap_or(&self.message).ends_with(&text) {
+                self.causes.push(text);
+            }
             next = error.source();
         }
         self

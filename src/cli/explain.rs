@@ -31,9 +31,10 @@ pub(super) fn execute(context: &Context, matches: &ArgMatches) -> Result<Exit, C
         return explain_pipeline(context, &PipelineCall::read(context, entry, matches)?);
     }
     let mut request = JobRequest::read(context, entry, matches)?;
-    request.divide_keys()?;
+    request.divide_keys(context)?;
     // Claiming the output is the only sure check; the claim is given up at once and leaves nothing.
-    let prepared = prepare(request.spec, fresh_job_id(&context.clock)).map_err(|error| rejection(&error))?;
+    let prepared =
+        prepare(request.spec, fresh_job_id(&context.clock), &context.stores).map_err(|error| rejection(&error))?;
     let PreparedJob { spec, plan, claim, .. } = prepared;
     claim.undo().map_err(|error| CliError::of(Exit::Failed, &error))?;
     if context.console.json {

@@ -64,6 +64,7 @@ pub(super) fn execute(context: &Context, matches: &ArgMatches) -> Result<Exit, C
         insecure_listen: args.insecure_listen,
         scheduler: SchedulerConfig::default(),
         open_jobs: if matches.get_flag(THROWAWAY) { OpenJobs::Cancel } else { OpenJobs::Keep },
+        stores: context.stores.clone(),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| failed(&error))?;
     let console = context.console;

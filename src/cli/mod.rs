@@ -9,6 +9,7 @@
 //! | `master.rs`, `worker.rs`, `cluster.rs` | the processes of a cluster |
 //! | `new.rs` | a job crate to start from |
 //! | `verify.rs` | whether an output is still what its job wrote |
+//! | `doctor.rs` | what can be done at a location |
 //! | `demo.rs`, `generate.rs`, `validate.rs`, `completions.rs` | to try it out |
 //!
 //! | file | shared by them |
@@ -30,6 +31,7 @@ mod client;
 mod cluster;
 mod completions;
 mod demo;
+mod doctor;
 pub(crate) mod error;
 mod explain;
 mod generate;
@@ -61,6 +63,8 @@ use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, Command};
+use gristmill_common::spec::StoreOptions;
+use gristmill_common::storage::{StoreEnvironment, Stores};
 use gristmill_common::time::Clock;
 use gristmill_master::runtime::{RefusalClass, SubmitError};
 use gristmill_worker::executor::{EXECUTOR_VERB, run_child};
@@ -84,6 +88,8 @@ pub(crate) struct Context {
     pub(crate) current_dir: PathBuf,
     /// This process's clock.
     pub(crate) clock: Clock,
+    /// Reaches object stores with this process's credentials.
+    pub(crate) stores: Stores,
     /// How this binary was called, for examples and hints.
     pub(crate) program: String,
 }
@@ -112,6 +118,7 @@ const VERBS: &[Verb] = &[
     Verb { name: "master", command: master::command, execute: master::execute },
     Verb { name: "worker", command: worker::command, execute: worker::execute },
     Verb { name: "verify", command: verify::command, execute: verify::execute },
+    Verb { name: "doctor", command: doctor::command, execute: doctor::execute },
     Verb { name: "demo", command: demo::command, execute: demo::execute },
     Verb { name: "generate", command: generate::command, execute: generate::execute },
     Verb { name: "validate", command: validate::command, execute: validate::execute },
@@ -172,7 +179,8 @@ fn start(clock: Clock, jobs: JobTable, console: Console, args: Vec<OsString>) ->
         std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     let config = matches.get_one::<PathBuf>("config").map(PathBuf::as_path);
     let settings = Settings::load(config, &current_dir, variables)?;
-    let context = Context { console, settings, jobs, current_dir, clock, program };
+    let stores = Stores::new(&StoreOptions::default(), StoreEnvironment::of_process());
+    let context = Context { console, settings, jobs, current_dir, clock, stores, program };
     let (name, matches) = matches.subcommand().expect("clap demands a verb");
     let verb = VERBS.iter().find(|verb| verb.name == name).expect("clap knows only these verbs");
     (verb.execute)(&context, matches)

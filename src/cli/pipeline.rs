@@ -3,9 +3,10 @@
 //! ([`crate::pipeline`]).
 
 use clap::{ArgMatches, Args as _, FromArgMatches as _};
+use gristmill_common::form::Codec;
 use gristmill_common::ids::ContentId;
 use gristmill_common::naming::Uri;
-use gristmill_common::spec::{JobSpec, SideInput};
+use gristmill_common::spec::{JobSpec, OnBadFile, SideInput};
 use gristmill_common::text::LineRule;
 use gristmill_common::time::WallTime;
 use gristmill_master::runtime::verify::FinishedOutput;
@@ -75,6 +76,12 @@ impl<'a> PipelineCall<'a> {
                 CliError::usage(message).hint("have its first stage pass over what it cannot use, and count it")
             );
         }
+        if general.spec.on_bad_file == OnBadFile::Skip {
+            let message = "a pipeline does not keep what it leaves out, so --on-bad-file skip does not apply";
+            return Err(
+                CliError::usage(message).hint("copy what is well of the input first: run copy --on-bad-file skip")
+            );
+        }
         let args = PipelineArgs::from_arg_matches(matches).map_err(|error| usage_error(&error))?;
         Ok(Self { name: entry.name(), options, planned, general, restart: args.restart })
     }
@@ -90,15 +97,18 @@ impl<'a> PipelineCall<'a> {
     ///
     /// Why not.
     pub(super) fn check(&self, context: &Context) -> Result<(), CliError> {
+        if self.output().local_path().is_none() {
+            return Err(folder_error(&FolderError::NotLocal { output: self.output().clone() }));
+        }
         // Claiming the output is the only sure check; the claim is given up at once and leaves nothing.
-        let prepared = prepare(self.general.spec.clone(), fresh_job_id(&context.clock));
+        let prepared = prepare(self.general.spec.clone(), fresh_job_id(&context.clock), &context.stores);
         let prepared = prepared.map_err(|error| rejection(&error))?;
         prepared.claim.undo().map_err(|error| CliError::of(Exit::Failed, &error))
     }
 
     /// Takes the folder in which what is done is kept, and says what that is.
     fn open(&self, context: &Context) -> Result<PipelineFolder, CliError> {
-        let fingerprint = Fingerprint::of(running_binary()?, self.options.clone(), &self.general.spec);
+        let fingerprint = Fingerprint::of(running_binary()?, self.options.clone(), &self.general.spec, &context.stores);
         let fingerprint = fingerprint.map_err(|error| rejection(&error.into()))?;
         let outline = &self.planned.outline;
         let id = fresh_job_id(&context.clock);
@@ -174,7 +184,17 @@ impl<'a> PipelineCall<'a> {
         if !next.reads.contains(&Data::Input) {
             spec.line_rule = LineRule::default();
         }
-        let mut request = JobRequest::complete(entry, options, general, &context.current_dir)?;
+        if next.reads.iter().chain(&next.sides).any(|data| *data != Data::Input) {
+            // What earlier stages wrote tells its form itself.
+            spec.input_form = None;
+        }
+        if next.stage != self.planned.outline.last() {
+            // What is asked of the output is not asked of what the next stage reads, which knows one format only
+            // and is to be read fast, and by several tasks.
+            spec.output_format = None;
+            spec.output_compression = spec.output_compression.map(|_| Codec::Zstd);
+        }
+        let mut request = JobRequest::complete(entry, options, general, context)?;
         let roles = wishes.side_inputs.len() as u32 + 1..;
         for (role, side) in roles.zip(&next.sides) {
             let uris = self.locations(folder, std::slice::from_ref(side)).into_iter();

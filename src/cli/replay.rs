@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use clap::{ArgMatches, Args as _, Command, FromArgMatches as _};
 use gristmill_common::failure::{Failure, FailureCode};
 use gristmill_common::ids::{AttemptId, JobId, Stage, TaskId};
-use gristmill_common::naming::{part_name, staged_named_dir};
+use gristmill_common::naming::{part_file_name, staged_named_dir};
 use gristmill_common::removal::remove_empty;
 use gristmill_common::size::ByteSize;
 use gristmill_common::task::{AttemptOutput, AttemptReport};
@@ -111,6 +111,7 @@ pub(super) fn execute(context: &Context, matches: &ArgMatches) -> Result<Exit, C
         skips: args.skip,
         debugger: &debugger,
         is_interrupted: &|| interrupt.is_asked(),
+        stores: &context.stores,
         maps_at_once: maps_at_once(spec.attempt_bytes),
         making: &|maps| {
             let (task, what) = (args.task.task, summary::plural(maps as u64, "map task"));
@@ -163,10 +164,11 @@ fn conclude(
     kept: Option<&Path>,
 ) -> Result<Exit, CliError> {
     let task = args.task.task;
+    let ending = recorded.recipe.spec.part_ending();
     let before = recorded.status.view.failure.as_ref().filter(|failure| failure.task == Some(task));
     match replayed.map_err(|error| cannot_replay(context, recorded, &error))? {
         Replayed::Finished(report) => {
-            let part = kept.map(|folder| keep(folder, task, &report)).transpose()?.flatten();
+            let part = kept.map(|folder| keep(folder, &ending, task, &report)).transpose()?.flatten();
             succeeded(context, recorded, task, &report, part.as_deref());
             if let Some(failure) = before {
                 context.console.talk(format_args!("it succeeded here; in the job it failed: {failure}"));
@@ -188,15 +190,16 @@ fn conclude(
 }
 
 /// Gives the part that was staged, and those of named outputs, their places in an output.
-fn keep(folder: &Path, task: TaskId, report: &AttemptReport) -> Result<Option<PathBuf>, CliError> {
+fn keep(folder: &Path, ending: &str, task: TaskId, report: &AttemptReport) -> Result<Option<PathBuf>, CliError> {
     let AttemptOutput::Part(part) = &report.output else { return Ok(None) };
     let staged = folder.join(staged_named_dir(&part.staged_name));
     let named = (0..).zip(&part.named).map(|(number, named)| {
         let number: u32 = number;
-        (staged.join(number.to_string()), folder.join(named.name.part_path(task.index)))
+        (staged.join(number.to_string()), folder.join(named.name.part_path(task.index, ending)))
     });
-    let path = folder.join(part_name(task.index));
-    let moves = named.chain([(folder.join(&part.staged_name), path.clone())]);
+    let path = folder.join(part_file_name(task.index, ending));
+    let first = (!part.left_out).then(|| (folder.join(&part.staged_name), path.clone()));
+    let moves = named.chain(first);
     for (from, to) in moves {
         let above = to.parent().unwrap_or(folder);
         let moved = fs::create_dir_all(above).and_then(|()| fs::rename(&from, &to));
@@ -206,7 +209,7 @@ fn keep(folder: &Path, task: TaskId, report: &AttemptReport) -> Result<Option<Pa
         // Empty by now; what cannot be removed disturbs nobody.
         let _ = fs::remove_dir(staged);
     }
-    Ok(Some(path))
+    Ok(Some(if part.left_out { folder.to_owned() } else { path }))
 }
 
 fn succeeded(context: &Context, recorded: &Recorded, task: TaskId, report: &AttemptReport, part: Option<&Path>) {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{ArgMatches, Args as _, Command, FromArgMatches as _};
+use gristmill_common::storage::reader_for;
 use gristmill_master::runtime::{JobStatus, PreparedJob, fresh_job_id, prepare};
 use gristmill_master::scheduler::JobState;
 use gristmill_worker::engine::install_panic_hook;
@@ -34,7 +35,7 @@ const MAX_THREADS: usize = 4096;
 
 pub(super) fn command(jobs: &JobTable, program: &str) -> Command {
     let verb = RunArgs::augment_args(JobArgs::augment_args(Command::new("run")));
-    job_verb(verb.about("Run a job in this process, over local files"), jobs, program)
+    job_verb(verb.about("Run a job in this process"), jobs, program)
 }
 
 pub(super) fn execute(context: &Context, matches: &ArgMatches) -> Result<Exit, CliError> {
@@ -71,8 +72,9 @@ impl<'a> Here<'a> {
         let Self { context, args, interrupt } = self;
         let submitted = context.clock.wall();
         let id = fresh_job_id(&context.clock);
-        request.divide_keys()?;
-        let prepared = prepare(request.spec, id).map_err(|error| rejection(&error))?;
+        request.divide_keys(context)?;
+        let objects = reader_for(&request.spec, &context.stores);
+        let prepared = prepare(request.spec, id, &context.stores).map_err(|error| rejection(&error))?;
         warn(context, &prepared);
         let scratch = args.dir.clone().or_else(|| context.settings.get("dir")).unwrap_or_else(std::env::temp_dir);
         let threads = args.threads.or_else(|| context.settings.get("threads"));
@@ -81,6 +83,7 @@ impl<'a> Here<'a> {
             memory: request.memory,
             scratch: &context.current_dir.join(scratch),
             files: &request.shipped.paths,
+            objects: &objects,
             clock: context.clock,
             submitted,
         };

@@ -7,6 +7,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use gristmill_common::form::Codec;
 use gristmill_common::size::ByteSize;
 
 use super::error::CliError;
@@ -59,6 +60,14 @@ const KEYS: &[Key] = &[
         check: parses::<ByteSize>,
     },
     Key { name: "dir", about: "scratch folder of run, worker and cluster", check: any },
+    Key { name: "compression", about: "how parts are compressed, such as gzip or zstd", check: parses::<Codec> },
+    Key {
+        name: "endpoint",
+        about: "the URL of the object store, where it is not the provider's own",
+        check: parses::<String>,
+    },
+    Key { name: "region", about: "the region of the object store", check: parses::<String> },
+    Key { name: "anonymous", about: "true: requests to object stores have no credentials", check: parses::<bool> },
     Key { name: "fsync", about: "true: parts are forced to disk before they count", check: parses::<bool> },
     Key { name: "listen", about: "address that master, worker and cluster listen on", check: any },
     Key { name: "slots", about: "attempts that a worker runs at once", check: parses::<u32> },

@@ -123,7 +123,7 @@ impl<'a> There<'a> {
         request.spec.share = self.share;
         request.spec.validate().map_err(|error| CliError::usage(error.to_string()))?;
         let files = request.shipped.to_send(self.binary);
-        request.divide_keys()?;
+        request.divide_keys(self.context)?;
         let submission = Submission { key, spec: request.spec, binary_sha256: self.binary.to_string() };
         Ok(Packed { submission, files })
     }

@@ -1,17 +1,18 @@
 //! `gristmill validate`: whether data is what it should be, without changing it.
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt as _;
+use std::sync::Arc;
 
 use clap::{ArgMatches, Args as _, Command, FromArgMatches as _};
-use gristmill_common::pinned::{check_pinned, open_pinned};
-use gristmill_common::storage::list_inputs;
+use gristmill_common::objects::{ObjectReader, OpenObject, failure_of};
+use gristmill_common::spec::DEFAULT_ATTEMPT_BYTES;
+use gristmill_common::storage::{Fetcher, list_inputs};
 use gristmill_common::task::InputObject;
+use gristmill_common::windowed::WindowedObjects;
 use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};
 use serde_json::json;
 
-use super::args::locations;
+use super::args::{StoreArgs, locations};
 use super::error::{CliError, Exit};
 use super::{Context, usage_error};
 use crate::entry::JobTable;
@@ -30,6 +31,9 @@ struct TeraArgs {
     /// What to read, in this order: files, folders (parts in name order), globs, or @LIST
     #[arg(value_name = "URI", required = true)]
     input: Vec<String>,
+
+    #[command(flatten)]
+    store: StoreArgs,
 }
 
 pub(super) fn command(_jobs: &JobTable, program: &str) -> Command {
@@ -50,14 +54,16 @@ pub(super) fn execute(context: &Context, matches: &ArgMatches) -> Result<Exit, C
     let (_tera, matches) = matches.subcommand().expect("clap demands a kind");
     let args = TeraArgs::from_arg_matches(matches).map_err(|error| usage_error(&error))?;
     let inputs = locations(&args.input, &context.current_dir)?;
-    let objects = list_inputs(&inputs).map_err(|error| {
+    let stores = context.stores.with_options(&args.store.options(&context.settings));
+    let objects = list_inputs(&inputs, &stores).map_err(|error| {
         let problem = CliError::of(Exit::Rejected, &error);
         match error.hint() {
             Some(hint) => problem.hint(hint),
             None => problem,
         }
     })?;
-    let digest = digest(&objects)?;
+    let reader = WindowedObjects::new(Arc::new(Fetcher::new(stores)), DEFAULT_ATTEMPT_BYTES);
+    let digest = digest(&objects, &reader)?;
     let place = digest.misordered.map(|record| place(&objects, record));
     let checksum = format!("{:x}", digest.checksum);
     if context.console.json {
@@ -85,7 +91,7 @@ pub(super) fn execute(context: &Context, matches: &ArgMatches) -> Result<Exit, C
 }
 
 /// The digest of all records of all objects, in order.
-fn digest(objects: &[InputObject]) -> Result<Digest, CliError> {
+fn digest(objects: &[InputObject], reader: &dyn ObjectReader) -> Result<Digest, CliError> {
     let mut stretches = Vec::new();
     for object in objects {
         let rest = object.size % RECORD as u64;
@@ -97,28 +103,39 @@ fn digest(objects: &[InputObject]) -> Result<Digest, CliError> {
         stretches.extend((0..object.size).step_by(STRETCH as usize).map(|start| (object, start)));
     }
     let digests: Vec<Digest> =
-        stretches.par_iter().map(|(object, start)| digest_stretch(object, *start)).collect::<Result<_, _>>()?;
+        stretches.par_iter().map(|(object, start)| digest_stretch(object, *start, reader)).collect::<Result<_, _>>()?;
     let mut whole = Digest::default();
     digests.iter().for_each(|digest| whole.append(digest));
     Ok(whole)
 }
 
-fn digest_stretch(object: &InputObject, start: u64) -> Result<Digest, CliError> {
+fn digest_stretch(object: &InputObject, start: u64, reader: &dyn ObjectReader) -> Result<Digest, CliError> {
     let failed = |error: &dyn std::fmt::Display| CliError::new(Exit::Failed, error.to_string());
-    let file = open_pinned(object).map_err(|failure| failed(&failure))?;
-    let digest = read_stretch(&file, start, object.size.min(start + STRETCH))
-        .map_err(|error| failed(&format_args!("cannot read {}: {error}", object.uri)))?;
-    check_pinned(object, &file).map_err(|failure| failed(&failure))?;
+    // Each stretch holds what it reads ahead by itself.
+    let reader = reader.until(&Arc::default());
+    let open = reader.open(object).map_err(|failure| failed(&failure))?;
+    let end = object.size.min(start + STRETCH);
+    open.will_read(start, end - start);
+    let digest = read_stretch(open.as_ref(), start, end).map_err(|error| failed(&failure_of(object, error)))?;
+    open.check().map_err(|failure| failed(&failure))?;
     Ok(digest)
 }
 
-fn read_stretch(file: &File, start: u64, end: u64) -> io::Result<Digest> {
+fn read_stretch(open: &dyn OpenObject, start: u64, end: u64) -> io::Result<Digest> {
     let mut digest = Digest::default();
     let mut buffer = vec![0; READ_BYTES];
     let mut at = start;
     while at < end {
         let records = &mut buffer[..READ_BYTES.min((end - at) as usize)];
-        file.read_exact_at(records, at)?;
+        let mut filled = 0;
+        while filled < records.len() {
+            match open.read_at(&mut records[filled..], at + filled as u64) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(read) => filled += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
         digest.update(records);
         at += records.len() as u64;
     }

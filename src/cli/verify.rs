@@ -7,7 +7,7 @@ use gristmill_master::runtime::verify::{Damage, FinishedOutput, VerifyError};
 use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};
 use serde_json::json;
 
-use super::args::bad_location;
+use super::args::{StoreArgs, bad_location};
 use super::error::{CliError, Exit};
 use super::{Context, usage_error};
 use crate::entry::JobTable;
@@ -19,6 +19,9 @@ struct VerifyArgs {
     /// The output of a job: a folder with _SUCCESS
     #[arg(value_name = "URI")]
     output: String,
+
+    #[command(flatten)]
+    store: StoreArgs,
 }
 
 pub(super) fn command(_jobs: &JobTable, program: &str) -> Command {
@@ -30,7 +33,8 @@ pub(super) fn command(_jobs: &JobTable, program: &str) -> Command {
 pub(super) fn execute(context: &Context, matches: &ArgMatches) -> Result<Exit, CliError> {
     let args = VerifyArgs::from_arg_matches(matches).map_err(|error| usage_error(&error))?;
     let uri = Uri::parse(&args.output, &context.current_dir).map_err(|error| bad_location(&error))?;
-    let output = FinishedOutput::open(&uri).map_err(|error| cannot_verify(&error))?;
+    let stores = context.stores.with_options(&args.store.options(&context.settings));
+    let output = FinishedOutput::open_in(&uri, &stores).map_err(|error| cannot_verify(&error))?;
     let damage = damage(&output).map_err(|error| cannot_verify(&error))?;
     let manifest = output.manifest();
     let bytes: u64 = manifest.parts.iter().map(|part| part.bytes).sum();
@@ -86,6 +90,12 @@ fn cannot_verify(error: &VerifyError) -> CliError {
             CliError::of(Exit::Rejected, error).hint("name the folder that was a job's -o")
         }
         VerifyError::NotBuiltIn { .. } => CliError::of(Exit::Rejected, error),
-        VerifyError::Unreadable { .. } | VerifyError::Manifest { .. } => CliError::of(Exit::Failed, error),
+        VerifyError::NoStore(reason) => match reason.hint() {
+            Some(hint) => CliError::of(Exit::Rejected, error).hint(hint),
+            None => CliError::of(Exit::Rejected, error),
+        },
+        VerifyError::Unreadable { .. } | VerifyError::Store(_) | VerifyError::Manifest { .. } => {
+            CliError::of(Exit::Failed, error)
+        }
     }
 }

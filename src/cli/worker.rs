@@ -163,6 +163,7 @@ fn config(context: &Context, args: WorkerArgs) -> Result<WorkerConfig, CliError>
         orphan_timeout: args.orphan_timeout.map_or(DEFAULT_ORPHAN_TIMEOUT, Duration::from_secs),
         compress: args.compression == Compression::Lz4,
         shuffle_network: args.shuffle == Shuffle::Network,
+        stores: context.stores.clone(),
     })
 }
 

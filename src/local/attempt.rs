@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use gristmill_common::failure::{Failure, FailureCode};
 use gristmill_common::ids::{AttemptId, JobAttempt, JobId, Stage};
+use gristmill_common::objects::ObjectReader;
 use gristmill_common::setup::ShippedPaths;
 use gristmill_common::spec::JobSpec;
 use gristmill_common::task::{AttemptReport, JobPlan, SegmentSource};
@@ -14,6 +15,8 @@ use gristmill_sys::positions::RecordPosition;
 use gristmill_worker::engine::shuffle::{MapOutputPack, MapOutputs, SegmentError, SegmentRange};
 use gristmill_worker::engine::{AnyJob, AttemptContext, Compression, EngineTask, LocalSegment};
 use gristmill_worker::executor::run_in_hand;
+
+use super::upload::Sender;
 
 /// A planned job and where it works.
 #[derive(Clone, Copy)]
@@ -32,13 +35,17 @@ pub(super) struct Embedded<'a> {
     pub(super) pack: &'a MapOutputPack,
     /// Where its parts are staged.
     pub(super) staging: &'a Path,
+    /// Sends them to the job's output, if that is in an object store.
+    pub(super) sender: Option<&'a Sender>,
     /// The files that it reads besides.
     pub(super) files: &'a ShippedPaths,
+    /// Opens what it reads.
+    pub(super) objects: &'a Arc<dyn ObjectReader>,
 }
 
 impl Embedded<'_> {
-    /// Runs an attempt to its end. A panic of the engine itself is a failure too: whoever waits for
-    /// the report must not wait for ever.
+    /// Runs an attempt to its end, and sends what it made. A panic of the engine itself is a failure too:
+    /// whoever waits for the report must not wait for ever.
     pub(super) fn run(
         &self,
         id: JobAttempt,
@@ -46,6 +53,21 @@ impl Embedded<'_> {
         position: &RecordPosition,
         cancelled: &Arc<AtomicBool>,
     ) -> Result<AttemptReport, Failure> {
+        let report = self.run_here(id, work, position, cancelled)?;
+        match self.sender {
+            Some(sender) => sender.send(self.staging, id.attempt, report, cancelled),
+            None => Ok(report),
+        }
+    }
+
+    fn run_here(
+        &self,
+        id: JobAttempt,
+        work: &AttemptWork,
+        position: &RecordPosition,
+        cancelled: &Arc<AtomicBool>,
+    ) -> Result<AttemptReport, Failure> {
+        let objects = self.objects.until(cancelled);
         let context = AttemptContext {
             id,
             spec: self.spec,
@@ -56,6 +78,7 @@ impl Embedded<'_> {
             compression: Compression::None,
             cancelled,
             files: self.files,
+            objects: &objects,
             position,
         };
         let task = id.attempt.task;

@@ -198,6 +198,7 @@ impl<'env: 'scope, 'scope> Driver<'_, 'env, 'scope, '_> {
             // Scratch and staging are removed as a whole once nothing runs any more, and progress is
             // looked up on every tick.
             Command::DiscardOutput { .. }
+            | Command::ProceedUpload { .. }
             | Command::ReleaseJob { .. }
             | Command::UndoJob { .. }
             | Command::Record(_)

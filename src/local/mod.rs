@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `driver.rs` | carries the scheduler's commands out and tells it what happened |
 //! | `attempt.rs` | runs one attempt on a thread of the pool |
+//! | `upload.rs` | sends parts to an object store |
 //! | `scratch.rs` | a scratch folder that no dead run leaves behind |
 
 mod attempt;
@@ -12,6 +13,7 @@ mod driver;
 mod scratch;
 #[cfg(test)]
 mod tests;
+mod upload;
 
 use std::fs;
 use std::io;
@@ -19,6 +21,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use gristmill_common::naming;
+use gristmill_common::objects::ObjectReader;
 use gristmill_common::setup::ShippedPaths;
 use gristmill_common::size::ByteSize;
 use gristmill_common::spec::JobSpec;
@@ -34,6 +37,7 @@ use gristmill_worker::engine::shuffle::MapOutputPack;
 use attempt::Embedded;
 use driver::{Hooks, Slots};
 pub(crate) use scratch::{Scratch, ScratchError, lock_file};
+use upload::Sender;
 
 /// What an embedded run may use.
 #[derive(Debug, Clone, Copy)]
@@ -46,6 +50,8 @@ pub(crate) struct LocalOptions<'a> {
     pub(crate) scratch: &'a Path,
     /// Where the files lie that the job asks for by name.
     pub(crate) files: &'a ShippedPaths,
+    /// Opens what the job reads.
+    pub(crate) objects: &'a Arc<dyn ObjectReader>,
     /// This process's clock.
     pub(crate) clock: Clock,
     /// When the job was asked for.
@@ -114,7 +120,11 @@ pub(crate) fn run(
         .thread_name(|index| format!("attempt-{index}"))
         .build()
         .map_err(|source| RunError::Threads { threads, source })?;
-    let staging = claim.staged_parts_dir();
+    let sender = claim.store().map(|store| Sender::new(store, spec.part_ending(), options.memory));
+    let staging = match claim.staged_parts_dir() {
+        Some(staging) => staging,
+        None => staging_in(&job_scratch)?,
+    };
     let mut publish = |result: &JobResult| {
         let times = JobTimes { started: options.submitted, finished: options.clock.wall() };
         let stats = ManifestStats { map: result.map_stats, reduce: result.reduce_stats };
@@ -132,10 +142,13 @@ pub(crate) fn run(
         scratch: &job_scratch,
         pack: &pack,
         staging: &staging,
+        sender: sender.as_ref(),
         files: options.files,
+        objects: options.objects,
     };
     let mut hooks = Hooks { clock: options.clock, is_interrupted: interrupted, progress, publish: &mut publish };
     let view = driver::drive(&embedded, &Slots { pool: &pool, positions: &positions }, &mut hooks);
+    claim.note_uploads(sender.map(|sender| sender.begun()).unwrap_or_default());
     // This removes what is staged of a job that did not succeed, and nothing of an output.
     let undone = claim.undo();
     let mut warnings = plan.warnings.clone();
@@ -152,6 +165,13 @@ pub(crate) fn run(
         warnings,
         recipe: None,
     })
+}
+
+/// The folder in which parts are staged that are then sent to a store.
+fn staging_in(scratch: &Path) -> Result<PathBuf, RunError> {
+    let path = scratch.join("staged");
+    fs::create_dir(&path).map_err(|source| RunError::ScratchFolder { path: path.clone(), source })?;
+    Ok(path)
 }
 
 /// How many attempts may run at once.

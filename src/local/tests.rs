@@ -5,9 +5,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use gristmill_common::failure::{Failure, FailureCode};
 use gristmill_common::naming::Uri;
+use gristmill_common::objects::LocalObjects;
 use gristmill_common::prelude::*;
 use gristmill_common::reference::{ReferenceInput, run_map_reduce};
 use gristmill_common::setup::ShippedPaths;
+use gristmill_common::storage::Stores;
 use gristmill_common::text::LineRule;
 use gristmill_master::runtime::{fresh_job_id, prepare};
 use gristmill_master::scheduler::JobState;
@@ -76,10 +78,17 @@ impl Folder {
         let clock = Clock::start();
         let scratch = self.dir.path().join("scratch");
         let submitted = clock.wall();
-        let mut options =
-            LocalOptions { threads: 2, memory: None, scratch: &scratch, files: &ShippedPaths::new(), clock, submitted };
+        let mut options = LocalOptions {
+            threads: 2,
+            memory: None,
+            scratch: &scratch,
+            files: &ShippedPaths::new(),
+            objects: &LocalObjects::shared(),
+            clock,
+            submitted,
+        };
         (self.options)(&mut options);
-        let prepared = prepare(spec, fresh_job_id(&clock)).expect("nothing forbids it");
+        let prepared = prepare(spec, fresh_job_id(&clock), &Stores::without_environment()).expect("nothing forbids it");
         run(&*job, prepared, &options, interrupted, &mut |_| {})
     }
 

@@ -3,7 +3,7 @@
 
 use gristmill_common::ids::ContentId;
 use gristmill_common::spec::{DEFAULT_MAX_ATTEMPTS, DEFAULT_RECORD_TIMEOUT, JobSpec, Share};
-use gristmill_common::storage::{InputError, content_of, list_inputs};
+use gristmill_common::storage::{InputError, Stores, content_of, list_inputs};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -27,8 +27,9 @@ impl Fingerprint {
     /// # Errors
     ///
     /// If the inputs cannot be listed.
-    pub(crate) fn of(binary: ContentId, options: Value, spec: &JobSpec) -> Result<Self, InputError> {
-        let objects = serde_json::to_vec(&list_inputs(&spec.inputs)?).expect("objects are plain data");
+    pub(crate) fn of(binary: ContentId, options: Value, spec: &JobSpec, stores: &Stores) -> Result<Self, InputError> {
+        let stores = stores.with_options(&spec.store);
+        let objects = serde_json::to_vec(&list_inputs(&spec.inputs, &stores)?).expect("objects are plain data");
         let (inputs, _) = content_of(objects.as_slice()).expect("memory can be read");
         let flags = JobSpec {
             options: Value::Null,
@@ -79,7 +80,9 @@ mod tests {
             Uri::from_path(&dir.path().join("out")),
         );
         let [one, two] = [[1; 32], [2; 32]].map(ContentId);
-        let of = |binary, options, spec: &JobSpec| Fingerprint::of(binary, options, spec).expect("listed");
+        let of = |binary, options, spec: &JobSpec| {
+            Fingerprint::of(binary, options, spec, &Stores::without_environment()).expect("listed")
+        };
         let first = of(one, json!({ "n": 1 }), &spec);
         let same = JobSpec { max_attempts: 1, fsync: true, overwrite: true, ..spec.clone() };
         assert_eq!(first.difference(&of(one, json!({ "n": 1 }), &same)), None);

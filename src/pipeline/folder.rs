@@ -78,8 +78,8 @@ pub(crate) enum Beginning {
 /// Why the folder cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FolderError {
-    /// Only local outputs are built in.
-    #[error("cannot write to {output}: writing {}:// is not built in yet", output.scheme())]
+    /// What is done lies beside the output, so that is local.
+    #[error("cannot write to {output}: the output of a pipeline is a local folder (copy it to a store afterwards)")]
     NotLocal {
         /// The output.
         output: Uri,
@@ -306,6 +306,7 @@ fn digest(line: &str) -> String {
 mod tests {
     use gristmill_common::ids::ContentId;
     use gristmill_common::spec::{JobShape, JobSpec};
+    use gristmill_common::storage::Stores;
     use gristmill_master::runtime::manifest::{JobTimes, Manifest};
 
     use super::super::outline::tests::{outline, stage};
@@ -328,8 +329,8 @@ mod tests {
 
         fn open_with(&self, option: u32, restart: bool) -> Result<(PipelineFolder, Beginning), FolderError> {
             let spec = JobSpec::new("x", JobShape::MapReduce, vec![], self.output());
-            let fingerprint =
-                Fingerprint::of(ContentId([0; 32]), option.into(), &spec).expect("there is nothing to list");
+            let fingerprint = Fingerprint::of(ContentId([0; 32]), option.into(), &spec, &Stores::without_environment())
+                .expect("there is nothing to list");
             PipelineFolder::open(&self.output(), &self.outline, fingerprint, JobId(option.into()), restart)
         }
 

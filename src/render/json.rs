@@ -6,7 +6,7 @@
 //! |---|---|
 //! | `job`, `name`, `state`, `output` | id, job of the binary, `queued` … `succeeded`, location |
 //! | `parts`, `records`, `bytes` | what it wrote so far, to named outputs too |
-//! | `counters`, `bad_records` | name -> sum; records skipped |
+//! | `counters`, `bad_records`, `bad_files` | name -> sum; records skipped; damaged files of which something was left out |
 //! | `stats` | `{map, reduce}`: what the committed attempts did, and of each stage its `tasks`, `done`, `active`, `failed_attempts`, `lost_attempts` |
 //! | `submitted`, `wall_ms` | when, in UTC; how long it took, or has taken |
 //! | `nondeterministic` | map tasks whose attempts made different records |
@@ -14,7 +14,7 @@
 //! | `replay` | `status` only: the command that runs the task which failed the job again |
 //! | `peak_rss_bytes` | `run` only: the most memory the process had |
 
-use gristmill_common::counters::{BAD_RECORDS, NAMED_PARTS};
+use gristmill_common::counters::{BAD_FILES, BAD_RECORDS, LEFT_OUT_PARTS, NAMED_PARTS};
 use gristmill_common::ids::JobId;
 use gristmill_common::task::AttemptStats;
 use gristmill_common::time::WallTime;
@@ -31,11 +31,12 @@ pub(crate) fn job(status: &JobStatus, now: WallTime) -> Value {
         "name": status.name,
         "state": state(view.state),
         "output": status.output.to_string(),
-        "parts": u64::from(stage.done) + view.counters.get(NAMED_PARTS),
+        "parts": parts(view, stage),
         "records": stats.output_records,
         "bytes": stats.output_bytes,
         "counters": view.counters,
         "bad_records": view.counters.get(BAD_RECORDS),
+        "bad_files": view.counters.get(BAD_FILES),
         "stats": { "map": stage_stats(&view.map, &view.map_stats), "reduce": stage_stats(&view.reduce, &view.reduce_stats) },
         "submitted": status.submitted.to_string(),
         "wall_ms": wall_millis(status, now),
@@ -44,6 +45,12 @@ pub(crate) fn job(status: &JobStatus, now: WallTime) -> Value {
         "waiting": view.waiting,
         "failure": view.failure,
     })
+}
+
+/// How many parts a job has written, of all its outputs.
+pub(crate) fn parts(view: &JobView, written: &StageView) -> u64 {
+    let first = u64::from(written.done).saturating_sub(view.counters.get(LEFT_OUT_PARTS));
+    first + view.counters.get(NAMED_PARTS)
 }
 
 /// A job that was accepted and is not waited for.

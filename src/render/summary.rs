@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use gristmill_common::counters::{BAD_RECORDS, NAMED_PARTS};
+use gristmill_common::counters::{BAD_FILES, BAD_RECORDS, LEFT_OUT_PARTS, NAMED_PARTS};
 use gristmill_common::ids::TaskId;
 use gristmill_common::naming::BAD_DIR;
 use gristmill_common::size::ByteSize;
@@ -32,7 +32,7 @@ fn lines(status: &JobStatus, now: WallTime, peak_rss: Option<ByteSize>) -> Vec<S
         seconds(wall_millis(status, now)),
         grouped(stats.output_records),
         ByteSize(stats.output_bytes),
-        plural(u64::from(stage.done) + view.counters.get(NAMED_PARTS), "part"),
+        plural(json::parts(view, stage), "part"),
         status.output
     )];
     lines.push(stage_line("map   ", &view.map, &view.map_stats));
@@ -43,12 +43,18 @@ fn lines(status: &JobStatus, now: WallTime, peak_rss: Option<ByteSize>) -> Vec<S
     if bad > 0 {
         lines.push(format!("  {} skipped, kept in {}", plural(bad, "bad record"), status.output.join(BAD_DIR)));
     }
+    let damaged = view.counters.get(BAD_FILES);
+    if damaged > 0 {
+        let left_out = plural(damaged, "damaged file");
+        lines.push(format!("  {left_out} left out from where the damage is, named in {}", status.output.join(BAD_DIR)));
+    }
     if !view.differed.is_empty() {
         let tasks: Vec<String> = view.differed.iter().take(5).map(ToString::to_string).collect();
         let more = if view.differed.len() > 5 { ", …" } else { "" };
         lines.push(format!("  not deterministic: attempts of {}{more} made different records", tasks.join(", ")));
     }
-    for (name, value) in view.counters.iter().filter(|(name, _)| ![BAD_RECORDS, NAMED_PARTS].contains(name)) {
+    let shown_above = [BAD_FILES, BAD_RECORDS, LEFT_OUT_PARTS, NAMED_PARTS];
+    for (name, value) in view.counters.iter().filter(|(name, _)| !shown_above.contains(name)) {
         lines.push(format!("  counter {name}: {}", grouped(value)));
     }
     if let Some(peak) = peak_rss {
@@ -100,7 +106,9 @@ pub(crate) fn task_lines(task: TaskId, report: &AttemptReport) -> Vec<String> {
         plural(stats.output_records, "record"),
     )];
     if let Some(bad) = &report.bad {
-        lines.push(format!("  {} skipped", plural(bad.records, "bad record")));
+        let counts = [(bad.records, "bad record", "skipped"), (bad.objects, "damaged file", "left out")];
+        let counts = counts.into_iter().filter(|(count, ..)| *count > 0);
+        lines.extend(counts.map(|(count, what, done)| format!("  {} {done}", plural(count, what))));
     }
     lines.extend(report.counters.iter().map(|(name, value)| format!("  counter {name}: {}", grouped(value))));
     lines

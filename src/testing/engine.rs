@@ -10,13 +10,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use gristmill_common::job::PartOrder;
 use gristmill_common::naming::{Uri, is_hidden};
+use gristmill_common::objects::LocalObjects;
 use gristmill_common::reference::{KeyGroups, Written};
 use gristmill_common::size::ByteSize;
 use gristmill_common::spec::{JobShape, JobSpec, MIN_ATTEMPT_BYTES, SideInput};
+use gristmill_common::storage::Stores;
 use gristmill_common::time::Clock;
 use gristmill_master::runtime::{PreparedJob, fresh_job_id, list_and_plan, prepare};
 use gristmill_master::scheduler::JobState;
-use gristmill_worker::engine::range_partitioning;
+use gristmill_worker::engine::{Reads, range_partitioning};
 
 use super::bench::{Bench, Cut, Trouble, grouped};
 use super::sample::{Object, Sample};
@@ -145,11 +147,13 @@ fn run(bench: &Bench<'_>, lying: &Lying, way: &Way, reducers: u32, output: &Path
     spec.max_attempts = 1;
     let files = bench.placed().paths();
     if job.order() == PartOrder::Total {
-        let plan = list_and_plan(&spec).map_err(|error| trouble(&error))?;
-        spec.partitioning = range_partitioning(&*job, &spec, &plan, files).map_err(|error| trouble(&error))?;
+        let plan = list_and_plan(&spec, &Stores::without_environment()).map_err(|error| trouble(&error))?;
+        let reads = Reads { files, objects: &LocalObjects::shared() };
+        spec.partitioning = range_partitioning(&*job, &spec, &plan, &reads).map_err(|error| trouble(&error))?;
     }
     let clock = Clock::start();
-    let prepared = prepare(spec, fresh_job_id(&clock)).map_err(|error| trouble(&error))?;
+    let prepared =
+        prepare(spec, fresh_job_id(&clock), &Stores::without_environment()).map_err(|error| trouble(&error))?;
     // Less than a user may give: a sample is small too.
     let spec = Arc::new(JobSpec { attempt_bytes: way.memory, ..(*prepared.spec).clone() });
     let options = LocalOptions {
@@ -157,6 +161,7 @@ fn run(bench: &Bench<'_>, lying: &Lying, way: &Way, reducers: u32, output: &Path
         memory: None,
         scratch: bench.placed().folder(),
         files,
+        objects: &LocalObjects::shared(),
         clock,
         submitted: clock.wall(),
     };

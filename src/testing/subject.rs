@@ -268,7 +268,7 @@ impl<J: MapOnly> Subject for Mapping<J> {
 }
 
 fn record_starts<I: Input>(object: &[u8], rule: &LineRule) -> Vec<usize> {
-    let framing = I::framing(rule);
+    let framing = I::framing(rule, 0);
     let (mut starts, mut at) = (Vec::new(), framing.preamble(object));
     while at < object.len() {
         starts.push(at);

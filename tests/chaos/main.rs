@@ -12,6 +12,8 @@
 //!     [--of jobs|master|successor|worker] or of a master or a worker while a cluster of them runs a job
 //! cargo chaos --moments KILLS [--seed S]   a master killed so often at random moments of jobs
 //! cargo chaos --places TIMES               a master that dies so often at each failpoint, at three errands
+//! cargo chaos --stores DEATHS              jobs from store to store on moto and s3s-fs: processes that die so often at
+//!     [--seed S] [--repeat N] [--contests N] [--megabytes N] each step of a commit, stores that fail, contested claims
 //! cargo chaos --overload SECONDS           whether slow workers are given up on a machine with too much to do
 //! cargo chaos --pace [--repeat N] [--megabytes N] [-- SUBMIT FLAGS…]
 //! ```
@@ -23,6 +25,7 @@ use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
+use gristmill_tests::chaos::stores::{StoresOptions, stores};
 use gristmill_tests::chaos::{
     ChaosOptions, CrashRun, FaultKind, FickleRun, OperationsOf, OperationsOptions, campaign, crash_run, damage,
     detection, fickle_run, moments, operations, overload, pace, places, sharing,
@@ -34,7 +37,7 @@ use serde_json::{Value, json};
 const SHORT_JOBS: usize = 9;
 
 const USAGE: &str = "usage: cargo chaos [--seconds N | --lab RUNS | --fickle RUNS | --sharing TASKS | --damage TIMES | --operations \
-                     | --detection | --pace | --places TIMES | --moments KILLS | --overload SECONDS] [--seed S] [--workers N] [--mix KIND,…] [--megabytes N] [--every N] \
+                     | --detection | --pace | --places TIMES | --stores DEATHS | --moments KILLS | --overload SECONDS] [--seed S] [--workers N] [--mix KIND,…] [--megabytes N] [--every N] [--contests N] \
                      [--of jobs|master|successor|worker] [--repeat N] [--binary FILE] [--logs DIR] [-- SUBMIT FLAGS…]";
 
 /// What is done.
@@ -60,6 +63,8 @@ enum Mode {
     Moments(u32),
     /// So many deaths of a master at each failpoint.
     Places(usize),
+    /// Jobs from store to store, with so many deaths at each step.
+    Stores(usize),
     /// So many seconds of a machine with too much to do.
     Overload(u64),
 }
@@ -69,6 +74,7 @@ struct Args {
     mode: Mode,
     every: u64,
     repeat: u32,
+    contests: u64,
     logs: Option<PathBuf>,
     /// For `submit`.
     flags: Vec<String>,
@@ -108,6 +114,12 @@ fn main() -> ExitCode {
             let verdict = places(&args.options.binary, times);
             (plain(&verdict), verdict.is_clean())
         }
+        Mode::Stores(deaths) => {
+            let ChaosOptions { binary, seed, megabytes, .. } = args.options;
+            let (repeat, contests) = (args.repeat, args.contests);
+            let verdict = stores(&StoresOptions { binary, seed, deaths, repeat, contests, megabytes });
+            (plain(&verdict), verdict.is_clean())
+        }
         Mode::Overload(seconds) => {
             let verdict = overload(&args.options.binary, seconds);
             (plain(&verdict), verdict.is_clean())
@@ -133,7 +145,8 @@ fn plain(verdict: &impl Serialize) -> Value {
 fn parse(mut words: impl Iterator<Item = String>) -> Result<Args, String> {
     let mix = FaultKind::ALL.to_vec();
     let options = ChaosOptions { binary: PathBuf::new(), seed: 1, seconds: 60, workers: 4, mix, megabytes: 24 };
-    let mut args = Args { options, mode: Mode::Campaign, every: 1, repeat: 3, logs: None, flags: vec![] };
+    let mut args =
+        Args { options, mode: Mode::Campaign, every: 1, repeat: 3, contests: 1000, logs: None, flags: vec![] };
     while let Some(word) = words.next() {
         match word.as_str() {
             "--pace" => {
@@ -173,6 +186,8 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Args, String> {
             "--repeat" => args.repeat = value.parse().map_err(wrong)?,
             "--moments" => args.mode = Mode::Moments(value.parse().map_err(wrong)?),
             "--places" => args.mode = Mode::Places(value.parse().map_err(wrong)?),
+            "--stores" => args.mode = Mode::Stores(value.parse().map_err(wrong)?),
+            "--contests" => args.contests = value.parse().map_err(wrong)?,
             "--overload" => args.mode = Mode::Overload(value.parse().map_err(wrong)?),
             "--lab" => args.mode = Mode::Lab(value.parse().map_err(wrong)?),
             "--mix" => args.options.mix = FaultKind::parse_mix(&value)?,
@@ -190,28 +205,30 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Args, String> {
 /// Builds the shipped program, or the course's, in the release profile. They lie in the folder of that
 /// profile, beside the folder of this program's. With failpoints it is another program, and is kept apart.
 fn build(mode: Mode) -> Result<PathBuf, String> {
-    const SHIPPED: [&str; 2] = ["--bin", "gristmill"];
-    const APART: &str = "failpoints";
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let (what, built) = match mode {
-        Mode::Lab(_) | Mode::Fickle(_) => (vec!["--example", "lab"], "examples/lab"),
-        Mode::Places(_) => {
-            ([&SHIPPED[..], &["--features", APART, "--target-dir", "target/failpoints"]].concat(), "gristmill")
+    let this = std::env::current_exe().map_err(|error| format!("cannot tell where this program lies: {error}"))?;
+    let profiles = this.parent().and_then(Path::parent).ok_or("this program lies in no profile's folder")?;
+    let mut command = Command::new(cargo);
+    command.args(["build", "--quiet", "--release", "--package", "gristmill"]);
+    let (built, profiles) = match mode {
+        Mode::Lab(_) | Mode::Fickle(_) => {
+            command.args(["--example", "lab"]);
+            ("examples/lab", profiles.to_owned())
         }
-        _ => (SHIPPED.to_vec(), "gristmill"),
+        Mode::Places(_) | Mode::Stores(_) => {
+            let apart = profiles.join("failpoints");
+            command.args(["--bin", "gristmill", "--features", "failpoints", "--target-dir"]).arg(&apart);
+            ("gristmill", apart)
+        }
+        _ => {
+            command.args(["--bin", "gristmill"]);
+            ("gristmill", profiles.to_owned())
+        }
     };
-    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
-    let status = Command::new(cargo)
-        .args(["build", "--quiet", "--release", "--package", "gristmill"])
-        .args(what)
-        .current_dir(root)
-        .status();
+    let status = command.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/..")).status();
     if !status.is_ok_and(|status| status.success()) {
         return Err(format!("cannot build {built}"));
     }
-    let this = std::env::current_exe().map_err(|error| format!("cannot tell where this program lies: {error}"))?;
-    let profiles = this.parent().and_then(Path::parent).ok_or("this program lies in no profile's folder")?;
-    let profiles = if matches!(mode, Mode::Places(_)) { profiles.join(APART) } else { profiles.to_owned() };
     Ok(profiles.join("release").join(built))
 }
 

@@ -40,7 +40,11 @@ fn inputs_that_cannot_be_are_rejected() {
     check("run word-count -i *.none -o out", 3, &["the pattern {work}/*.none matches nothing"]);
     check("run word-count -i in/[a -o out", 2, &["cannot understand the pattern {work}/in/[a"]);
     check("run word-count -i ftp://host/x -o out", 3, &["unknown scheme \"ftp\""]);
-    check("run word-count -i s3://bucket/key -o out", 3, &["reading s3:// is not built in yet"]);
+    check(
+        "run word-count -i s3://bucket/key -o out",
+        3,
+        &["error: no credentials for s3://bucket/key: looked for AWS_ACCESS_KEY_ID"],
+    );
     check("run word-count -i @missing.txt -o out", 3, &["no such input: {work}/missing.txt"]);
     check("run word-count -o out", 2, &["error: no input was given", "hint: name one with -i"]);
 }
@@ -52,7 +56,7 @@ fn outputs_that_cannot_be_are_rejected() {
     check("run word-count -i in -o in/out", 3, &["{work}/in/out", "inside input {work}/in"]);
     check("run word-count -i in -o in --overwrite", 3, &["error: output {work}/in"]);
     check("run word-count -i in -o in/a.txt", 3, &["error: output {work}/in/a.txt"]);
-    check("run word-count -i in -o gs://bucket/out", 3, &["writing to gs:// is not built in yet"]);
+    check("run word-count -i in -o gs://bucket/out", 3, &["credentials", "gs://bucket/out"]);
     check("run word-count -i in -o /proc/out", 3, &["/proc/"]);
     check("run word-count -i in", 2, &["error: no output was given", "hint: name a new folder with -o"]);
 }

@@ -54,9 +54,12 @@ impl Sandbox {
     pub(crate) fn command_of(&self, binary: &Path, args: &str) -> Command {
         let mut command = Command::new(binary);
         command.args(args.split_whitespace()).current_dir(self.work());
-        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("GRISTMILL_")) {
+        // Nor what a machine in a cloud, or with credentials, has.
+        let told = ["GRISTMILL_", "AWS_", "AZURE_", "GOOGLE_", "CLOUDSDK_", "GCE_METADATA_", "IDENTITY_", "MSI_"];
+        for (name, _) in std::env::vars().filter(|(name, _)| told.iter().any(|prefix| name.starts_with(prefix))) {
             command.env_remove(name);
         }
+        command.env("HOME", self.dir.path().join("home")).env("AWS_EC2_METADATA_DISABLED", "true");
         command.env("TMPDIR", self.dir.path().join("scratch")).env("COLUMNS", "100");
         command
     }

@@ -4,6 +4,7 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 
 use gristmill_tests::cluster::eventually;
+use gristmill_tests::installed::skipped;
 
 use crate::harness::{Called, Sandbox};
 
@@ -66,7 +67,7 @@ fn commands_count_words() {
 #[test]
 fn python_counts_words() {
     if Command::new("python3").arg("--version").output().is_err() {
-        println!("skipped: there is no python3");
+        skipped("there is no python3");
         return;
     }
     let sandbox = sandbox();

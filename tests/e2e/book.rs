@@ -9,9 +9,11 @@ use std::time::Duration;
 use gristmill_tests::cluster::run_to_end;
 use gristmill_tests::data::parts;
 use gristmill_tests::docs::sh_commands;
+use gristmill_tests::stores::{ServerKind, StoreServer};
 use gristmill_tests::waiting::run_to_end_within;
 
 use crate::readme::Serving;
+use crate::streaming::shell;
 use crate::{GRISTMILL, root};
 
 /// How long a command may take, all crates built on a busy machine included.
@@ -53,6 +55,7 @@ impl Reader {
         };
         let mut command = Command::new(program);
         command.args(args).current_dir(&self.here).stdin(Stdio::null());
+        command.env_remove("GRISTMILL_TEST_DATA");
         command.env("CARGO_TARGET_DIR", root().join("target/book")).env("CARGO_PROFILE_DEV_DEBUG", "0");
         if let Some((_, url)) = &self.cluster {
             command.env("GRISTMILL_MASTER", url);
@@ -104,8 +107,7 @@ fn a_cluster_is_started_process_by_process_and_used() {
 fn a_failure_is_read_replayed_and_passed_over_as_the_document_says() {
     let text = std::fs::read_to_string(root().join("docs/troubleshooting.md")).expect("the document");
     let folder = tempfile::tempdir().expect("an empty folder");
-    let records = text.split("```text\n").nth(1).and_then(|rest| rest.split("```").next()).expect("the records");
-    std::fs::write(folder.path().join("events.jsonl"), records).expect("a scratch file");
+    std::fs::write(folder.path().join("events.jsonl"), first_text(&text)).expect("a scratch file");
     let mut reader = Reader { here: folder.path().to_owned(), cluster: None };
     let mut failures = Vec::new();
     for command in sh_commands(&text) {
@@ -126,6 +128,34 @@ fn a_failure_is_read_replayed_and_passed_over_as_the_document_says() {
     let [submitted, replayed] = &failures[..] else { panic!("{failures:?}") };
     assert!(submitted.contains("hint: replay it here: gristmill replay j-"), "{submitted}");
     assert!(replayed.contains("m-0 fails here as in the job: "), "{replayed}");
+}
+
+/// The content of a document's first block of text.
+fn first_text(markdown: &str) -> &str {
+    markdown.split("```text\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a block of text")
+}
+
+#[test]
+fn data_is_read_written_and_converted_as_the_document_says() {
+    let text = std::fs::read_to_string(root().join("docs/data.md")).expect("the document");
+    let (folder, orders) = (tempfile::tempdir().expect("an empty folder"), first_text(&text));
+    std::fs::write(folder.path().join("orders.csv"), orders).expect("a scratch file");
+    // Commands over a store need a server; without one the reason is printed, and they are left out.
+    let server = StoreServer::start(ServerKind::Moto);
+    let commands = sh_commands(&text);
+    assert!(commands.len() >= 12, "only {commands:?}");
+    for line in commands {
+        let url = server.as_ref().map(StoreServer::url);
+        let variables = match (&server, &url) {
+            (Some(server), Some(url)) => [&server.credentials()[..], &[("AWS_ENDPOINT_URL", url)]].concat(),
+            _ if line.contains("s3://") => continue,
+            _ => vec![],
+        };
+        let output = shell(&line, folder.path(), &variables);
+        assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    let back = parts(&folder.path().join("back"));
+    assert_eq!(back.into_values().collect::<Vec<_>>(), [orders.as_bytes()], "converted there and back");
 }
 
 /// The id of the job that was submitted last.

@@ -5,10 +5,13 @@
 //! | `answers` | the expected answers, and equal parts however a job is run |
 //! | `book` | what a reader of `docs/` types first |
 //! | `chaos` | ten seconds of faults |
+//! | `conversions` | tables converted from each format to the next |
 //! | `failover` | workers that are killed, stopped and resumed |
 //! | `job_crates` | jobs of other binaries than the cluster's, and the files they come with |
 //! | `lab` | the tests of a distributed systems course |
 //! | `named_outputs` | a job with a thousand named outputs |
+//! | `object_stores` | inputs in object stores, with and without faults |
+//! | `store_outputs` | outputs in object stores: whole or not there, whoever is killed at which step |
 //! | `tables` | jobs over delimited text |
 //! | `user_code` | user code that fails in any way, or prints, on a cluster |
 //! | `pipelines` | page ranks as expected; drivers that are killed between and within stages |
@@ -20,14 +23,17 @@
 mod answers;
 mod book;
 mod chaos;
+mod conversions;
 mod failover;
 mod job_crates;
 mod lab;
 mod named_outputs;
+mod object_stores;
 mod pipelines;
 mod readme;
 mod replay;
 mod side_by_side;
+mod store_outputs;
 mod streaming;
 mod tables;
 mod user_code;

@@ -25,6 +25,7 @@ fn program(words: &[&str]) -> Command {
     };
     let mut command = Command::new(program);
     command.args(args).current_dir(root()).stdin(Stdio::null());
+    command.env_remove("GRISTMILL_TEST_DATA");
     command
 }
 

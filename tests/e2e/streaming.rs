@@ -8,6 +8,7 @@ use std::process::{Command, Output};
 use gristmill_tests::cluster::{Cluster, run_to_end};
 use gristmill_tests::data::parts;
 use gristmill_tests::docs::sh_commands;
+use gristmill_tests::installed::skipped;
 
 use crate::{GRISTMILL, root};
 
@@ -15,7 +16,7 @@ use crate::{GRISTMILL, root};
 const OUTPUTS: &str = "target/streaming";
 
 /// Runs a shell command with our program on its PATH.
-fn shell(text: &str, folder: &Path, variables: &[(&str, &str)]) -> Output {
+pub(crate) fn shell(text: &str, folder: &Path, variables: &[(&str, &str)]) -> Output {
     let programs = Path::new(GRISTMILL).parent().expect("binaries lie in a folder");
     let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap_or_default());
     let mut command = Command::new("sh");
@@ -49,7 +50,7 @@ fn every_command_of_the_document_runs_here_and_on_a_cluster() {
     assert_eq!(commands.len(), 4);
     let python = has("python3 --version");
     if !python {
-        println!("skipped in part: there is no python3");
+        skipped("in part: there is no python3");
     }
     let cluster = Cluster::start(GRISTMILL, 2);
     let dir = tempfile::tempdir().expect("a temporary folder");
@@ -126,7 +127,7 @@ fn the_hadoop_for_mrjob_keeps_files() {
 #[test]
 fn a_program_of_mrjob_runs_unmodified() {
     if !has("python3 -c 'import mrjob.job'") {
-        println!("skipped: python3 has no mrjob (pip install mrjob 'setuptools<80')");
+        skipped("python3 has no mrjob (pip install mrjob 'setuptools<80')");
         return;
     }
     let dir = tempfile::tempdir().expect("a temporary folder");

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use gristmill_tests::cluster::Cluster;
 use gristmill_tests::data::{expected, parts, sha256, sorted_digest, trial_data};
@@ -82,9 +81,7 @@ fn group_by_join_and_top_give_the_expected_answers() {
     let cluster = Cluster::start(GRISTMILL, 2);
     weather_equals_the_answers(&outputs, &cluster, &data);
     words_equal_the_answers(&outputs, &data);
-    if let Some(reviews) = unpacked_reviews(&outputs, &data) {
-        reviews_equal_the_answers(&outputs, &data, &reviews);
-    }
+    reviews_equal_the_answers(&outputs, &data, &data.join("csv/anonreviews.csv.bz2"));
 }
 
 fn weather_equals_the_answers(outputs: &Outputs, cluster: &Cluster, data: &Path) {
@@ -100,23 +97,6 @@ fn weather_equals_the_answers(outputs: &Outputs, cluster: &Cluster, data: &Path)
         let joined = outputs.run_both(cluster, "join", name, &counts, &[&joining, how]);
         assert_eq!(sorted_digest(&joined, as_weather_join), expected(data, "weather-join-airport.tsv"), "{name}");
     }
-}
-
-/// The reviews without their compression, if there is something to take it off with.
-#[expect(clippy::print_stderr, reason = "a test that skips says so")]
-fn unpacked_reviews(outputs: &Outputs, data: &Path) -> Option<PathBuf> {
-    let (packed, reviews) = (data.join("csv/anonreviews.csv.bz2"), outputs.path("reviews.csv"));
-    let unpacked = Command::new("python3")
-        .args(["-c", "import bz2,sys; sys.stdout.buffer.write(bz2.decompress(open(sys.argv[1],'rb').read()))"])
-        .arg(&packed)
-        .stdout(fs::File::create(&reviews).expect("a scratch file"))
-        .stderr(Stdio::null())
-        .status();
-    if unpacked.is_ok_and(|status| status.success()) {
-        return Some(reviews);
-    }
-    eprintln!("skipped: no python3 to unpack {}", packed.display());
-    None
 }
 
 fn reviews_equal_the_answers(outputs: &Outputs, data: &Path, reviews: &Path) {
@@ -193,7 +173,7 @@ fn access_log_equals_a_plain_sum(outputs: &Outputs) {
         };
         check("rows", &csv, &columns, &rows);
         check("objects", &jsonl, &paths, &objects);
-        check("objects-as-rows", &jsonl, &[&paths[..], &["--output-format", "delimited"]].concat(), &rows);
+        check("objects-as-rows", &jsonl, &[&paths[..], &["--delimited"]].concat(), &rows);
     }
 }
 
@@ -226,7 +206,7 @@ fn json_lines_give_the_expected_answers_at_every_split_size() {
     let mut objects = None;
     for split in ["1000", "70001", "64MiB"] {
         let how = ["--split-size", split, "--reducers", "2"];
-        let delimited = ["--output-format", "delimited"];
+        let delimited = ["--delimited"];
         let rows = outputs.run("group-by", &format!("rows-{split}"), &input, &[&WEATHER_MONTH, &delimited, &how]);
         assert_eq!(sorted_digest(&rows, as_weather_month), expected(&data, "weather-month.tsv"), "{split}");
         let output = outputs.run("group-by", &format!("objects-{split}"), &input, &[&WEATHER_MONTH, &how]);

@@ -1,13 +1,26 @@
 //! `cargo side-by-side`: builds the program as it is shipped and hands it to the runner that compares
-//! engines, with all arguments. What they mean is told in `docs/performance.md`.
+//! engines, with all arguments; `forms` compares forms of files by itself. What they mean is told in `docs/performance.md`.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-use gristmill_tests::side_by_side::{runner, runner_dir};
+use gristmill_tests::side_by_side::{bench_dir, compare_forms, runner, runner_dir};
 
-#[expect(clippy::print_stderr, reason = "this is a program")]
+#[expect(clippy::print_stderr, clippy::print_stdout, reason = "this is a program")]
 fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    if args == ["forms"] {
+        return match build().and_then(|binary| compare_forms(&binary, &bench_dir())) {
+            Ok(table) => {
+                println!("{table}");
+                ExitCode::SUCCESS
+            }
+            Err(message) => {
+                eprintln!("error: {message}");
+                ExitCode::FAILURE
+            }
+        };
+    }
     match compare() {
         Ok(code) => code,
         Err(message) => {

@@ -29,6 +29,8 @@ pub struct Cluster {
     url: String,
     master: Child,
     workers: Vec<Member>,
+    /// Variables that its processes have besides those of the test.
+    variables: Vec<(String, String)>,
 }
 
 /// A worker that runs or may run again.
@@ -70,10 +72,21 @@ impl Cluster {
     ///
     /// If it does not come up.
     pub fn without_workers(binary: impl Into<PathBuf>) -> Self {
+        Self::with_variables(binary, &[])
+    }
+
+    /// Starts a master alone; it and the workers to come have these variables besides the test's.
+    ///
+    /// # Panics
+    ///
+    /// If it does not come up.
+    pub fn with_variables(binary: impl Into<PathBuf>, variables: &[(&str, &str)]) -> Self {
         let binary = binary.into();
         let dir = tempfile::tempdir().expect("a temporary folder");
-        let (master, url) = start_master(&binary, dir.path(), "127.0.0.1:0");
-        Self { binary, dir, url, master, workers: vec![] }
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let variables: Vec<_> = variables.iter().map(owned).collect();
+        let (master, url) = start_master(&binary, dir.path(), "127.0.0.1:0", &variables);
+        Self { binary, dir, url, master, workers: vec![], variables }
     }
 
     /// Starts one more worker of one slot, with these arguments besides its folder, and does not wait
@@ -94,9 +107,19 @@ impl Cluster {
         self.workers.len()
     }
 
+    /// From now on, processes are started with these variables besides those of the test.
+    pub fn set_variables(&mut self, variables: &[(&str, &str)]) {
+        self.variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    }
+
     /// The master's URL.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// The master's process.
+    pub fn master_pid(&self) -> u32 {
+        self.master.id()
     }
 
     /// Ends the master with SIGKILL.
@@ -134,8 +157,9 @@ impl Cluster {
         let listen = self.url.trim_start_matches("http://").to_owned();
         let mut served = None;
         eventually(|| {
-            let command = master_command(&self.binary, self.dir.path(), &listen).spawn();
-            let (master, url) = await_url(command.expect("the master starts"));
+            let mut command = master_command(&self.binary, self.dir.path(), &listen);
+            command.envs(self.variables.iter().cloned());
+            let (master, url) = await_url(command.spawn().expect("the master starts"));
             self.master = master;
             served = url;
             if served.is_none() {
@@ -152,16 +176,16 @@ impl Cluster {
         said.lines().rev().take(LAST_LINES).collect::<Vec<_>>().join("\n")
     }
 
-    /// The same with a master that dies where it comes by the failpoint `place`, for which the program must
-    /// have been built with them. Tells whether it got as far as to serve.
+    /// The same with a master that dies where it comes by the failpoint `place` after it has passed it so
+    /// often, for which the program must have been built with them. Tells whether it got as far as to serve.
     ///
     /// # Panics
     ///
     /// If it cannot be started.
-    pub fn restart_master_dying_at(&mut self, place: &str) -> bool {
+    pub fn restart_master_dying_at(&mut self, place: &str, after: usize) -> bool {
         let listen = self.url.trim_start_matches("http://");
         let mut command = master_command(&self.binary, self.dir.path(), listen);
-        command.env("FAILPOINTS", format!("{place}=panic"));
+        command.env("FAILPOINTS", dying_at(place, after)).envs(self.variables.iter().cloned());
         let (master, url) = await_url(command.spawn().expect("the master starts"));
         self.master = master;
         url.is_some()
@@ -190,6 +214,7 @@ impl Cluster {
             .arg(self.worker_dir(index))
             .args(slots)
             .args(&self.workers[index].args)
+            .envs(self.variables.iter().cloned())
             .stdout(Stdio::null())
             .stderr(log(self.dir.path(), &name))
             .spawn();
@@ -306,14 +331,14 @@ impl Cluster {
     /// The command `gristmill ARGS… --master URL`.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = command(&self.binary, self.dir.path());
-        command.args(args).args(["--master", &self.url]);
+        command.envs(self.variables.iter().cloned()).args(args).args(["--master", &self.url]);
         command
     }
 
     /// The command `gristmill ARGS…`, which needs no master.
     pub fn embedded(&self, args: &[&str]) -> Command {
         let mut command = command(&self.binary, self.dir.path());
-        command.args(args);
+        command.envs(self.variables.iter().cloned()).args(args);
         command
     }
 
@@ -415,9 +440,16 @@ impl Drop for Cluster {
     }
 }
 
+/// The variable that has a program die at a failpoint that it has passed so often.
+pub(crate) fn dying_at(place: &str, after: usize) -> String {
+    // Zero times would be always.
+    if after == 0 { format!("{place}=panic") } else { format!("{place}={after}*off->panic") }
+}
+
 /// Starts a master with its state in `dir` and waits for its URL.
-fn start_master(binary: &Path, dir: &Path, listen: &str) -> (Child, String) {
-    let (master, url) = await_url(master_command(binary, dir, listen).spawn().expect("the master starts"));
+fn start_master(binary: &Path, dir: &Path, listen: &str, variables: &[(String, String)]) -> (Child, String) {
+    let mut command = master_command(binary, dir, listen);
+    let (master, url) = await_url(command.envs(variables.iter().cloned()).spawn().expect("the master starts"));
     (master, url.expect("the master prints its URL"))
 }
 

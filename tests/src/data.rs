@@ -6,17 +6,19 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
+use crate::installed::skipped;
+
 /// The folder of trial data: `$GRISTMILL_TEST_DATA`, or `shared/data` beside the repository. Says so
 /// and gives `None` if there is none.
-#[expect(clippy::print_stderr, reason = "a test that skips says so")]
 pub fn trial_data() -> Option<PathBuf> {
     let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data");
     let dir = std::env::var_os("GRISTMILL_TEST_DATA").map_or_else(|| PathBuf::from(beside), PathBuf::from);
     if !dir.is_dir() {
-        eprintln!("skipped: no trial data (set GRISTMILL_TEST_DATA to its folder)");
+        skipped("no trial data (set GRISTMILL_TEST_DATA to its folder)");
         return None;
     }
-    Some(dir)
+    // As programs name it in what they say.
+    Some(dir.canonicalize().unwrap_or(dir))
 }
 
 /// The line count and SHA-256 that `SUMMARY.tsv` gives for an answer.

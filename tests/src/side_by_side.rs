@@ -1,9 +1,14 @@
 //! The comparison with hand-written programs and other engines: our command for each of the runner's
 //! workloads, and where the runner lies. It makes the data, runs every program in turn and checks
-//! the results; nothing of that is done here.
+//! the results; nothing of that is done here, but what forms of files cost (`forms`).
+
+mod forms;
+mod measure;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+pub use self::forms::compare as compare_forms;
 
 /// The runner's workloads, and what our program is told for each but `-o`. They are shell words; the
 /// runner sets `$IN`.
@@ -50,17 +55,20 @@ pub fn runner_dir() -> Result<PathBuf, String> {
     }
 }
 
-/// The runner with our commands in its environment. Data, builds of peers and outputs go to
-/// `$BENCH_DIR`, by default `.bench` in the repository.
+/// Where data, builds of peers and outputs go: `$BENCH_DIR`, or `.bench` in the repository.
+pub fn bench_dir() -> PathBuf {
+    let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/../.bench");
+    std::env::var_os("BENCH_DIR").map_or_else(|| PathBuf::from(beside), PathBuf::from)
+}
+
+/// The runner with our commands in its environment.
 pub fn runner(dir: &Path, binary: &Path, args: impl IntoIterator<Item = String>) -> Command {
     let mut command = Command::new("sh");
     command.arg(dir.join("run.sh")).args(args);
     for (name, workload) in WORKLOADS {
         command.env(format!("OURS_{}", name.to_uppercase()), shell_command(binary, workload));
     }
-    if std::env::var_os("BENCH_DIR").is_none() {
-        command.env("BENCH_DIR", concat!(env!("CARGO_MANIFEST_DIR"), "/../.bench"));
-    }
+    command.env("BENCH_DIR", bench_dir());
     command
 }
 
@@ -70,7 +78,7 @@ mod tests {
     use crate::docs::sh_commands;
 
     /// Words of the runner that are no workloads.
-    const OTHER_WORDS: [&str; 4] = ["prepare", "raw", "grpc", "startup"];
+    const OTHER_WORDS: [&str; 5] = ["prepare", "raw", "grpc", "startup", "forms"];
 
     #[test]
     fn the_runner_is_given_our_commands_and_all_arguments() {
@@ -94,6 +102,9 @@ mod tests {
             let is_setting = |word: &&str| word.split_once('=').is_some_and(|(name, _)| name.ends_with("_BYTES"));
             let words: Vec<&str> = command.split_whitespace().skip_while(is_setting).collect();
             match words.as_slice() {
+                ["cargo", "bench", "-p", "gristmill-tests", "--bench", bench] => {
+                    assert!(manifest.contains(&format!("[[bench]]\nname = \"{bench}\"")), "{command}");
+                }
                 ["cargo", "bench", "-p", "gristmill-tests", rest @ ..] => {
                     assert!(manifest.contains("[[bench]]"), "{command}");
                     assert!(matches!(rest, [] | ["--", _]), "{command}");

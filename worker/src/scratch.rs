@@ -136,7 +136,13 @@ impl Scratch {
     pub(crate) fn open_job(&self, job: JobId) -> io::Result<PathBuf> {
         let dir = self.job_dir(job);
         make_private_dir(&dir.join("fetch"))?;
+        make_private_dir(&self.staged_dir(job))?;
         Ok(dir)
+    }
+
+    /// Where attempts of a job stage what is then sent to an object store.
+    pub(crate) fn staged_dir(&self, job: JobId) -> PathBuf {
+        self.job_dir(job).join("staged")
     }
 
     /// The output of a map attempt on this worker.
@@ -147,6 +153,11 @@ impl Scratch {
     /// Where the segments that `attempt` fetches from `source` go.
     pub(crate) fn fetch_file(&self, job: JobId, attempt: AttemptId, source: SessionId) -> PathBuf {
         self.job_dir(job).join("fetch").join(format!("{attempt}-{source}.seg"))
+    }
+
+    /// The folder for what executor number `executor` of a job reads from object stores.
+    pub(crate) fn ranges_dir(&self, job: JobId, executor: u64) -> PathBuf {
+        self.job_dir(job).join(format!("ranges-{executor}"))
     }
 
     /// The board of the executor with this number.

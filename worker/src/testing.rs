@@ -144,8 +144,17 @@ fn fake_part(context: &AttemptContext<'_>, with_named: bool) -> AttemptReport {
         }
     }
     let name = "a/b".parse().expect("a name");
-    let named = with_named.then_some(NamedPart { name, bytes: 5, records: 1, checksum: 0 }).into_iter().collect();
-    let part = PartSummary { staged_name, bytes: 4, records: u64::from(context.spec.fsync), checksum: 0, named };
+    let named =
+        with_named.then_some(NamedPart { name, bytes: 5, records: 1, checksum: 0, upload: None }).into_iter().collect();
+    let part = PartSummary {
+        staged_name,
+        bytes: 4,
+        records: u64::from(context.spec.fsync),
+        checksum: 0,
+        named,
+        upload: None,
+        left_out: false,
+    };
     AttemptReport { output: AttemptOutput::Part(part), ..fake_report() }
 }
 

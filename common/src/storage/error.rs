@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::naming::ParseUriError;
+use crate::storage::stores::StoreError;
 
 /// Why inputs cannot be listed.
 #[derive(Debug, thiserror::Error)]
@@ -59,12 +60,13 @@ pub enum InputError {
         /// The object, with the bad bytes replaced.
         object: String,
     },
-    /// No reader for this scheme.
-    #[error("cannot read {object}: reading {scheme}:// is not built in yet")]
-    NotBuiltIn {
-        /// The scheme.
-        scheme: String,
-        /// The object.
+    /// The store cannot be reached from here.
+    #[error(transparent)]
+    Access(#[from] StoreError),
+    /// A folder or glob behind plain HTTP, whose servers list nothing.
+    #[error("cannot list {object}: web servers have no listings")]
+    NoListing {
+        /// The folder.
         object: String,
     },
     /// More objects than a plan may hold.
@@ -106,6 +108,12 @@ pub enum InputError {
         line: usize,
         /// Why.
         source: ParseUriError,
+    },
+    /// A list that is not in the local file system, where whoever submits reads it.
+    #[error("the list {list} is not a local file")]
+    ListNotLocal {
+        /// The list file.
+        list: String,
     },
     /// A list file is not text.
     #[error("the list {list} is not UTF-8 text")]
@@ -154,9 +162,11 @@ impl InputError {
                 "names that begin with \"_\" or \".\" match only if the pattern says so; \"**\" stands for any folders",
             ),
             InputError::BadPattern { .. } => Some("write \\[ or \\{ for the character itself"),
-            InputError::NotBuiltIn { .. } => Some("copy the input to a local folder first"),
+            InputError::Access(error) => error.hint(),
+            InputError::NoListing { .. } => Some("name each object, or write them to a list and give @LIST"),
             InputError::LinkLoop { .. } => Some("name the folders to read one by one, or hide the link (_name)"),
             InputError::NameNotUtf8 { .. } => Some("rename the file"),
+            InputError::Store { .. } => Some("gristmill doctor LOCATION tells what works there"),
             _ => None,
         }
     }

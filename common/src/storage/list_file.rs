@@ -38,7 +38,7 @@ pub fn expand_list_files(args: &[String], current_dir: &Path) -> Result<Vec<Uri>
 fn read_list(uri: &Uri, inputs: &mut Vec<Uri>) -> Result<(), InputError> {
     let list = uri.to_string();
     let Some(path) = uri.local_path() else {
-        return Err(InputError::NotBuiltIn { scheme: uri.scheme().to_owned(), object: list });
+        return Err(InputError::ListNotLocal { list });
     };
     match LocalListing.find(uri)? {
         Entry::Object(_) => {}

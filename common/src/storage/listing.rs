@@ -1,15 +1,25 @@
 //! From what a job names as its inputs to the objects it reads, in canonical order. Decides what an
 //! input means; how folders are listed is each store's [`Listing`].
 
+use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+
 use crate::naming::Uri;
 use crate::storage::error::InputError;
 use crate::storage::local::LocalListing;
+use crate::storage::object_stores::ObjectStoreListing;
 use crate::storage::pattern::{NamesBelow, Pattern};
+use crate::storage::stores::Stores;
 use crate::task::InputObject;
 
 /// The most objects of one job. Raising it costs some 200 bytes of memory an object wherever the
 /// job is planned; lowering it refuses jobs over many small objects.
 const MAX_OBJECTS: usize = 5_000_000;
+
+/// The most inputs that are looked up at the same time where they lie in stores, which takes one or two
+/// round trips each.
+const INPUTS_AT_ONCE: usize = 32;
 
 /// What a location names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,11 +59,11 @@ pub trait Listing {
 ///
 /// # Errors
 ///
-/// If this build has no reader for it.
-pub fn listing_for(uri: &Uri) -> Result<Box<dyn Listing>, InputError> {
+/// If its store cannot be reached from here.
+pub fn listing_for(uri: &Uri, stores: &Stores) -> Result<Box<dyn Listing>, InputError> {
     match uri.scheme() {
         "file" => Ok(Box::new(LocalListing)),
-        scheme => Err(InputError::NotBuiltIn { scheme: scheme.to_owned(), object: uri.to_string() }),
+        _ => Ok(Box::new(ObjectStoreListing::new(stores.prepare(uri)?))),
     }
 }
 
@@ -69,13 +79,55 @@ pub fn listing_for(uri: &Uri) -> Result<Box<dyn Listing>, InputError> {
 ///
 /// If an input does not exist, a glob matches nothing, or an object or folder cannot be read. A
 /// folder without objects is no error.
-pub fn list_inputs(inputs: &[Uri]) -> Result<Vec<InputObject>, InputError> {
+pub fn list_inputs(inputs: &[Uri], stores: &Stores) -> Result<Vec<InputObject>, InputError> {
+    let list = |input: &Uri| {
+        let mut found = Vec::new();
+        list_input(listing_for(input, stores)?.as_ref(), input, MAX_OBJECTS, &mut found)?;
+        Ok(found)
+    };
+    let in_stores = inputs.iter().filter(|input| input.local_path().is_none()).count();
     let mut all = Vec::new();
-    for input in inputs {
-        let listing = listing_for(input)?;
-        list_input(listing.as_ref(), input, MAX_OBJECTS, &mut all)?;
+    for (input, found) in inputs.iter().zip(in_order(inputs, in_stores.clamp(1, INPUTS_AT_ONCE), list)?) {
+        if found.len() > MAX_OBJECTS - all.len() {
+            return Err(InputError::TooManyObjects { pattern: input.to_string(), limit: MAX_OBJECTS });
+        }
+        all.extend(found);
     }
     Ok(all)
+}
+
+/// What `list` makes of each input, by so many threads.
+///
+/// # Errors
+///
+/// That of the first input in order of which there is one.
+fn in_order<T: Send>(
+    inputs: &[Uri],
+    threads: usize,
+    list: impl Fn(&Uri) -> Result<T, InputError> + Sync,
+) -> Result<Vec<T>, InputError> {
+    if threads == 1 {
+        return inputs.iter().map(list).collect();
+    }
+    // Inputs are taken in order, so that all before one that fails have been taken too.
+    let (next, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let some = || {
+        let mut listed = Vec::new();
+        while !failed.load(Ordering::Relaxed) {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some(input) = inputs.get(index) else { break };
+            let result = list(input);
+            failed.fetch_or(result.is_err(), Ordering::Relaxed);
+            listed.push((index, result));
+        }
+        listed
+    };
+    let mut listed: Vec<(usize, Result<T, InputError>)> = thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(some)).collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
+    });
+    listed.sort_unstable_by_key(|(index, _)| *index);
+    listed.into_iter().map(|(_, result)| result).collect()
 }
 
 /// Appends the objects of one input, unless there would be more than `limit` of them.
@@ -136,12 +188,11 @@ mod tests {
     use std::path::Path;
     use std::sync::Arc;
 
+    use object_store::ObjectStoreExt as _;
     use object_store::local::LocalFileSystem;
     use object_store::memory::InMemory;
-    use object_store::{ObjectStore, ObjectStoreExt as _};
 
     use super::*;
-    use crate::storage::object_stores::ObjectStoreListing;
 
     const KEYS: &[&str] = &[
         "2023/a.txt",
@@ -235,17 +286,23 @@ mod tests {
         check_store(&LocalListing, &Uri::from_path(dir.path()));
 
         let base: Uri = "s3://bucket".parse().expect("valid");
+        let stores = Stores::without_environment();
+        // It lists in no order, as some stores do.
+        let unordered: Uri = "az://container".parse().expect("valid");
         let files = LocalFileSystem::new_with_prefix(dir.path()).expect("a folder");
-        check_store(&ObjectStoreListing::new(Arc::new(files), base.clone()).expect("a runtime"), &base);
+        stores.give(unordered.clone(), Arc::new(files), None);
+        check_store(listing_for(&unordered, &stores).expect("given").as_ref(), &unordered);
 
         let memory = Arc::new(InMemory::new());
-        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-        for key in KEYS {
-            let path = object_store::path::Path::parse(key).expect("a key");
-            runtime.block_on(memory.put(&path, "text".into())).expect("put");
-        }
-        let store: Arc<dyn ObjectStore> = memory;
-        check_store(&ObjectStoreListing::new(store, base.clone()).expect("a runtime"), &base);
+        stores.give(base.clone(), memory.clone(), None);
+        let put = async move {
+            for key in KEYS {
+                let path = object_store::path::Path::parse(key).expect("a key");
+                memory.put(&path, "text".into()).await.expect("put");
+            }
+        };
+        stores.runtime().expect("threads").wait(put);
+        check_store(listing_for(&base, &stores).expect("given").as_ref(), &base);
     }
 
     #[test]
@@ -254,17 +311,35 @@ mod tests {
         fill(dir.path());
         let base = Uri::from_path(dir.path());
         let inputs = [base.join("2024.txt"), base.join("2023"), base.join("2023/a.txt")];
-        let listed = list_inputs(&inputs).expect("they exist");
+        let listed = list_inputs(&inputs, &Stores::without_environment()).expect("they exist");
         let names: Vec<&str> = listed.iter().map(|object| object.uri.base_name()).collect();
         assert_eq!(names, ["2024.txt", "a.txt", "b.csv", "a.txt"]);
     }
 
     #[test]
-    fn schemes_without_a_reader_are_refused() {
-        for uri in ["s3://b/k", "gs://b/k", "az://c/k", "http://h/k", "https://h/k"] {
-            let error = list_inputs(&[uri.parse().expect("valid")]).expect_err("no reader");
-            let scheme = uri.split(':').next().expect("one");
-            assert_eq!(error.to_string(), format!("cannot read {uri}: reading {scheme}:// is not built in yet"));
+    fn inputs_that_are_looked_up_together_keep_their_order_and_the_first_error_counts() {
+        let inputs: Vec<Uri> = (0..200).map(|number| format!("s3://b/{number}").parse().expect("valid")).collect();
+        let name = |input: &Uri| Ok(input.base_name().to_owned());
+        let names = in_order(&inputs, 8, name).expect("all are there");
+        assert_eq!(names, (0..200).map(|number| number.to_string()).collect::<Vec<_>>());
+        // All threads are under way when the first one fails.
+        let begun = std::sync::Barrier::new(8);
+        let fail = |input: &Uri| -> Result<(), InputError> {
+            if input.base_name().len() == 1 && input.base_name() < "8" {
+                begun.wait();
+            }
+            Err(InputError::NotFound { object: input.to_string() })
+        };
+        let error = in_order(&inputs, 8, fail).expect_err("none is there").to_string();
+        assert!(error.contains("s3://b/0"), "{error}");
+    }
+
+    #[test]
+    fn stores_that_cannot_be_reached_are_refused() {
+        for uri in ["s3://b/k", "gs://b/k", "az://c/k"] {
+            let listed = list_inputs(&[uri.parse().expect("valid")], &Stores::without_environment());
+            let error = listed.expect_err("no credentials").to_string();
+            assert!(error.contains(uri), "{error}");
         }
     }
 }

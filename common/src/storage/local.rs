@@ -12,6 +12,7 @@ use crate::pinned::modified_micros;
 use crate::storage::error::InputError;
 use crate::storage::listing::{Entry, Listing};
 use crate::storage::pattern::{NamesBelow, Progress};
+use crate::storage::stores::StoreError;
 use crate::task::InputObject;
 
 /// Lists `file` URIs.
@@ -110,7 +111,13 @@ fn object(path: &Path, uri: Uri, metadata: &Metadata) -> Result<InputObject, Inp
     }
     // Permission is asked for by opening: the mode bits alone do not tell.
     File::open(path).map_err(|error| InputError::io(uri.to_string(), error))?;
-    Ok(InputObject { uri, size: metadata.len(), modified_micros: Some(modified_micros(metadata)), etag: None })
+    Ok(InputObject {
+        uri,
+        size: metadata.len(),
+        modified_micros: Some(modified_micros(metadata)),
+        etag: None,
+        form: None,
+    })
 }
 
 fn kind(metadata: &Metadata) -> &'static str {
@@ -125,8 +132,8 @@ fn kind(metadata: &Metadata) -> &'static str {
 }
 
 fn local_path(uri: &Uri) -> Result<PathBuf, InputError> {
-    let not_local = || InputError::NotBuiltIn { scheme: uri.scheme().to_owned(), object: uri.to_string() };
-    uri.local_path().ok_or_else(not_local)
+    let not_built_in = || StoreError::NotBuiltIn { scheme: uri.scheme().to_owned(), object: uri.to_string() };
+    Ok(uri.local_path().ok_or_else(not_built_in)?)
 }
 
 fn is_missing(error: &io::Error) -> bool {
@@ -148,12 +155,12 @@ mod tests {
     use std::os::unix::net::UnixListener;
 
     use super::*;
-    use crate::storage::list_inputs;
+    use crate::storage::{Stores, list_inputs};
 
     fn list(folder: &Path, input: &str) -> Result<Vec<String>, InputError> {
         let base = Uri::from_path(folder);
         let input = if input.is_empty() { base } else { base.join(input) };
-        let listed = list_inputs(&[input])?;
+        let listed = list_inputs(&[input], &Stores::without_environment())?;
         Ok(listed.iter().map(|object| object.uri.base_name().to_owned()).collect())
     }
 
@@ -231,7 +238,8 @@ mod tests {
                 eprintln!("skipped: this user may read everything");
                 return;
             }
-            let error = list_inputs(&[Uri::from_path(path)]).expect_err("no permission");
+            let error =
+                list_inputs(&[Uri::from_path(path)], &Stores::without_environment()).expect_err("no permission");
             assert_eq!(error.to_string(), format!("permission denied: cannot read {}", path.display()));
             fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("set");
         }

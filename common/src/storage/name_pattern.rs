@@ -55,6 +55,15 @@ impl NamePattern {
         chars.collect()
     }
 
+    /// What every name begins with that matches.
+    pub(crate) fn literal_prefix(&self) -> String {
+        let literals = self.tokens.iter().map_while(|token| match token {
+            Token::Literal(c) => Some(*c),
+            Token::AnyChar | Token::AnyRun | Token::Class { .. } => None,
+        });
+        literals.collect()
+    }
+
     /// Whether the name matches. A hidden name does only if the pattern says its first character.
     pub(crate) fn matches(&self, name: &str) -> bool {
         if is_hidden(name) && !matches!(self.tokens.first(), Some(Token::Literal(_))) {

@@ -128,6 +128,14 @@ impl NamesBelow {
         self.components.is_empty()
     }
 
+    /// What all paths below the folder begin with that match; `None` if that is nothing.
+    pub fn literal_prefix(&self) -> Option<String> {
+        match self.components.first() {
+            Some(Component::Name(pattern)) => Some(pattern.literal_prefix()).filter(|prefix| !prefix.is_empty()),
+            Some(Component::AnyDepth) | None => None,
+        }
+    }
+
     /// The progress at the folder itself.
     pub fn start(&self) -> Progress {
         let mut next = Vec::new();

@@ -17,7 +17,7 @@ pub use report::{counters_from_wire, counters_to_wire};
 
 /// The version of the messages. A master serves workers and clients of its own version only;
 /// fields may be added without raising it, if a peer that does not know them does no harm.
-pub const WIRE_VERSION: u32 = 2;
+pub const WIRE_VERSION: u32 = 3;
 
 /// The generated messages and services, package `gristmill.v1`.
 #[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated code")]

@@ -4,8 +4,9 @@
 use std::collections::BTreeSet;
 
 use super::{WireError, invalid, v1};
-use crate::output_name::{MAX_NAMES, MAX_NAMES_BYTES, OutputName};
-use crate::task::{BadRecords, NamedPart, PartSummary};
+use crate::output_name::{MAX_NAMES, MAX_NAMES_BYTES, is_object_of_output};
+use crate::part_name::PartName;
+use crate::task::{BadRecords, NamedPart, OpenUpload, PartSummary, SentUpload};
 
 impl From<&PartSummary> for v1::PartSummary {
     fn from(part: &PartSummary) -> Self {
@@ -15,6 +16,8 @@ impl From<&PartSummary> for v1::PartSummary {
             records: part.records,
             checksum: part.checksum,
             named: part.named.iter().map(Into::into).collect(),
+            upload: part.upload.as_deref().map(Into::into),
+            left_out: part.left_out,
         }
     }
 }
@@ -35,16 +38,24 @@ impl TryFrom<v1::PartSummary> for PartSummary {
         let named: Box<[NamedPart]> = wire.named.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?;
         let mut names = BTreeSet::new();
         if let Some(twice) = named.iter().find(|named| !names.insert(&named.name)) {
-            let reason = format!("{:?} is there twice", twice.name.as_str());
+            let reason = format!("{:?} is there twice", twice.name.to_string());
             return Err(WireError::Invalid { field: FIELD, reason });
         }
-        Ok(Self { staged_name, bytes: wire.bytes, records: wire.records, checksum: wire.checksum, named })
+        let upload = wire.upload.map(|upload| Box::new(upload.into()));
+        let (bytes, records, checksum, left_out) = (wire.bytes, wire.records, wire.checksum, wire.left_out);
+        Ok(Self { staged_name, bytes, records, checksum, named, upload, left_out })
     }
 }
 
 impl From<&NamedPart> for v1::NamedPart {
     fn from(part: &NamedPart) -> Self {
-        Self { name: part.name.to_string(), bytes: part.bytes, records: part.records, checksum: part.checksum }
+        Self {
+            name: part.name.to_string(),
+            bytes: part.bytes,
+            records: part.records,
+            checksum: part.checksum,
+            upload: part.upload.as_deref().map(Into::into),
+        }
     }
 }
 
@@ -52,14 +63,16 @@ impl TryFrom<v1::NamedPart> for NamedPart {
     type Error = WireError;
 
     fn try_from(wire: v1::NamedPart) -> Result<Self, WireError> {
-        let name = OutputName::try_from(wire.name).map_err(invalid("NamedPart.name"))?;
-        Ok(Self { name, bytes: wire.bytes, records: wire.records, checksum: wire.checksum })
+        let name = PartName::try_from(wire.name).map_err(invalid("NamedPart.name"))?;
+        let upload = wire.upload.map(|upload| Box::new(upload.into()));
+        Ok(Self { name, bytes: wire.bytes, records: wire.records, checksum: wire.checksum, upload })
     }
 }
 
 impl From<&BadRecords> for v1::BadRecords {
     fn from(bad: &BadRecords) -> Self {
-        Self { staged_name: bad.staged_name.clone(), records: bad.records, bytes: bad.bytes }
+        let BadRecords { staged_name, records, objects, bytes, upload } = bad.clone();
+        Self { staged_name, records, objects, bytes, upload: upload.as_deref().map(Into::into) }
     }
 }
 
@@ -69,7 +82,39 @@ impl TryFrom<v1::BadRecords> for BadRecords {
     /// Refuses names that would lead out of the staging folder.
     fn try_from(wire: v1::BadRecords) -> Result<Self, WireError> {
         let staged_name = staged_name("BadRecords.staged_name", wire.staged_name)?;
-        Ok(Self { staged_name, records: wire.records, bytes: wire.bytes })
+        let upload = wire.upload.map(|upload| Box::new(upload.into()));
+        Ok(Self { staged_name, records: wire.records, objects: wire.objects, bytes: wire.bytes, upload })
+    }
+}
+
+impl From<&SentUpload> for v1::SentUpload {
+    fn from(upload: &SentUpload) -> Self {
+        Self { id: upload.id.clone(), pieces: upload.pieces.to_vec(), checksum: upload.checksum }
+    }
+}
+
+impl From<v1::SentUpload> for SentUpload {
+    fn from(wire: v1::SentUpload) -> Self {
+        Self { id: wire.id, pieces: wire.pieces.into(), checksum: wire.checksum }
+    }
+}
+
+impl From<&OpenUpload> for v1::OpenUpload {
+    fn from(upload: &OpenUpload) -> Self {
+        Self { object: upload.object.clone(), id: upload.id.clone() }
+    }
+}
+
+impl TryFrom<v1::OpenUpload> for OpenUpload {
+    type Error = WireError;
+
+    /// Refuses paths that no object of an output has.
+    fn try_from(wire: v1::OpenUpload) -> Result<Self, WireError> {
+        if !is_object_of_output(&wire.object) {
+            let reason = format!("{:?} is no object of an output", wire.object);
+            return Err(WireError::Invalid { field: "OpenUpload.object", reason });
+        }
+        Ok(Self { object: wire.object, id: wire.id })
     }
 }
 

@@ -173,10 +173,10 @@ fn named<'a, T: Deserialize<'a>>(field: &'static str, name: &'a str) -> Result<T
 mod tests {
     use super::*;
     use crate::ids::{JobAttempt, JobId, TaskId};
-    use crate::task::{BadRecords, NamedPart, PartSummary};
+    use crate::task::{BadRecords, NamedPart, OpenUpload, PartSummary, SentUpload};
     use crate::wire::round_trip;
 
-    const CODES: [FailureCode; 19] = [
+    const CODES: [FailureCode; 20] = [
         FailureCode::UserError,
         FailureCode::UserPanic,
         FailureCode::ExecutorCrash,
@@ -186,6 +186,7 @@ mod tests {
         FailureCode::RecordTooLarge,
         FailureCode::InputUnreadable,
         FailureCode::InputChanged,
+        FailureCode::InputDamaged,
         FailureCode::MapOutputLost,
         FailureCode::SourceUnreachable,
         FailureCode::NondeterministicMap,
@@ -234,13 +235,25 @@ mod tests {
         };
         let counters: Counters = [("b", 2), ("a", u64::MAX)].into_iter().collect();
         let made = MapOutputSummary { partitions: 1, bytes: 2, content_hash: u64::MAX };
+        let sent = |pieces: usize| {
+            let pieces = vec!["\"etag\"".to_owned(); pieces].into();
+            Some(Box::new(SentUpload { id: "upload".into(), pieces, checksum: u64::MAX }))
+        };
         let part = |names: &[&str]| {
             let named = |name: &&str| {
                 let name = name.parse().expect("a name");
-                NamedPart { name, bytes: 6, records: 7, checksum: u64::MAX }
+                NamedPart { name, bytes: 6, records: 7, checksum: u64::MAX, upload: sent(2) }
             };
             let named = names.iter().map(named).collect();
-            PartSummary { staged_name: "part-00000.r-0.0".into(), bytes: 3, records: 4, checksum: 5, named }
+            PartSummary {
+                staged_name: "part-00000.r-0.0".into(),
+                bytes: 3,
+                records: 4,
+                checksum: 5,
+                named,
+                upload: sent(0),
+                left_out: false,
+            }
         };
         let outputs = [
             AttemptOutput::MapOutput(MapOutputSummary::default()),
@@ -249,9 +262,27 @@ mod tests {
             AttemptOutput::Part(part(&["b", "a/b=c"])),
         ];
         for output in outputs {
-            let bad = Some(Box::new(BadRecords { staged_name: "bad-00000.m-0.0".into(), records: 2, bytes: 30 }));
+            let bad = Some(Box::new(BadRecords {
+                staged_name: "bad-00000.m-0.0".into(),
+                records: 2,
+                objects: 1,
+                bytes: 30,
+                upload: sent(1),
+            }));
             let report = AttemptReport { output, counters: counters.clone(), stats, bad };
             round_trip::<v1::AttemptReport, _>(&report);
+        }
+    }
+
+    #[test]
+    fn uploads_of_objects_of_an_output_travel_and_no_others() {
+        let upload = |object: &str| OpenUpload { object: object.to_owned(), id: "upload".to_owned() };
+        for object in ["part-00000", "a/b=c/part-00000", "_bad/part-m-00000.jsonl"] {
+            round_trip::<v1::OpenUpload, _>(&upload(object));
+        }
+        for object in ["", "_SUCCESS", "../part-00000", "a//part-00000", "_gristmill.claim", "_x/part-00000", "a/b"] {
+            let error = OpenUpload::try_from(v1::OpenUpload::from(&upload(object))).expect_err(object).to_string();
+            assert!(error.contains("is no object of an output"), "{error}");
         }
     }
 

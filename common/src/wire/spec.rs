@@ -1,13 +1,14 @@
 //! The job spec. Conversion checks the form of each field; whether a job can run with the values is
 //! for [`JobSpec::validate`].
 
+use std::str::FromStr;
 use std::time::Duration;
 
 use super::{WireError, invalid, required, v1};
 use crate::naming::Uri;
 use crate::partition::Partitioning;
 use crate::size::ByteSize;
-use crate::spec::{JobShape, JobSpec, Share, ShippedFile, SideInput};
+use crate::spec::{JobShape, JobSpec, OnBadFile, OutputFormat, Share, ShippedFile, SideInput, StoreOptions};
 use crate::text::{Delimiter, LineRule};
 
 impl From<&LineRule> for v1::LineRule {
@@ -16,6 +17,7 @@ impl From<&LineRule> for v1::LineRule {
         let rule = match rule {
             LineRule::Lf => Rule::Lf(true),
             LineRule::Any => Rule::Any(true),
+            LineRule::Quoted => Rule::Quoted(true),
             LineRule::Delimiter(delimiter) => Rule::Delimiter(delimiter.bytes().to_vec()),
         };
         Self { rule: Some(rule) }
@@ -30,6 +32,7 @@ impl TryFrom<v1::LineRule> for LineRule {
         Ok(match required("LineRule.rule", wire.rule)? {
             Rule::Lf(_) => LineRule::Lf,
             Rule::Any(_) => LineRule::Any,
+            Rule::Quoted(_) => LineRule::Quoted,
             Rule::Delimiter(bytes) => {
                 LineRule::Delimiter(Delimiter::try_from(bytes).map_err(invalid("LineRule.delimiter"))?)
             }
@@ -40,6 +43,18 @@ impl TryFrom<v1::LineRule> for LineRule {
 /// What stands in place of a hash function's version if keys are divided by splitters: a peer that
 /// does not know splitters refuses it.
 const RANGES: u32 = 2;
+
+impl From<&StoreOptions> for v1::StoreOptions {
+    fn from(store: &StoreOptions) -> Self {
+        Self { endpoint: store.endpoint.clone(), region: store.region.clone(), anonymous: store.anonymous }
+    }
+}
+
+impl From<v1::StoreOptions> for StoreOptions {
+    fn from(wire: v1::StoreOptions) -> Self {
+        Self { endpoint: wire.endpoint, region: wire.region, anonymous: wire.anonymous }
+    }
+}
 
 impl From<&JobSpec> for v1::JobSpec {
     fn from(spec: &JobSpec) -> Self {
@@ -79,6 +94,12 @@ impl From<&JobSpec> for v1::JobSpec {
                 Partitioning::Hash { .. } => Vec::new(),
                 Partitioning::Range { splitters } => splitters.clone(),
             },
+            store: Some(&spec.store).filter(|store| !store.is_default()).map(Into::into),
+            input_form: spec.input_form.map(|form| form.to_string()),
+            skip_bad_files: spec.on_bad_file == OnBadFile::Skip,
+            output_format: spec.output_format.map(|format| format.name().to_owned()),
+            output_compression: spec.output_compression.map(|codec| codec.to_string()),
+            part_bytes: spec.part_size.map(ByteSize::bytes),
         }
     }
 }
@@ -123,6 +144,12 @@ impl TryFrom<v1::JobSpec> for JobSpec {
                 RANGES => Partitioning::Range { splitters: wire.splitters },
                 version => Partitioning::Hash { version },
             },
+            store: wire.store.map(Into::into).unwrap_or_default(),
+            input_form: named("JobSpec.input_form", wire.input_form)?,
+            on_bad_file: if wire.skip_bad_files { OnBadFile::Skip } else { OnBadFile::Fail },
+            output_format: wire.output_format.as_deref().map(output_format).transpose()?,
+            output_compression: named("JobSpec.output_compression", wire.output_compression)?,
+            part_size: wire.part_bytes.map(ByteSize),
         })
     }
 }
@@ -163,6 +190,19 @@ pub(super) fn uri(field: &'static str, text: &str) -> Result<Uri, WireError> {
     text.parse().map_err(invalid(field))
 }
 
+fn named<T: FromStr>(field: &'static str, name: Option<String>) -> Result<Option<T>, WireError>
+where
+    T::Err: std::fmt::Display,
+{
+    name.map(|name| name.parse().map_err(invalid(field))).transpose()
+}
+
+fn output_format(name: &str) -> Result<OutputFormat, WireError> {
+    let known = [OutputFormat::Csv, OutputFormat::Json, OutputFormat::Parquet];
+    let unknown = || WireError::Unknown { field: "JobSpec.output_format", value: name.to_owned() };
+    known.into_iter().find(|format| format.name() == name).ok_or_else(unknown)
+}
+
 fn options(json: &str) -> Result<serde_json::Value, WireError> {
     let field = "JobSpec.options_json";
     let options: serde_json::Value = serde_json::from_str(json).map_err(invalid(field))?;
@@ -175,6 +215,7 @@ fn options(json: &str) -> Result<serde_json::Value, WireError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::form::{Codec, Form};
     use crate::ids::ContentId;
     use crate::wire::round_trip;
 
@@ -190,7 +231,7 @@ mod tests {
     fn specs_travel() {
         round_trip::<v1::JobSpec, _>(&sample());
         let delimiter = LineRule::Delimiter("\\x00é|".parse().expect("valid"));
-        for line_rule in [LineRule::Lf, LineRule::Any, delimiter] {
+        for line_rule in [LineRule::Lf, LineRule::Any, LineRule::Quoted, delimiter] {
             round_trip::<v1::LineRule, _>(&line_rule);
             let shape = JobShape::MapOnly;
             let (overwrite, fsync, speculation) = (true, true, false);
@@ -212,6 +253,16 @@ mod tests {
                 attempt_bytes: ByteSize(u64::MAX),
                 max_attempts: 9,
                 partitioning: Partitioning::Hash { version: 77 },
+                store: StoreOptions {
+                    endpoint: Some("http://127.0.0.1:9000".to_owned()),
+                    region: Some("eu-north-1".to_owned()),
+                    anonymous: true,
+                },
+                input_form: Some(Form::Parquet),
+                on_bad_file: OnBadFile::Skip,
+                output_format: Some(OutputFormat::Json),
+                output_compression: Some(Codec::Bzip2),
+                part_size: Some(ByteSize(5)),
                 ..sample()
             });
         }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::spec::uri;
-use super::{WireError, required, v1};
+use super::{WireError, invalid, required, v1};
 use crate::ids::SessionId;
 use crate::task::{InputObject, Piece, SegmentSource, Split, TaskInput};
 
@@ -16,6 +16,7 @@ impl From<&InputObject> for v1::InputObject {
             size: object.size,
             modified_micros: object.modified_micros,
             etag: object.etag.clone(),
+            form: object.form.map(|form| form.to_string()),
         }
     }
 }
@@ -29,6 +30,7 @@ impl TryFrom<v1::InputObject> for InputObject {
             size: wire.size,
             modified_micros: wire.modified_micros,
             etag: wire.etag,
+            form: wire.form.map(|form| form.parse().map_err(invalid("InputObject.form"))).transpose()?,
         })
     }
 }
@@ -136,12 +138,14 @@ impl TryFrom<v1::TaskInput> for TaskInput {
 mod tests {
     use super::*;
     use crate::failure::InputPosition;
+    use crate::form::{Codec, Form};
     use crate::wire::round_trip;
 
     fn object(name: &str, size: u64) -> Arc<InputObject> {
         let uri = name.parse().expect(name);
         let etag = (size > 50).then(|| "\"tag\"".to_owned());
-        Arc::new(InputObject { uri, size, modified_micros: (size > 0).then_some(-5), etag })
+        let form = (size > 50).then_some(Form::Compressed(Codec::Zstd));
+        Arc::new(InputObject { uri, size, modified_micros: (size > 0).then_some(-5), etag, form })
     }
 
     fn piece(object: &Arc<InputObject>, start: u64, end: u64) -> Piece {

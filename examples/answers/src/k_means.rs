@@ -55,7 +55,7 @@ impl MapReduce for KMeans {
     fn setup(&self, task: &TaskContext<'_>) -> Result<Option<Self>> {
         let file = fs::read(task.file("centres")?)?;
         let lines = file.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
-        let from = Provenance { object: "centres", offset: 0, role: 0 };
+        let from = Provenance::new("centres", 0, 0);
         let centres: Result<_, RecordError> = lines.map(|line| Plane::decode(line, from)).collect();
         Ok(Some(Self { centres: centres? }))
     }

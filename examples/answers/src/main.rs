@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `mit-wc`, `mit-indexer` | counting; which files a word is in; an output format of one's own |
 //! | `bigrams` | a secondary sort whose groups are read twice |
+//! | `temperatures` | a maximum; fields in fixed places |
 //! | `word-stats` | totals over everything: state of an attempt, written at its end |
 //! | `sessions` | a secondary sort by time |
 //! | `weather-airports` | rows of two types joined in the reduce |
@@ -27,6 +28,7 @@ mod near_duplicates;
 mod positions;
 mod reviews;
 mod sessions;
+mod temperatures;
 mod totals;
 mod tpch;
 mod visits;
@@ -43,6 +45,7 @@ fn main() -> ExitCode {
         job("k-means", k_means::KMeans::default()),
         job("near-duplicates", near_duplicates::NearDuplicates),
         job("positions", positions::Positions),
+        job("temperatures", temperatures::Highest),
         job("tpch-q1", tpch::q1::PricingSummary),
         job("tpch-q6", tpch::q6::RevenueChange),
         job_with_options::<word_stats::WordStats>("word-stats"),
@@ -67,6 +70,19 @@ mod tests {
 
     const TEXT: &str = "To be, or not to be:\nthat is the question.\n\nTo be\n";
 
+    /// Measurements of two years, some of which do not count.
+    fn measurements() -> String {
+        let rows = [("1901", "+0317", '1'), ("1901", "+9999", '9'), ("1901", "+0500", '3'), ("1902", "-0012", '0')];
+        let line = |(year, tenths, quality)| format!("{:15}{year}{:68}{tenths}{quality}\n", "", "");
+        rows.into_iter().map(line).collect()
+    }
+
+    #[test]
+    fn the_highest_temperature_is_one_that_was_measured_well() {
+        let highest = gristmill::testing::run(&temperatures::Highest, measurements().as_str());
+        assert_eq!(highest.text(), "1901\t317\n1902\t-12\n");
+    }
+
     #[test]
     fn jobs_without_options_keep_the_laws() {
         let item = |order: u32, flag: char| {
@@ -76,6 +92,7 @@ mod tests {
         gristmill::check_job!(mit::WordCount, TEXT, any_order);
         gristmill::check_job!(mit::Indexer, [("in/a.txt", TEXT), ("in/b.txt", "be\n")], any_order);
         gristmill::check_job!(bigrams::Bigrams, TEXT);
+        gristmill::check_job!(temperatures::Highest, measurements(), any_order);
         gristmill::check_job!(tpch::q1::PricingSummary, &items, any_order);
         gristmill::check_job!(tpch::q6::RevenueChange, &items, any_order);
     }

@@ -2,7 +2,7 @@
 //! this crate: the same parts, and the answer that another program gave.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -20,36 +20,32 @@ struct Row {
     check: fn(&Path, &Path),
 }
 
-/// The trial data, and the tables of it that are compressed, as they are without.
+/// The trial data, or what it was converted to.
 struct Data {
     folder: PathBuf,
-    plain: tempfile::TempDir,
+    /// Where the converted inputs are, each under its own path; those that are not there are as they were.
+    converted: Option<PathBuf>,
 }
 
 impl Data {
     fn find() -> Option<Self> {
-        let data = Self { folder: trial_data()?, plain: tempfile::tempdir().expect("a temporary folder") };
-        data.unpack("gzip", "tpch/lineitem.tbl.gz", "lineitem.tbl")?;
-        data.unpack("bzip2", "csv/anonreviews.csv.bz2", "reviews.csv")?;
-        Some(data)
+        Some(Self { folder: trial_data()?, converted: None })
     }
 
-    fn unpack(&self, program: &str, packed: &str, name: &str) -> Option<()> {
-        let to = File::create(self.plain.path().join(name)).expect("a scratch file");
-        let unpacked = Command::new(program).arg("-dc").arg(self.folder.join(packed)).stdout(to).status();
-        if !unpacked.is_ok_and(|status| status.success()) {
-            eprintln!("skipped: {program} does not unpack {packed}");
-            return None;
-        }
-        Some(())
+    /// An input.
+    fn of(&self, path: &str) -> PathBuf {
+        let converted = self.converted.as_ref().map(|folder| folder.join(path));
+        converted.filter(|path| path.exists()).unwrap_or_else(|| self.folder.join(path))
     }
 
     fn rows(&self) -> Vec<Row> {
-        let of = |path: &str| self.folder.join(path);
-        let (items, reviews) = (self.plain.path().join("lineitem.tbl"), self.plain.path().join("reviews.csv"));
+        let of = |path: &str| self.of(path);
+        // Compressed, as such tables come.
+        let (items, reviews) = (of("tpch/lineitem.tbl.gz"), of("csv/anonreviews.csv.bz2"));
         let flag = |flag: &str, path: &str| vec![flag.to_owned(), arg(&of(path)).to_owned()];
         let orders = || flag("--orders", "tpch/orders.tbl");
-        let customers = format!("customers={}", of("tpch/customer.tbl").display());
+        // What travels with a job is a file that its code reads by itself.
+        let customers = format!("customers={}", self.folder.join("tpch/customer.tbl").display());
         let shipped = [orders(), vec!["--file".to_owned(), customers]].concat();
         let several = || ["--reducers", "3", "--split-size", "400KiB"].map(str::to_owned).to_vec();
         let row = |job, input, options, check| Row { job, input, options, check };
@@ -64,6 +60,10 @@ impl Data {
                 equal(data, "weather-join-airport.tsv", output);
             }),
             row("reviews", reviews, vec![], |data, output| equal(data, "reviews-rating.tsv", output)),
+            row("temperatures", of("ncdc/1901.gz"), several(), |data, output| equal(data, "ncdc-1901-max.tsv", output)),
+            row("temperatures", of("ncdc/sample.txt"), vec![], |data, output| {
+                equal(data, "ncdc-sample-max.tsv", output)
+            }),
             row("tpch-q1", items.clone(), several(), |data, output| equal(data, "tpch-q1.tsv", output)),
             row("tpch-q3", items.clone(), shipped, |data, output| {
                 let answer = fs::read(data.join("expected/tpch-q3.top")).expect("the data has its answers");
@@ -122,6 +122,13 @@ impl Runner<'_> {
         let said = String::from_utf8_lossy(&ended.stderr).into_owned();
         let logs = self.cluster.map(Cluster::logs).unwrap_or_default();
         assert!(ended.status.success(), "{verb} {job}: {said}\n{logs}");
+    }
+
+    /// Runs the job of a row and checks its answer.
+    fn run_row(&self, row: &Row, output: &Path, data: &Data) {
+        let options: Vec<&str> = row.options.iter().map(String::as_str).collect();
+        self.run(row.job, &row.input, output, &options);
+        (row.check)(&data.folder, output);
     }
 
     /// Runs a pipeline over a graph; gives the labels of all nodes that have one.
@@ -183,15 +190,64 @@ fn every_job_gives_the_expected_answer_here_and_on_a_cluster() {
     let Some(data) = Data::find() else { return };
     let dir = tempfile::tempdir().expect("a temporary folder");
     let cluster = Cluster::start(gristmill(), 3);
-    for row in data.rows() {
+    for (index, row) in data.rows().iter().enumerate() {
         let outputs = [None, Some(&cluster)].map(|cluster| {
-            let output = dir.path().join(format!("{}-{}", row.job, if cluster.is_some() { "there" } else { "here" }));
-            let options: Vec<&str> = row.options.iter().map(String::as_str).collect();
-            Runner { cluster }.run(row.job, &row.input, &output, &options);
-            (row.check)(&data.folder, &output);
+            let place = if cluster.is_some() { "there" } else { "here" };
+            let output = dir.path().join(format!("{index}-{place}"));
+            Runner { cluster }.run_row(row, &output, &data);
             output
         });
         let [here, there] = outputs.map(|output| parts(&output));
         assert_eq!(here, there, "{} here and on the cluster", row.job);
+    }
+}
+
+/// Inputs whose lines are what their jobs read.
+const LINES: [&str; 7] =
+    ["text", "logs", "tpch/lineitem.tbl.gz", "tpch/orders.tbl", "tpch/customer.tbl", "ncdc/1901.gz", "ncdc/sample.txt"];
+
+/// Inputs that begin with a header, which names their columns.
+const TABLES: [&str; 3] = ["csv/weather.csv", "csv/airports.csv", "csv/anonreviews.csv.bz2"];
+
+/// Copies an input with the project's own program.
+fn copy(input: &Path, output: &Path, options: &[&str]) {
+    let mut command = Command::new(gristmill());
+    command.env_remove("GRISTMILL_TEST_DATA").env_remove("GRISTMILL_TEST_ROUNDS");
+    fs::create_dir_all(output.parent().expect("below a folder")).expect("a folder");
+    let ended = run_to_end({
+        command.args(["run", "copy", "-i", arg(input), "-o", arg(output)]).args(options);
+        command
+    });
+    assert!(ended.status.success(), "copy {}: {}", input.display(), String::from_utf8_lossy(&ended.stderr));
+}
+
+/// Converts every input to JSON lines, these to Parquet, and those back to text, compressed with zstd; gives the
+/// folder of the last but one and that of the last.
+fn convert_all(data: &Path, dir: &Path) -> [PathBuf; 2] {
+    let [json, parquet, back] = ["json", "parquet", "back"].map(|form| dir.join(form));
+    for input in LINES.iter().chain(&TABLES) {
+        let is_table = TABLES.contains(input);
+        let from: &[&str] = if is_table { &[] } else { &["--from", "lines"] };
+        copy(&data.join(input), &json.join(input), &[&["--output-format", "json"], from].concat());
+        copy(&json.join(input), &parquet.join(input), &["--output-format", "parquet"]);
+        let as_text: &[&str] = if is_table { &["--output-format", "csv"] } else { &[] };
+        copy(&parquet.join(input), &back.join(input), &[&["--compression", "zstd"], as_text].concat());
+    }
+    [parquet, back]
+}
+
+#[test]
+fn every_job_gives_the_expected_answer_over_converted_data() {
+    let Some(mut data) = Data::find() else { return };
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let [parquet, back] = convert_all(&data.folder, dir.path());
+    // These jobs read lines, and tables after their header; the rows of a file of columns are none of these.
+    TABLES.iter().for_each(|table| fs::remove_dir_all(parquet.join(table)).expect("it was written"));
+    for (form, folder) in [("parquet", parquet), ("back", back)] {
+        data.converted = Some(folder);
+        // The names of converted files are others, and this job writes them.
+        for (index, row) in data.rows().iter().filter(|row| row.job != "mit-indexer").enumerate() {
+            Runner { cluster: None }.run_row(row, &dir.path().join(format!("{form}-{index}")), &data);
+        }
     }
 }

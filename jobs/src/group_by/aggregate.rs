@@ -3,10 +3,11 @@
 use std::cmp::Ordering;
 use std::num::NonZeroU64;
 
+use gristmill_common::formats::schema::{Kind, MAX_PRECISION};
 use gristmill_common::prelude::*;
 
 use super::cells::{Extreme, State};
-use crate::table::{Decimal, Quotient, Row, Table};
+use crate::table::{Decimal, FormatOptions, Quotient, Row, Table};
 
 /// One result of a group.
 #[derive(Debug, Clone)]
@@ -78,6 +79,24 @@ impl Aggregate {
     #[inline]
     pub(super) fn cells(&self) -> usize {
         if matches!(self.what, What::Mean) { 2 } else { 1 }
+    }
+
+    /// The name of the column read, if one is.
+    pub(super) fn name(&self) -> Option<&str> {
+        (!matches!(self.what, What::Rows)).then_some(self.name.as_str())
+    }
+
+    /// What its results are in formats with types: of an extreme, what its column has.
+    pub(super) fn kind(&self, table: &FormatOptions, scale: u8) -> Kind {
+        let own = table.kind(&self.name);
+        let exact = |scale: u8| Kind::Decimal { precision: MAX_PRECISION, scale };
+        match (&self.what, own) {
+            (What::Rows | What::Present | What::Where { .. }, _) => Kind::Int(64),
+            (What::Sum, Some(Kind::Int(_) | Kind::Uint(_))) => exact(0),
+            (What::Sum, Some(Kind::Decimal { scale, .. })) => exact(*scale),
+            (What::Sum | What::Mean, _) => exact(scale),
+            (What::Extreme(_), own) => own.cloned().unwrap_or(Kind::String),
+        }
     }
 
     /// The column read, if one is.

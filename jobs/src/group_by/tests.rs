@@ -136,7 +136,7 @@ fn objects_give_what_the_same_rows_in_delimited_text_give() {
         let (plain_by, plain_agg) = (plain(by), plain(agg));
         let delimited = ["--by", &plain_by, "--agg", &plain_agg, "--null", "NA"];
         let expect = table_output::<GroupBy>(&delimited, &[], &[("w.csv", WEATHER)]).expect("groups");
-        check_json(&["--by", by, "--agg", agg, "--null", "NA", "--output-format", "delimited"], WEATHER_JSON, &expect);
+        check_json(&["--by", by, "--agg", agg, "--null", "NA", "--delimited"], WEATHER_JSON, &expect);
     }
 }
 
@@ -195,11 +195,11 @@ fn json_lines_are_known_by_name_or_first_byte() {
     check_json(&["--by", "k", "--format", "delimited"], b"k\nx\n", b"x,1\n");
     check_table::<GroupBy>(&["--by", "k", "--format", "json"], &[], &[("t", b"")], b"");
     check_json(
-        &["--by", "k", "--output-format", "delimited", "--header", "--separator", "|", "--null", "-"],
+        &["--by", "k", "--delimited", "--header", "--separator", "|", "--null", "-"],
         b"{\"k\":\"x|y\"}\n{\"z\":1}\n",
         b"k|count\n-|1\n\"x|y\"|1\n",
     );
-    check_options::<GroupBy>(&["--by", "a", "--format", "json", "--output-format", "delimited"]);
+    check_options::<GroupBy>(&["--by", "a", "--format", "json", "--delimited"]);
 }
 
 #[test]
@@ -215,8 +215,4 @@ fn bad_objects_and_options_for_them_are_named() {
     let options = |more: &[&str]| error(&[&["--by", "a", "--format", "json"], more].concat(), b"");
     assert_eq!(options(&["--header"]), "--header is for delimited output: JSON lines name their fields");
     assert_eq!(options(&["--columns", "a"]), "--columns is for delimited text: JSON lines name their fields");
-    assert_eq!(
-        error(&["--by", "a", "--format", "delimited", "--output-format", "json"], b"a\n"),
-        "--output-format json is for JSON lines: the values of delimited text have no types"
-    );
 }

@@ -1,6 +1,7 @@
 //! How a group is written: the text of its key, which map makes and reduce writes, and its line. Knows
 //! formats, and nothing of what the results mean.
 
+use gristmill_common::formats::NoRow;
 use gristmill_common::prelude::*;
 
 use super::packed_key::KeyText;
@@ -27,6 +28,11 @@ enum Style {
     },
 }
 
+/// A field as text, which rows have.
+fn text_of(field: &[u8]) -> Result<&str, NoRow> {
+    std::str::from_utf8(field).map_err(|_| NoRow::new("a value is not UTF-8".to_owned()))
+}
+
 impl Writer {
     /// A writer of lines with these columns.
     ///
@@ -51,9 +57,7 @@ impl Writer {
                 (Style::Json { names: names.collect() }, Dialect { separator: b',', quotes: false })
             }
             (Format::Json, Format::Delimited) => {
-                return Err(OptionError::new(
-                    "--output-format json is for JSON lines: the values of delimited text have no types",
-                ));
+                unreachable!("only a table of JSON lines is written as such")
             }
             (Format::Delimited, _) => {
                 let mut header = Vec::new();
@@ -106,6 +110,50 @@ impl Writer {
             Style::Delimited { null, .. } if field.is_empty() => self.dialect.write_field(null, out),
             Style::Delimited { .. } => self.dialect.write_field(table.text(field), out),
         }
+    }
+
+    /// The fields of a key, each as JSON.
+    ///
+    /// # Errors
+    ///
+    /// If it is no key.
+    pub(super) fn key_values(&self, key: &[u8]) -> Result<Vec<Vec<u8>>, NoRow> {
+        let mut text = Vec::new();
+        match &self.style {
+            Style::Json { .. } => {
+                text.push(b'[');
+                self.key_text.unpack(key, &mut text);
+                text.push(b']');
+                Ok(json_values(&text).into_iter().map(|value| value.as_bytes().to_vec()).collect())
+            }
+            Style::Delimited { null, .. } => {
+                self.key_text.unpack(key, &mut text);
+                let fields = self.dialect.all(&text).map_err(|error| NoRow::new(error.to_string()))?;
+                let value = |field: Vec<u8>| {
+                    let mut json = Vec::new();
+                    match field.is_empty() || field == *null {
+                        true => json.extend_from_slice(b"null"),
+                        false => write_json_string(text_of(&field)?, &mut json),
+                    }
+                    Ok(json)
+                };
+                fields.into_iter().map(value).collect()
+            }
+        }
+    }
+
+    /// Appends a field of the input as JSON; an empty one is no value.
+    ///
+    /// # Errors
+    ///
+    /// If it is no text.
+    pub(super) fn write_value(&self, field: &[u8], table: &Table, out: &mut Vec<u8>) -> Result<(), NoRow> {
+        match field {
+            [] => out.extend_from_slice(b"null"),
+            field if table.is_json() => write_json(field, out),
+            field => write_json_string(text_of(field)?, out),
+        }
+        Ok(())
     }
 
     /// Appends the line of a group: its key, and each result as `result` appends it.

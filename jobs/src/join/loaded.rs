@@ -1,11 +1,12 @@
 //! The join against a right side in memory: loaded once in each process, by the first attempt that
 //! needs it, and shared by all.
 
-use std::sync::OnceLock;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
 
+use gristmill_common::content::read_content;
 use gristmill_common::failure::{Failure, FailureCode, InputPosition};
-use gristmill_common::pinned::read_pinned;
+use gristmill_common::objects::{LocalObjects, ObjectReader};
 use gristmill_common::prelude::*;
 use gristmill_common::task::InputObject;
 use gristmill_common::text::LineRule;
@@ -19,12 +20,16 @@ pub(super) struct LoadedJoin {
     sides: Sides,
     objects: Vec<InputObject>,
     line_rule: LineRule,
+    /// The most bytes that all objects may hold.
+    most_bytes: u64,
+    /// Set with the first attempt.
+    reader: OnceLock<Arc<dyn ObjectReader>>,
     right: OnceLock<Result<RightRows, Failure>>,
 }
 
 impl LoadedJoin {
-    pub(super) fn new(sides: Sides, objects: Vec<InputObject>, line_rule: LineRule) -> Self {
-        Self { sides, objects, line_rule, right: OnceLock::new() }
+    pub(super) fn new(sides: Sides, objects: Vec<InputObject>, line_rule: LineRule, most_bytes: u64) -> Self {
+        Self { sides, objects, line_rule, most_bytes, reader: OnceLock::new(), right: OnceLock::new() }
     }
 
     fn right(&self) -> Result<&RightRows> {
@@ -33,19 +38,27 @@ impl LoadedJoin {
 
     fn load(&self) -> Result<RightRows, Failure> {
         let mut loaded = RightRows::default();
+        let mut left = self.most_bytes;
         for object in &self.objects {
-            self.load_object(object, &mut loaded)?;
+            left -= self.load_object(object, left, &mut loaded)?;
         }
         loaded.index();
         Ok(loaded)
     }
 
-    fn load_object(&self, object: &InputObject, loaded: &mut RightRows) -> Result<(), Failure> {
-        let bytes = read_pinned(object)?;
+    /// Loads an object that holds at most `most` bytes; tells how many these are.
+    fn load_object(&self, object: &InputObject, most: u64, loaded: &mut RightRows) -> Result<u64, Failure> {
+        let reader = self.reader.get_or_init(LocalObjects::shared);
+        let bytes = read_content(reader.as_ref(), object, None, most).map_err(|mut failure| {
+            if failure.code == FailureCode::RecordTooLarge {
+                failure.message.push_str(" (with --reducers both sides of the join are shuffled)");
+            }
+            failure
+        })?;
         let name = object.uri.to_string();
         let position = AtomicU64::new(0);
         let start = self.line_rule.preamble(&bytes);
-        let from = Provenance { object: &name, offset: start as u64, role: RIGHT };
+        let from = Provenance::new(&name, start as u64, RIGHT);
         let mut block: Block<'_, Lines> =
             Block::new(&bytes[start..], &self.line_rule, from, &position).beginning_object();
         let (side, mut room, mut right) = (&self.sides.right, Vec::new(), Vec::new());
@@ -61,7 +74,8 @@ impl LoadedJoin {
             let offset = position.load(std::sync::atomic::Ordering::Relaxed);
             let failure = Failure::new(FailureCode::BadRecord, format!("cannot read a record: {error}"));
             failure.at(InputPosition { object: name.clone(), offset })
-        })
+        })?;
+        Ok(bytes.len() as u64)
     }
 
     fn join_row(&self, key: Option<&[u8]>, record: &[u8], out: &mut impl Sink<[u8], [u8]>) -> Result<()> {
@@ -82,6 +96,11 @@ impl LoadedJoin {
 impl MapOnly for LoadedJoin {
     type Input = Lines;
     type Output = JoinedLines;
+
+    fn setup(&self, task: &TaskContext<'_>) -> Result<Option<Self>> {
+        self.reader.get_or_init(|| Arc::clone(task.objects()));
+        Ok(None)
+    }
 
     fn map(&self, record: &[u8], out: &mut impl Sink<[u8], [u8]>) -> Result<()> {
         let (mut rows, mut room) = (self.sides.left.rows(), Vec::new());

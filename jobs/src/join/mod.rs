@@ -14,6 +14,7 @@ mod shuffled;
 mod sides;
 
 use clap::{Args, ValueEnum};
+use gristmill_common::form::Form;
 use gristmill_common::prelude::*;
 use gristmill_common::spec::JobSpec;
 use gristmill_common::task::InputObject;
@@ -99,7 +100,23 @@ enum Plan {
         objects: Vec<InputObject>,
         /// What ends its records.
         line_rule: LineRule,
+        /// The most bytes that all of them may hold.
+        most_bytes: u64,
     },
+}
+
+/// How many times as large as what is stored the content of a compressed object is taken to be. Text seldom
+/// shrinks more; taken for larger, sides that would fit are shuffled.
+const COMPRESSION: u64 = 8;
+
+/// The most bytes that a loaded side may hold, whatever the memory: its rows are found by 32 bits.
+const MOST_LOADED_BYTES: u64 = 1 << 30;
+
+/// What an object holds, in bytes, as far as that is known before it is read.
+fn content_bytes(object: &InputObject) -> u64 {
+    let form = Form::told(None, object.form, object.uri.base_name());
+    let factor = if form.and_then(Form::codec).is_some() { COMPRESSION } else { 1 };
+    object.size.saturating_mul(factor)
 }
 
 impl Program for Join {
@@ -120,11 +137,12 @@ impl Program for Join {
         // A quarter of an attempt's memory, the bound of a single record too: the index takes as much
         // again, and the other attempts of the process share both.
         let budget = spec.attempt_bytes.bytes() / 4;
-        let size = right.objects.iter().fold(0_u64, |sum, object| sum.saturating_add(object.size));
+        let size = right.objects.iter().fold(0_u64, |sum, object| sum.saturating_add(content_bytes(object)));
         // Who asks for reduce tasks gets them.
         let loads = size <= budget && !self.how.keeps_right() && spec.reducers.is_none();
         self.plan = if loads {
-            Plan::Loaded { objects: right.objects.clone(), line_rule: spec.line_rule.clone() }
+            let most_bytes = spec.attempt_bytes.bytes().min(MOST_LOADED_BYTES);
+            Plan::Loaded { objects: right.objects.clone(), line_rule: spec.line_rule.clone(), most_bytes }
         } else {
             Plan::Shuffled { group_bytes: budget }
         };
@@ -142,7 +160,9 @@ impl Program for Join {
         match self.plan {
             Plan::Open => Err(OptionError::new("the join was not shown its inputs")),
             Plan::Shuffled { group_bytes } => Ok(visitor.map_reduce(ShuffledJoin::new(sides, group_bytes))),
-            Plan::Loaded { objects, line_rule } => Ok(visitor.map_only(LoadedJoin::new(sides, objects, line_rule))),
+            Plan::Loaded { objects, line_rule, most_bytes } => {
+                Ok(visitor.map_only(LoadedJoin::new(sides, objects, line_rule, most_bytes)))
+            }
         }
     }
 }

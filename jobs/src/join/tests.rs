@@ -72,12 +72,18 @@ fn loaded_by(flags: &[&str], line_rule: &LineRule, right: &[&[u8]], left: &[u8])
     let objects = right.iter().enumerate().map(|(index, bytes)| {
         let path = dir.path().join(index.to_string());
         fs::write(&path, bytes).expect("written");
-        InputObject { uri: Uri::from_path(&path), size: bytes.len() as u64, modified_micros: None, etag: None }
+        InputObject {
+            uri: Uri::from_path(&path),
+            size: bytes.len() as u64,
+            modified_micros: None,
+            etag: None,
+            form: None,
+        }
     });
     let objects: Vec<InputObject> = objects.collect();
     let sample = |role: u32, objects: &[InputObject], bytes: &[u8]| {
         let first = line_rule.records(bytes).next().map(|record| (record.to_vec(), "first".to_owned()));
-        InputSample { role, objects: objects.to_vec(), first_record: first }
+        InputSample { role, objects: objects.to_vec(), first_record: first, first_records: vec![], schema: None }
     };
     let uri = |text: &str| text.parse::<Uri>().expect("a path");
     let mut spec = JobSpec::new("join", JobShape::MapReduce, vec![uri("/l")], uri("/o"));

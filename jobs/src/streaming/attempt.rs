@@ -161,7 +161,7 @@ impl Attempt {
         let rest = block.rest();
         let ends_alike = match block.rule() {
             LineRule::Lf | LineRule::Any => memchr(b'\r', rest).is_none(),
-            LineRule::Delimiter(_) => false,
+            LineRule::Quoted | LineRule::Delimiter(_) => false,
         };
         if ends_alike {
             self.feed(1, to)?;

@@ -1,6 +1,8 @@
 //! The flags of jobs over tables that may be JSON lines, and which of both formats an input has.
 
 use clap::{Args, ValueEnum};
+use gristmill_common::form::Form;
+use gristmill_common::formats::schema::{Kind, Schema};
 use gristmill_common::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -33,16 +35,29 @@ pub(crate) struct FormatOptions {
 
     #[command(flatten)]
     delimited: TableOptions,
+
+    /// The columns of a file of columns.
+    #[arg(skip)]
+    #[serde(default)]
+    schema: Option<Schema>,
 }
 
 impl Format {
     /// The format of an input, by name and first byte.
     fn of(sample: &InputSample) -> Self {
-        let is_json = sample.first_record.as_ref().is_some_and(|(record, object)| {
-            JSON_ENDINGS.iter().any(|ending| object.ends_with(ending)) || without_mark(record).starts_with(b"{")
-        });
-        if is_json { Format::Json } else { Format::Delimited }
+        if is_json_input(sample) { Format::Json } else { Format::Delimited }
     }
+}
+
+/// Whether the records of an input are JSON objects, by name and first byte; those of a file of columns are.
+pub(crate) fn is_json_input(sample: &InputSample) -> bool {
+    let by_name = |object: &str| {
+        let name = Form::content_name(object);
+        JSON_ENDINGS.iter().any(|ending| name.ends_with(ending))
+    };
+    let first = sample.first_record.as_ref();
+    let looks_like = first.is_some_and(|(record, object)| by_name(object) || without_mark(record).starts_with(b"{"));
+    sample.schema.is_some() || looks_like
 }
 
 impl FormatOptions {
@@ -54,15 +69,25 @@ impl FormatOptions {
     /// Takes what is not given from the input's first record.
     pub(crate) fn look(&mut self, inputs: &[InputSample]) -> Result<(), OptionError> {
         let Some(input) = inputs.first() else { return Ok(()) };
+        self.schema.clone_from(&input.schema);
         let format = *self.format.get_or_insert_with(|| Format::of(input));
         if format == Format::Delimited { self.delimited.look(input) } else { Ok(()) }
+    }
+
+    /// What the values of a column are, if the input tells.
+    pub(crate) fn kind(&self, name: &str) -> Option<&Kind> {
+        let schema = self.schema.as_ref()?;
+        schema.place(name).map(|place| &schema.columns[place].kind)
     }
 
     /// The table of the job's input.
     pub(crate) fn table(&self) -> Result<Table, OptionError> {
         match self.format() {
             Format::Delimited => self.delimited.table(),
-            Format::Json => self.delimited.json_table(),
+            Format::Json => {
+                let known = self.schema.as_ref().map(|schema| schema.names().map(str::to_owned).collect());
+                self.delimited.json_table(known)
+            }
         }
     }
 

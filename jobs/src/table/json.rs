@@ -8,11 +8,10 @@
 use std::fmt;
 use std::ops::Range;
 
+use gristmill_common::formats::Place;
 use serde::Deserializer as _;
 use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
-
-use super::fields::Place;
 
 /// What stands before a string's characters.
 pub(super) const STRING_MARK: &[u8] = b"\"";

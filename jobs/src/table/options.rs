@@ -2,13 +2,13 @@
 //! was seen; or a table of JSON lines, whose columns are those asked for. Reads no input itself.
 
 use clap::Args;
+use gristmill_common::decimal::Decimal;
 use gristmill_common::failure::{Failure, FailureCode};
+use gristmill_common::formats::Dialect;
 use gristmill_common::prelude::*;
 use gristmill_common::text::BYTE_ORDER_MARK;
 use serde::{Deserialize, Serialize};
 
-use super::decimal::Decimal;
-use super::fields::Dialect;
 use super::json::{Paths, STRING_MARK};
 
 /// Flags that say what the rows of a table look like.
@@ -65,6 +65,8 @@ pub(crate) struct Table {
     pub(crate) header: Option<Header>,
     /// What is wanted of each row, if rows are JSON objects.
     pub(super) json: Option<Paths>,
+    /// All columns that there are, of rows that are JSON objects because a file of columns is read so.
+    pub(super) known: Option<Vec<String>>,
     nulls: Vec<Vec<u8>>,
 }
 
@@ -80,6 +82,13 @@ impl TableOptions {
             self.found = Header::of(sample)?;
         }
         Ok(())
+    }
+
+    /// Takes TABs for separators unless others were asked for.
+    pub(crate) fn separate_by_tabs(&mut self) {
+        if self.separator == b',' {
+            self.separator = b'\t';
+        }
     }
 
     /// The table of the job's own input.
@@ -101,11 +110,11 @@ impl TableOptions {
         };
         let nulls = self.nulls.iter().map(|text| text.as_bytes().to_vec()).collect();
         let header = header.filter(|_| self.wants_header() || !columns.is_empty()).cloned();
-        Ok(Table { dialect: self.dialect(), columns, header, json: None, nulls })
+        Ok(Table { dialect: self.dialect(), columns, header, json: None, known: None, nulls })
     }
 
-    /// A table of JSON lines.
-    pub(super) fn json_table(&self) -> Result<Table, OptionError> {
+    /// A table of JSON lines, with all columns that it has if these are known.
+    pub(super) fn json_table(&self, known: Option<Vec<String>>) -> Result<Table, OptionError> {
         if !self.columns.is_empty() {
             return Err(OptionError::new("--columns is for delimited text: JSON lines name their fields"));
         }
@@ -115,7 +124,7 @@ impl TableOptions {
         let marked = self.nulls.iter().map(|text| [STRING_MARK, text.as_bytes()].concat());
         let nulls = self.nulls.iter().map(|text| text.as_bytes().to_vec()).chain(marked).collect();
         let json = Some(Paths::default());
-        Ok(Table { dialect: self.dialect(), columns: Vec::new(), header: None, json, nulls })
+        Ok(Table { dialect: self.dialect(), columns: Vec::new(), header: None, json, known, nulls })
     }
 
     fn dialect(&self) -> Dialect {
@@ -159,14 +168,21 @@ impl Header {
 }
 
 impl Table {
-    /// The place of a column. JSON lines have every column, since not every row must.
+    /// The place of a column. JSON lines have every column, since not every row must; those of files of columns
+    /// have what these have, and what may lie in it.
     ///
     /// # Errors
     ///
     /// If there is no such column, or there are two of that name.
     pub(crate) fn column(&mut self, name: &str) -> Result<usize, OptionError> {
         if let Some(paths) = &mut self.json {
-            return Ok(paths.column(name));
+            let is_in = |column: &String| {
+                name.strip_prefix(column).is_some_and(|rest| matches!(rest.chars().next(), None | Some('.')))
+            };
+            return match &self.known {
+                Some(known) if !known.iter().any(is_in) => Err(no_column(name, known)),
+                _ => Ok(paths.column(name)),
+            };
         }
         if self.columns.is_empty() {
             // An empty input has no rows in which the column could be missing.
@@ -176,9 +192,7 @@ impl Table {
         match (places.next(), places.next()) {
             (Some(place), None) => Ok(place),
             (Some(_), Some(_)) => Err(OptionError::new(format!("there are two columns named {name:?}"))),
-            (None, _) => {
-                Err(OptionError::new(format!("there is no column {name:?} (there are {})", self.columns.join(", "))))
-            }
+            (None, _) => Err(no_column(name, &self.columns)),
         }
     }
 
@@ -221,8 +235,12 @@ impl Table {
     }
 }
 
+fn no_column(name: &str, columns: &[String]) -> OptionError {
+    OptionError::new(format!("there is no column {name:?} (there are {})", columns.join(", ")))
+}
+
 /// A record without the byte order mark that a line rule may have left on it.
-pub(super) fn without_mark(record: &[u8]) -> &[u8] {
+pub(crate) fn without_mark(record: &[u8]) -> &[u8] {
     record.strip_prefix(BYTE_ORDER_MARK).unwrap_or(record)
 }
 

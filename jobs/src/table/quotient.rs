@@ -1,11 +1,10 @@
 //! What dividing a decimal number by a count gives: the whole and the digits behind the point apart, so
 //! that no quotient is too large for it. Does not calculate with them any further.
 
+use gristmill_common::decimal::Decimal;
 use std::cmp::Ordering;
 use std::io::Write as _;
 use std::num::NonZeroU64;
-
-use super::decimal::Decimal;
 
 /// The most digits behind the point of a quotient.
 pub(crate) const MAX_QUOTIENT_SCALE: u8 = 18;

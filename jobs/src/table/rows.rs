@@ -2,11 +2,11 @@
 //! quote in a block, one scan finds lines and fields together; the result is that of reading record by
 //! record.
 
+use gristmill_common::formats::Place;
 use gristmill_common::prelude::*;
 use gristmill_common::text::LineRule;
 use memchr::{memchr, memchr2_iter};
 
-use super::fields::Place;
 use super::json;
 use super::options::{Table, without_mark};
 
@@ -15,6 +15,8 @@ use super::options::{Table, without_mark};
 pub(crate) struct Rows<'t> {
     table: &'t Table,
     wanted: &'t [usize],
+    /// Whether a row may not go on behind the last column that is wanted.
+    exact: bool,
     places: Vec<Place>,
     unescaped: Vec<u8>,
 }
@@ -46,7 +48,13 @@ impl<'t> Rows<'t> {
     /// Reads rows of a table; `wanted` are columns, ascending and each once.
     pub(crate) fn new(table: &'t Table, wanted: &'t [usize]) -> Self {
         debug_assert!(wanted.is_sorted_by(|a, b| a < b), "columns are wanted in order");
-        Self { table, wanted, places: vec![Place::default(); wanted.len()], unescaped: Vec::new() }
+        Self { table, wanted, exact: false, places: vec![Place::default(); wanted.len()], unescaped: Vec::new() }
+    }
+
+    /// Takes rows that have more fields than are wanted for malformed: all columns are wanted.
+    pub(crate) fn exact(mut self) -> Self {
+        self.exact = true;
+        self
     }
 
     /// Calls `f` with every row of a block. Checks and skips the header of an object, or if it has none
@@ -128,6 +136,9 @@ impl<'t> Rows<'t> {
                 }
             }
         }
+        if self.exact && at.is_some() {
+            return Err(too_long(self.table).into());
+        }
         Ok(Row { record, base: record, places: &self.places, unescaped: &self.unescaped })
     }
 
@@ -179,6 +190,9 @@ impl<'t> Rows<'t> {
                 continue;
             }
             if bytes.get(end) == Some(&separator) {
+                if self.exact {
+                    return Err(too_long(self.table).into());
+                }
                 break;
             }
             let is_empty = matches!(&bytes[line..end], b"" | b"\r");
@@ -189,6 +203,12 @@ impl<'t> Rows<'t> {
         }
         Ok(memchr(b'\n', &bytes[start.min(bytes.len())..]).map_or(bytes.len(), |len| start + len))
     }
+}
+
+/// The error of a row that goes on behind the last column.
+#[cold]
+fn too_long(table: &Table) -> RecordError {
+    RecordError { reason: format!("the row has more than {} fields, one for each column", table.columns.len()) }
 }
 
 /// The error of a row without a wanted column.

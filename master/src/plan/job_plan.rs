@@ -3,14 +3,16 @@
 
 use std::sync::Arc;
 
+use gristmill_common::form::Form;
 use gristmill_common::naming::Uri;
 use gristmill_common::size::ByteSize;
 use gristmill_common::spec::{JobShape, JobSpec, SpecError};
 use gristmill_common::storage::Pattern;
 use gristmill_common::task::{InputObject, JobPlan, Piece};
+use gristmill_common::text::LineRule;
 
 use crate::plan::packing::Packer;
-use crate::plan::splits::{cut, split_count};
+use crate::plan::splits::{Cut, cut, split_count};
 
 /// The most map tasks of a job. Each costs the scheduler some hundred bytes and the shuffle one
 /// segment per reduce task; lowering it forces larger splits on very large inputs.
@@ -79,7 +81,9 @@ impl PlanError {
 ///
 /// Objects are cut into splits of at most the spec's split size, sizes within one object differing
 /// by at most one byte; an object of one split is packed with its neighbours as long as they fit
-/// into one, so that the splits come out even; empty objects give nothing to read. Objects that cannot be split are one split each.
+/// into one, so that the splits come out even; empty objects give nothing to read. Objects that can only be
+/// read from their beginning are one split each. What form an object has is told by what is pinned, or by
+/// its name; whoever pins it looks at those of which neither tells.
 ///
 /// # Errors
 ///
@@ -102,12 +106,11 @@ pub fn plan_inputs(spec: &JobSpec, inputs: Vec<(u32, Vec<InputObject>)>) -> Resu
     let input_bytes = sizes.fold(0, u64::saturating_add);
     let too_many = || PlanError::TooManyTasks { input_bytes: ByteSize(input_bytes), split_size: spec.split_size };
 
-    let splittable = spec.line_rule.is_splittable();
-    let packed = inputs.iter().flat_map(|(_, objects)| objects).map(|object| object.size);
-    let packed = packed.filter(|&size| split_count(size, spec.split_size) <= 1).fold(0, u64::saturating_add);
-    let mut packer = Packer::new(spec.split_size, packed);
-    let mut unsplit = Named::default();
-    let mut compressed = Named::default();
+    let packed = inputs.iter().flat_map(|(_, objects)| objects).filter(|object| pieces_of(spec, object).is_one());
+    let (count, packed) =
+        packed.fold((0, 0_u64), |(count, bytes), object| (count + 1, bytes.saturating_add(object.size)));
+    let mut packer = Packer::new(spec.split_size, count, packed);
+    let (mut overlapping, mut quoted, mut compressed) = (Named::default(), Named::default(), Named::default());
     let mut role_begun = None;
     for (role, object) in
         inputs.into_iter().flat_map(|(role, objects)| objects.into_iter().map(move |object| (role, object)))
@@ -116,34 +119,37 @@ pub fn plan_inputs(spec: &JobSpec, inputs: Vec<(u32, Vec<InputObject>)>) -> Resu
             role_begun = Some(role);
             packer.begin_role(role);
         }
-        if is_compressed(object.uri.base_name()) {
-            compressed.add(&object.uri);
-        }
+        let pieces = pieces_of(spec, &object);
         let object = Arc::new(object);
-        let count = split_count(object.size, spec.split_size);
-        if count > 1 && splittable {
-            if count > u64::from(MAX_MAP_TASKS) {
-                return Err(too_many());
+        let whole = |object: Arc<InputObject>| Piece { start: 0, end: object.size, object };
+        match pieces {
+            Pieces::None => {}
+            Pieces::One => packer.pack(whole(object)),
+            Pieces::Alone(why) => {
+                match why {
+                    Undivided::Compressed => compressed.add(&object.uri),
+                    Undivided::DelimiterOverlaps => overlapping.add(&object.uri),
+                    Undivided::Quoted => quoted.add(&object.uri),
+                }
+                packer.alone(whole(object));
             }
-            cut(&object, count).for_each(|piece| packer.alone(piece));
-        } else if count > 0 {
-            let end = object.size;
-            if count > 1 {
-                unsplit.add(&object.uri);
-                packer.alone(Piece { object, start: 0, end });
-            } else {
-                packer.pack(Piece { object, start: 0, end });
-            }
+            Pieces::Many(count) if count > u64::from(MAX_MAP_TASKS) => return Err(too_many()),
+            Pieces::Many(count) => cut(&object, count).for_each(|piece| packer.alone(piece)),
         }
         if packer.len() > MAX_MAP_TASKS as usize {
             return Err(too_many());
         }
     }
     let mut warnings = Vec::new();
+    let one_task = "larger than a split but read by one task each, because";
+    warnings.extend(overlapping.warning(&format!("{one_task} the delimiter overlaps itself")));
     warnings.extend(
-        unsplit.warning("larger than a split but read by one task each, because the delimiter overlaps itself"),
+        quoted.warning(&format!("{one_task} only reading from the beginning tells which line ends are quoted")),
     );
-    warnings.extend(compressed.warning("read as they are, because reading compressed input is not built in yet"));
+    warnings.extend(compressed.warning(&format!(
+        "{one_task} their compression can only be read from the beginning (bzip2, and zstd with a table of frames as \
+         --compression zstd writes it, are read by several)"
+    )));
     if spec.shape == JobShape::MapOnly && spec.reducers.is_some() {
         warnings.push(format!("{} has no reduce, so the number of reducers means nothing", spec.job));
     }
@@ -190,10 +196,49 @@ fn check_overlap<'a>(spec: &JobSpec, mut objects: impl Iterator<Item = &'a Input
     })
 }
 
-fn is_compressed(name: &str) -> bool {
-    name.rsplit_once('.').is_some_and(|(_, ending)| {
-        ["gz", "zst", "bz2", "xz", "lz4"].iter().any(|known| ending.eq_ignore_ascii_case(known))
-    })
+/// What an object gives to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pieces {
+    None,
+    /// One, small enough to share a split.
+    One,
+    /// One, larger than a split.
+    Alone(Undivided),
+    Many(u64),
+}
+
+/// Why a large object is one piece.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Undivided {
+    Compressed,
+    DelimiterOverlaps,
+    Quoted,
+}
+
+impl Pieces {
+    fn is_one(self) -> bool {
+        self == Pieces::One
+    }
+}
+
+fn pieces_of(spec: &JobSpec, object: &InputObject) -> Pieces {
+    let form = Form::told(spec.input_form, object.form, object.uri.base_name());
+    let is_large = split_count(object.size, spec.split_size) > 1;
+    let (count, undivided) = match Cut::of(form, object.size, spec.split_size) {
+        Cut::Nowhere => (u64::from(object.size > 0), Some(Undivided::Compressed)),
+        Cut::Every(bytes) => {
+            // Columns are rows already.
+            let is_whole = form != Some(Form::Parquet) && !spec.line_rule.is_splittable();
+            let why = if spec.line_rule == LineRule::Quoted { Undivided::Quoted } else { Undivided::DelimiterOverlaps };
+            (split_count(object.size, bytes), is_whole.then_some(why))
+        }
+    };
+    match (count, undivided) {
+        (0, _) => Pieces::None,
+        (_, Some(why)) if is_large => Pieces::Alone(why),
+        (1, _) | (_, Some(_)) => Pieces::One,
+        (count, None) => Pieces::Many(count),
+    }
 }
 
 /// Objects that share a warning; names the first few.
@@ -223,7 +268,6 @@ impl Named {
 #[cfg(test)]
 mod tests {
     use gristmill_common::spec::SideInput;
-    use gristmill_common::text::LineRule;
     use proptest::prelude::*;
 
     use super::*;
@@ -240,6 +284,7 @@ mod tests {
             size,
             modified_micros: Some(0),
             etag: None,
+            form: None,
         };
         sizes.iter().enumerate().map(object).collect()
     }
@@ -272,8 +317,30 @@ mod tests {
 
     #[test]
     fn a_split_holds_a_bounded_number_of_objects() {
-        let plan = plan(1 << 30, &vec![1; MAX_PIECES + 1]);
-        assert_eq!(plan.splits.iter().map(|split| split.pieces.len()).collect::<Vec<_>>(), [MAX_PIECES, 1]);
+        // Where opening counts nothing.
+        let plan = plan(4000, &[0; 10]);
+        assert!(plan.splits.is_empty());
+        let mut packer = Packer::new(ByteSize(4000), MAX_PIECES as u64 + 1, 0);
+        let object = Arc::new(objects(&[0]).remove(0));
+        (0..=MAX_PIECES).for_each(|_| packer.pack(Piece { object: Arc::clone(&object), start: 0, end: 0 }));
+        let pieces: Vec<usize> = packer.finish().iter().map(|split| split.pieces.len()).collect();
+        assert_eq!(pieces, [MAX_PIECES, 1]);
+    }
+
+    #[test]
+    fn many_small_objects_are_spread_over_several_splits() {
+        let check = |count: usize, bytes: u64, expect: usize| {
+            let splits = plan(64 << 20, &vec![bytes; count]).splits;
+            assert_eq!(splits.len(), expect, "{count} of {bytes} bytes");
+            let pieces = splits.iter().map(|split| split.pieces.len());
+            let (least, most) = (pieces.clone().min().unwrap_or(0), pieces.max().unwrap_or(0));
+            assert!(most - least <= count.div_ceil(expect), "{least} to {most}");
+        };
+        check(1000, 4000, 1);
+        check(10_000, 4000, 4);
+        check(100_000, 4000, 31);
+        check(6, 60 << 20, 6);
+        check(2, 32 << 20, 2);
     }
 
     #[test]
@@ -287,6 +354,37 @@ mod tests {
         assert_eq!(plan.warnings, [text]);
         let plan = plan_job(&spec, objects(&[25; 7])).expect("plannable");
         assert!(plan.warnings[0].starts_with("/in/0, /in/1, /in/2, /in/3, /in/4 and 2 more: "), "{plan:?}");
+        spec.line_rule = LineRule::Quoted;
+        let plan = plan_job(&spec, objects(&[25])).expect("plannable");
+        assert!(plan.warnings[0].ends_with("tells which line ends are quoted"), "{plan:?}");
+        spec.input_form = Some(Form::Parquet);
+        assert_eq!(plan_job(&spec, objects(&[25])).expect("plannable").splits.len(), 3, "rows need no line ends");
+    }
+
+    #[test]
+    fn compressed_objects_are_cut_as_their_form_allows() {
+        let mut spec = spec(&["/in"], "/out");
+        let named = |names: &[&str], mib: u64| -> Vec<InputObject> {
+            let object = |name: &&str| InputObject {
+                uri: format!("/in/{name}").parse().expect("a path"),
+                ..objects(&[mib << 20]).remove(0)
+            };
+            names.iter().map(object).collect()
+        };
+        let splits = |spec: &JobSpec, objects: Vec<InputObject>| {
+            let plan = plan_job(spec, objects).expect("plannable");
+            (plan.splits.len(), plan.warnings)
+        };
+        assert_eq!(splits(&spec, named(&["a.gz", "b.zst", "c.txt"], 20)), (1, vec![]));
+        assert_eq!(splits(&spec, named(&["a.bz2"], 20)), (5, vec![]));
+        let (count, warnings) = splits(&spec, named(&["a.gz", "b.txt", "c.zst", "d.bz2"], 100));
+        assert_eq!(count, 1 + 2 + 1 + 25);
+        assert!(warnings[0].starts_with("/in/a.gz, /in/c.zst: larger than a split"), "{warnings:?}");
+        let mut pinned = named(&["a.zst"], 100);
+        pinned[0].form = Some(Form::SeekableZstd);
+        assert_eq!(splits(&spec, pinned), (7, vec![]));
+        spec.input_form = Some(Form::Plain);
+        assert_eq!(splits(&spec, named(&["a.gz"], 100)), (2, vec![]));
     }
 
     #[test]

@@ -12,3 +12,4 @@ mod packing;
 mod splits;
 
 pub use job_plan::{MAX_DERIVED_REDUCERS, MAX_MAP_TASKS, PlanError, plan_inputs, plan_job};
+pub use splits::Cut;

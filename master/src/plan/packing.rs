@@ -8,9 +8,19 @@ use gristmill_common::task::{Piece, Split};
 /// messages; lowering it makes more tasks of them.
 pub(super) const MAX_PIECES: usize = 10_000;
 
+/// What opening an object counts, as a part of a split: 16 KiB of one of the default size, which take about as long to
+/// map as a file to open. Counted higher, small objects are spread over more tasks; not counted, ten thousand of
+/// them may be the work of one core.
+const OPENINGS_IN_SPLIT: u64 = 4096;
+
 /// Up to this many splits their number is rounded up to a power of two. Machines have such numbers of
 /// cores: with three splits for two of them, one would be idle half of the time.
 const ROUNDED_SPLITS: u64 = 16;
+
+/// What opening an object counts.
+fn opening_bytes(split_size: ByteSize) -> u64 {
+    split_size.bytes() / OPENINGS_IN_SPLIT
+}
 
 /// Splits under construction.
 #[derive(Debug)]
@@ -25,8 +35,10 @@ pub(super) struct Packer {
 }
 
 impl Packer {
-    /// Packs objects that have `packed_bytes` in all.
-    pub(super) fn new(split_size: ByteSize, packed_bytes: u64) -> Self {
+    /// Packs so many objects that have `packed_bytes` in all.
+    pub(super) fn new(split_size: ByteSize, objects: u64, packed_bytes: u64) -> Self {
+        let openings = objects.saturating_mul(opening_bytes(split_size));
+        let packed_bytes = packed_bytes.saturating_add(openings);
         let count = packed_bytes.div_ceil(split_size.bytes()).max(1);
         let count = if count <= ROUNDED_SPLITS { count.next_power_of_two() } else { count };
         let even = packed_bytes.div_ceil(count);
@@ -39,10 +51,10 @@ impl Packer {
         self.role = role;
     }
 
-    /// Adds a whole object, to the split before it if both fit and that brings it nearer to the even
+    /// Adds a whole object of at most the size of a split, to the split before it if both fit and that brings it nearer to the even
     /// size than it is.
     pub(super) fn pack(&mut self, whole: Piece) {
-        let bytes = whole.end - whole.start;
+        let bytes = whole.end - whole.start + opening_bytes(self.split_size);
         let together = self.open_bytes.saturating_add(bytes);
         let uneven = together.saturating_sub(self.even) > self.even.saturating_sub(self.open_bytes);
         if self.open.pieces.len() >= MAX_PIECES || together > self.split_size.bytes() || uneven {

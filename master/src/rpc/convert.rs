@@ -22,6 +22,14 @@ pub(super) fn report(body: v1::worker_message::Body) -> Result<WorkerReport, Wir
             id: required("AttemptFinished.id", finished.id)?.try_into()?,
             report: required("AttemptFinished.report", finished.report)?.try_into()?,
         },
+        Body::Uploads(opened) => {
+            let uploads = opened.uploads.into_iter().map(TryInto::try_into);
+            WorkerReport::UploadsOpened {
+                id: required("UploadsOpened.id", opened.id)?.try_into()?,
+                batch: opened.batch,
+                uploads: uploads.collect::<Result<_, _>>()?,
+            }
+        }
         Body::Failed(failed) => WorkerReport::AttemptFailed {
             id: required("AttemptFailed.id", failed.id)?.try_into()?,
             failure: required("AttemptFailed.failure", failed.failure)?.try_into()?,
@@ -46,6 +54,7 @@ pub(super) fn order(order: &Order) -> v1::master_message::Body {
         Order::Start { id, input } => Body::Start(v1::StartAttempt { id: Some(id.into()), input: Some(input.into()) }),
         Order::Cancel { id } => Body::Cancel(v1::CancelAttempt { id: Some(id.into()) }),
         Order::Discard { id } => Body::Discard(v1::DiscardOutput { id: Some(id.into()) }),
+        Order::UploadsNoted { id, batch } => Body::Noted(v1::UploadsNoted { id: Some(id.into()), batch: *batch }),
         Order::Release { job } => Body::Release(v1::ReleaseJob { job: job.0 }),
         Order::Close { reason } => Body::Close(close(*reason)),
     }

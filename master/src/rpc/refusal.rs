@@ -64,7 +64,7 @@ mod tests {
     use std::sync::Arc;
 
     use gristmill_common::spec::SpecError;
-    use gristmill_common::storage::InputError;
+    use gristmill_common::storage::{InputError, StoreError};
 
     use super::*;
     use crate::runtime::SubmitError;
@@ -80,8 +80,10 @@ mod tests {
         let missing = SubmitError::Input(InputError::NotFound { object: "/a".into() });
         check(missing, Code::FailedPrecondition, "no such input: /a", None);
         let uri = "s3://b/k".to_owned();
-        let scheme = SubmitError::Input(InputError::NotBuiltIn { scheme: "s3".into(), object: uri });
-        let text = "cannot read s3://b/k: reading s3:// is not built in yet";
-        check(scheme, Code::FailedPrecondition, text, Some("copy the input to a local folder first"));
+        let looked_for = vec!["the environment".to_owned(), "a profile".to_owned()];
+        let closed = SubmitError::Input(StoreError::NoCredentials { object: uri, looked_for }.into());
+        let text = "no credentials for s3://b/k: looked for the environment; a profile";
+        let hint = "--anonymous reaches buckets that are open to everybody";
+        check(closed, Code::FailedPrecondition, text, Some(hint));
     }
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use gristmill_common::ids::MasterEpoch;
-use gristmill_common::storage::ContentError;
+use gristmill_common::storage::{ContentError, Stores};
 use gristmill_common::time::Clock;
 use gristmill_common::wire::{transport, v1};
 use tokio::net::TcpListener;
@@ -35,6 +35,8 @@ pub struct MasterConfig {
     pub scheduler: SchedulerConfig,
     /// What becomes of its open jobs when it is told to end.
     pub open_jobs: OpenJobs,
+    /// Reaches inputs and outputs in object stores.
+    pub stores: Stores,
 }
 
 /// A master that serves.
@@ -115,19 +117,19 @@ pub async fn run_master(
     shutdown: impl Future<Output = ()>,
     ready: impl FnOnce(MasterReady),
 ) -> Result<(), MasterError> {
-    let MasterConfig { listen, state, insecure_listen, mut scheduler, open_jobs } = config;
+    let MasterConfig { listen, state, insecure_listen, mut scheduler, open_jobs, stores } = config;
     let warning = check_address(listen, insecure_listen)?;
     let clock = Clock::start();
     let state = StateDir::open(&state)?;
     let mut journal = RedbJournal::open(&state.journal())?;
     let files = ShippedFiles::open(&state.files(), std::env::current_exe().ok().as_deref())?;
-    let recovered = recover(&mut journal, &files, clock.wall())?;
+    let recovered = recover(&mut journal, &files, &stores, clock.wall())?;
     let source = |source| MasterError::Listen { listen, source };
     let listener = TcpListener::bind(listen).await.map_err(source)?;
     let address = listener.local_addr().map_err(source)?;
     scheduler.epoch = state.epoch();
     let lease = scheduler.lease;
-    let (master, driver) = start_driver(clock, scheduler, Box::new(journal), recovered, files.clone());
+    let (master, driver) = start_driver(clock, scheduler, Box::new(journal), recovered, files.clone(), stores);
     info!(%address, epoch = %state.epoch(), "master serves");
     ready(MasterReady { url: format!("http://{address}"), epoch: state.epoch(), warning });
 
@@ -201,7 +203,8 @@ mod tests {
     fn config(state: PathBuf, listen: &str, insecure_listen: bool) -> MasterConfig {
         let scheduler = SchedulerConfig::default();
         let open_jobs = OpenJobs::Keep;
-        MasterConfig { listen: listen.parse().expect("an address"), state, insecure_listen, scheduler, open_jobs }
+        let (listen, stores) = (listen.parse().expect("an address"), Stores::without_environment());
+        MasterConfig { listen, state, insecure_listen, scheduler, open_jobs, stores }
     }
 
     #[test]

@@ -92,7 +92,7 @@ pub(crate) struct Welcome {
 #[derive(Debug)]
 pub(super) enum Request {
     Submit {
-        submission: Submission,
+        submission: Box<Submission>,
         reply: oneshot::Sender<Result<Accepted, SubmitRefusal>>,
     },
     Cancel {
@@ -164,6 +164,7 @@ impl MasterHandle {
     ///
     /// Why it was not taken on; then nothing of it is left.
     pub async fn submit(&self, submission: Submission) -> Result<Accepted, SubmitRefusal> {
+        let submission = Box::new(submission);
         self.ask(|reply| Request::Submit { submission, reply }).await?
     }
 

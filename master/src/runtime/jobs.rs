@@ -54,7 +54,7 @@ pub(super) struct JobWork {
     pub(super) plan: Arc<JobPlan>,
     /// The claim on the output, until it is published or undone.
     pub(super) claim: Option<OutputClaim>,
-    /// The folder in which attempts stage parts.
+    /// The folder in which attempts stage parts; empty if they send them to a store.
     pub(super) staging: String,
     pub(super) binary_sha256: String,
     /// Keeps them where workers fetch them.
@@ -114,7 +114,7 @@ impl JobTable {
         record.work = Some(JobWork {
             spec: Arc::clone(&accepted.spec),
             plan: Arc::clone(&accepted.plan),
-            staging: claim.staged_parts_dir().to_string_lossy().into_owned(),
+            staging: claim.staged_parts_dir().map(|dir| dir.to_string_lossy().into_owned()).unwrap_or_default(),
             claim: Some(claim),
             binary_sha256: accepted.binary_sha256.clone(),
             _files: files,

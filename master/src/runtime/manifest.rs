@@ -22,9 +22,9 @@
 
 use gristmill_common::counters::Counters;
 use gristmill_common::ids::{JobId, TaskId};
-use gristmill_common::naming::{BAD_DIR, bad_records_name_of, part_name};
+use gristmill_common::naming::{BAD_DIR, bad_records_name_of, part_file_name};
 use gristmill_common::spec::JobSpec;
-use gristmill_common::task::{AttemptStats, BadRecords, JobPlan, NamedPart, PartSummary};
+use gristmill_common::task::{AttemptStats, BadRecords, JobPlan, PartSummary};
 use gristmill_common::time::WallTime;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
@@ -91,15 +91,23 @@ pub struct ManifestPart {
     pub checksum: String,
 }
 
-/// The records that one map task skipped.
+/// The records that one map task skipped, and the damaged objects of which it left something out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ManifestBad {
     /// The path, relative to the output, of a file of JSON lines.
     pub path: String,
     /// Its size.
     pub bytes: u64,
-    /// Its lines.
+    /// Its lines that are records.
     pub records: u64,
+    /// Its lines that are damaged objects.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub objects: u64,
+}
+
+/// Whether a count is not worth writing.
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// What the committed attempts did.
@@ -146,15 +154,24 @@ impl Manifest {
             let checksum = format!("xxh3:{checksum:016x}");
             ManifestPart { path, bytes, records, checksum }
         };
-        let main =
-            (0..).zip(parts).map(|(index, part)| entry(part_name(index), part.bytes, part.records, part.checksum));
-        let named = (0..).zip(parts).flat_map(|(index, part)| part.named.iter().map(move |named| (named, index)));
-        let mut named: Vec<(&NamedPart, u32)> = named.collect();
-        named.sort_unstable_by(|(a, a_index), (b, b_index)| (&a.name, a_index).cmp(&(&b.name, b_index)));
-        let named = named
-            .into_iter()
-            .map(|(part, index)| entry(part.name.part_path(index), part.bytes, part.records, part.checksum));
-        self.parts = main.chain(named).collect();
+        let ending = self.spec.part_ending();
+        // By name, part and piece.
+        type Place<'n> = (Option<&'n str>, u32, u32);
+        let mut listed: Vec<(Place<'_>, ManifestPart)> = Vec::new();
+        for (index, part) in (0..).zip(parts) {
+            if !part.left_out {
+                let path = part_file_name(index, &ending);
+                listed.push(((None, index, 0), entry(path, part.bytes, part.records, part.checksum)));
+            }
+            listed.extend(part.named.iter().map(|other| {
+                let path = other.name.part_path(index, &ending);
+                let place = (other.name.output(), index, other.name.number());
+                (place, entry(path, other.bytes, other.records, other.checksum))
+            }));
+        }
+        // Those of the main output come first.
+        listed.sort_by_key(|(place, _)| *place);
+        self.parts = listed.into_iter().map(|(_, entry)| entry).collect();
         self.counters = counters;
         self.stats = stats;
         self
@@ -175,6 +192,7 @@ impl Manifest {
             path: format!("{BAD_DIR}/{}", bad_records_name_of(&bad.staged_name).unwrap_or_default()),
             bytes: bad.bytes,
             records: bad.records,
+            objects: bad.objects,
         };
         self.bad = bad.iter().map(entry).collect();
         self
@@ -232,6 +250,8 @@ mod tests {
             records: 3,
             checksum: 0xabc,
             named: Box::default(),
+            upload: None,
+            left_out: false,
         };
         let counters: Counters = [("lines", 5)].into_iter().collect();
         let stats = ManifestStats { map: AttemptStats { input_bytes: 30, ..Default::default() }, ..Default::default() };

@@ -4,6 +4,7 @@
 //! | file | responsibility |
 //! |---|---|
 //! | `prepare.rs` | a spec becomes a planned job with a claim on its output; for embedded runs too |
+//! | `look.rs` | the form of large inputs that do not tell it |
 //! | `output.rs`, `manifest.rs` | staging, publishing and undoing outputs; `_SUCCESS` |
 //! | `verify.rs` | whether a published output is still what its `_SUCCESS` says |
 //! | `driver/` | the one task that owns the scheduler and carries out its commands |
@@ -23,6 +24,7 @@ mod driver;
 mod handle;
 mod jobs;
 pub mod journal;
+mod look;
 pub mod manifest;
 mod order;
 pub mod output;

@@ -20,7 +20,7 @@ pub(crate) enum Order {
         spec: Arc<JobSpec>,
         /// The binary it was submitted with.
         binary_sha256: String,
-        /// The folder in which attempts stage parts.
+        /// The folder in which attempts stage parts; empty if these go to an object store.
         staging: String,
     },
     /// Run an attempt.
@@ -39,6 +39,13 @@ pub(crate) enum Order {
     Discard {
         /// The attempt.
         id: JobAttempt,
+    },
+    /// What an attempt is about to upload is recorded.
+    UploadsNoted {
+        /// The attempt.
+        id: JobAttempt,
+        /// Which of its requests.
+        batch: u32,
     },
     /// The job is over.
     Release {

@@ -3,12 +3,14 @@
 
 use std::sync::Arc;
 
+use gristmill_common::failure::Failure;
 use gristmill_common::ids::JobId;
 use gristmill_common::spec::{JobShape, JobSpec, SpecError};
-use gristmill_common::storage::{InputError, list_inputs};
+use gristmill_common::storage::{InputError, Stores, list_inputs, reader_for};
 use gristmill_common::task::JobPlan;
 use gristmill_common::time::Clock;
 
+use super::look::pin_forms;
 use super::output::{OutputClaim, OutputError};
 use super::random::random_u64;
 use super::shipped::ShippedError;
@@ -48,6 +50,12 @@ pub enum SubmitError {
     /// The inputs cannot be listed.
     #[error(transparent)]
     Input(#[from] InputError),
+    /// An input cannot be read.
+    #[error("{failure}")]
+    Look {
+        /// Why.
+        failure: Box<Failure>,
+    },
     /// There is no plan for it.
     #[error(transparent)]
     Plan(#[from] PlanError),
@@ -74,6 +82,7 @@ impl SubmitError {
             | SubmitError::Input(InputError::BadPattern { .. } | InputError::BadArgument { .. }) => RefusalClass::Usage,
             SubmitError::Plan(_)
             | SubmitError::Input(_)
+            | SubmitError::Look { .. }
             | SubmitError::Output(_)
             | SubmitError::Files(_)
             | SubmitError::Broken { .. } => RefusalClass::Rejected,
@@ -87,7 +96,7 @@ impl SubmitError {
             SubmitError::Plan(error) => error.hint(),
             SubmitError::Output(error) => error.hint(),
             SubmitError::Files(_) => Some("submit the job again: what it needs is sent along"),
-            SubmitError::Spec(_) | SubmitError::Broken { .. } => None,
+            SubmitError::Spec(_) | SubmitError::Look { .. } | SubmitError::Broken { .. } => None,
         }
     }
 }
@@ -97,19 +106,26 @@ pub fn fresh_job_id(clock: &Clock) -> JobId {
     JobId::new(clock.wall().unix_millis / 1000, (random_u64() & 0xffff) as u16)
 }
 
-/// Lists the inputs of a spec and plans its job. Claims and changes nothing.
+/// Lists the inputs of a spec, looks at large ones that do not tell their form, and plans its job. Claims and
+/// changes nothing.
 ///
 /// # Errors
 ///
 /// The first reason why the job cannot run.
-pub fn list_and_plan(spec: &JobSpec) -> Result<JobPlan, SubmitError> {
+pub fn list_and_plan(spec: &JobSpec, stores: &Stores) -> Result<JobPlan, SubmitError> {
     spec.validate()?;
+    let stores = stores.with_options(&spec.store);
     // Side inputs first, so that a reducer has seen all of a key's rows of them when the others come.
     let mut inputs = Vec::new();
     for (role, uris) in spec.mapped_side_inputs() {
-        inputs.push((role, list_inputs(&uris)?));
+        inputs.push((role, list_inputs(&uris, &stores)?));
     }
-    inputs.push((0, list_inputs(&spec.inputs)?));
+    inputs.push((0, list_inputs(&spec.inputs, &stores)?));
+    let reader = reader_for(spec, &stores);
+    for (_, objects) in &mut inputs {
+        let pinned = pin_forms(spec, objects, reader.as_ref());
+        pinned.map_err(|failure| SubmitError::Look { failure: Box::new(failure) })?;
+    }
     Ok(plan_inputs(spec, inputs)?)
 }
 
@@ -118,11 +134,11 @@ pub fn list_and_plan(spec: &JobSpec) -> Result<JobPlan, SubmitError> {
 /// # Errors
 ///
 /// The first reason why the job cannot run; then nothing is left behind.
-pub fn prepare(mut spec: JobSpec, job: JobId) -> Result<PreparedJob, SubmitError> {
-    let plan = list_and_plan(&spec)?;
+pub fn prepare(mut spec: JobSpec, job: JobId, stores: &Stores) -> Result<PreparedJob, SubmitError> {
+    let plan = list_and_plan(&spec, stores)?;
     // What the plan says is what runs: a task may ask how many others there are.
     spec.reducers = Some(plan.reducers).filter(|_| spec.shape == JobShape::MapReduce);
-    let claim = OutputClaim::acquire(&spec, job)?;
+    let claim = OutputClaim::acquire(&spec, job, stores)?;
     let request = JobRequest::of(&spec, &plan);
     Ok(PreparedJob { job, spec: Arc::new(spec), plan: Arc::new(plan), claim, request: Arc::new(request) })
 }
@@ -147,12 +163,12 @@ mod tests {
     fn a_prepared_job_holds_its_output() {
         let dir = tempfile::tempdir().expect("scratch");
         let spec = spec(dir.path());
-        let first = prepare(spec.clone(), JobId(1)).expect("nothing forbids it");
+        let first = prepare(spec.clone(), JobId(1), &Stores::without_environment()).expect("nothing forbids it");
         assert_eq!((&first.request.split_bytes[..], first.request.reducers, first.plan.objects), (&[8][..], 2, 1));
-        let error = prepare(spec.clone(), JobId(2)).expect_err("claimed");
+        let error = prepare(spec.clone(), JobId(2), &Stores::without_environment()).expect_err("claimed");
         assert!(matches!(error, SubmitError::Output(OutputError::Held { .. })), "{error}");
         drop(first);
-        prepare(spec, JobId(3)).expect("free again");
+        prepare(spec, JobId(3), &Stores::without_environment()).expect("free again");
     }
 
     #[test]
@@ -161,7 +177,7 @@ mod tests {
         let check = |spoil: &dyn Fn(&mut JobSpec), class: RefusalClass, text: &str| {
             let mut spec = spec(dir.path());
             spoil(&mut spec);
-            let error = prepare(spec, JobId(1)).expect_err(text);
+            let error = prepare(spec, JobId(1), &Stores::without_environment()).expect_err(text);
             assert_eq!(error.class(), class, "{error}");
             assert!(error.to_string().contains(text), "{error}");
         };
@@ -173,5 +189,7 @@ mod tests {
         check(&|spec| spec.output = Uri::from_path(dir.path()), RefusalClass::Rejected, "inside output");
         fs::create_dir_all(dir.path().join("full/x")).expect("created");
         check(&|spec| spec.output = Uri::from_path(&dir.path().join("full")), RefusalClass::Rejected, "not empty");
+        let elsewhere = |text: &str| text.parse::<Uri>().expect("a URI");
+        check(&|spec| spec.output = elsewhere("http://h/out"), RefusalClass::Rejected, "http:// is read-only");
     }
 }

@@ -58,7 +58,7 @@ mod tests {
     #[test]
     fn a_recipe_is_read_as_it_was_kept() {
         let uri = |text: &str| text.parse::<Uri>().expect("a path");
-        let object = InputObject { uri: uri("/in/a"), size: 9, modified_micros: Some(7), etag: None };
+        let object = InputObject { uri: uri("/in/a"), size: 9, modified_micros: Some(7), etag: None, form: None };
         let object = Arc::new(object);
         let piece = |start, end| Split { pieces: vec![Piece { object: Arc::clone(&object), start, end }], role: 0 };
         let (splits, warnings) = (vec![piece(0, 4), piece(4, 9)], Vec::new());

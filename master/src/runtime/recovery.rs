@@ -1,20 +1,22 @@
 //! From a journal to a master's first state: which jobs go on, which are over, and what is left of jobs
 //! that nobody will finish. Takes up claims; decides nothing else.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use gristmill_common::ids::{JobId, MasterEpoch, WorkerId};
 use gristmill_common::naming::Uri;
-use gristmill_common::task::AttemptOutput;
+use gristmill_common::spec::StoreOptions;
+use gristmill_common::storage::Stores;
+use gristmill_common::task::{AttemptOutput, BadRecords, PartSummary};
 use gristmill_common::time::WallTime;
 use tracing::warn;
 
 use super::describe;
 use super::jobs::JobTable;
 use super::journal::{AcceptedJob, Change, Journal, JournalError, JournalRecord};
-use super::output::{OutputClaim, OutputError, is_published};
+use super::output::{Leftover, OutputClaim, OutputError, Progress, is_published};
 use super::shipped::{JobFiles, ShippedFiles};
 use super::status::JobStatus;
 use crate::scheduler::{JobRequest, JobState, Record, RestoredJob};
@@ -32,15 +34,6 @@ pub struct Recovered {
     pub(super) leftovers: Vec<Leftover>,
     /// What became clear meanwhile and is to be recorded first.
     pub(super) changes: Vec<Change>,
-}
-
-/// What is to be removed of a job.
-#[derive(Debug)]
-pub(super) struct Leftover {
-    pub(super) job: JobId,
-    pub(super) output: Uri,
-    /// Folders above the output that did not exist before, topmost first.
-    pub(super) created: Vec<PathBuf>,
 }
 
 /// Why a master cannot start from what earlier ones left. Nothing was changed.
@@ -79,7 +72,12 @@ impl RecoverError {
 /// # Errors
 ///
 /// If the journal cannot be trusted, or an output is out of reach. Then nothing was changed.
-pub fn recover(journal: &mut dyn Journal, files: &ShippedFiles, now: WallTime) -> Result<Recovered, RecoverError> {
+pub fn recover(
+    journal: &mut dyn Journal,
+    files: &ShippedFiles,
+    stores: &Stores,
+    now: WallTime,
+) -> Result<Recovered, RecoverError> {
     let mut recovered = Recovered::default();
     let mut lives: BTreeMap<JobId, Life> = BTreeMap::new();
     let mut orphan = None;
@@ -104,15 +102,33 @@ pub fn recover(journal: &mut dyn Journal, files: &ShippedFiles, now: WallTime) -
     lives.sort_by_key(|(job, life)| (life.submitted(), *job));
     for (job, life) in lives {
         // On an error the claims taken up so far are given up, and what is staged stays.
-        recovered.add(job, life, files, now).map_err(|source| RecoverError::Output { job, source })?;
+        recovered
+            .add(job, life, &Around { files, stores, now })
+            .map_err(|source| RecoverError::Output { job, source })?;
     }
     Ok(recovered)
+}
+
+/// What is around the journal.
+#[derive(Debug, Clone, Copy)]
+struct Around<'a> {
+    files: &'a ShippedFiles,
+    stores: &'a Stores,
+    now: WallTime,
+}
+
+/// An output that was about to be claimed.
+#[derive(Debug)]
+struct Claiming {
+    output: Uri,
+    missing: Vec<PathBuf>,
+    store: StoreOptions,
 }
 
 /// The records of one job.
 #[derive(Debug, Default)]
 struct Life {
-    claiming: Option<(Uri, Vec<PathBuf>)>,
+    claiming: Option<Claiming>,
     accepted: Option<(AcceptedJob, RestoredJob)>,
     closed: Option<(String, Box<JobStatus>)>,
 }
@@ -122,7 +138,9 @@ impl Life {
     fn apply(&mut self, record: JournalRecord) -> bool {
         match (record, &mut self.accepted) {
             (JournalRecord::WorkerNamed { .. }, _) => {}
-            (JournalRecord::Claiming { output, missing, .. }, _) => self.claiming = Some((output, missing)),
+            (JournalRecord::Claiming { output, missing, store, job: _ }, _) => {
+                self.claiming = Some(Claiming { output, missing, store });
+            }
             (JournalRecord::Accepted(job), accepted) => {
                 let request = Arc::new(JobRequest::of(&job.spec, &job.plan));
                 let restored = RestoredJob::new(job.job, request, job.epoch);
@@ -142,23 +160,24 @@ impl Life {
 }
 
 impl Recovered {
-    fn add(&mut self, job: JobId, life: Life, files: &ShippedFiles, now: WallTime) -> Result<(), OutputError> {
+    fn add(&mut self, job: JobId, life: Life, around: &Around<'_>) -> Result<(), OutputError> {
         if let Some((key, status)) = life.closed {
             self.add_closed(key, *status);
         } else if let Some((accepted, restored)) = life.accepted {
-            let created = life.claiming.map(|(_, missing)| missing).unwrap_or_default();
+            let created = life.claiming.map(|claiming| claiming.missing).unwrap_or_default();
             match &restored.ended {
                 Some((state, _)) => {
                     if *state != JobState::Succeeded {
-                        self.leftovers.push(Leftover { job, output: accepted.spec.output.clone(), created });
+                        self.leftovers.push(leftover(&accepted, &restored, created));
                     }
-                    self.table.insert_over(&accepted, now);
+                    self.table.insert_over(&accepted, around.now);
                     self.jobs.push(restored);
                 }
-                None => self.add_open(&accepted, restored, files, created, now)?,
+                None => self.add_open(&accepted, restored, created, around)?,
             }
-        } else if let Some((output, created)) = life.claiming {
-            self.leftovers.push(Leftover { job, output, created });
+        } else if let Some(Claiming { output, missing: created, store }) = life.claiming {
+            let (uploads, ending, parts, bad) = (BTreeSet::new(), String::new(), Vec::new(), Vec::new());
+            self.leftovers.push(Leftover { job, output, store, created, uploads, ending, parts, bad });
         }
         Ok(())
     }
@@ -179,10 +198,10 @@ impl Recovered {
         &mut self,
         accepted: &AcceptedJob,
         mut restored: RestoredJob,
-        files: &ShippedFiles,
         created: Vec<PathBuf>,
-        now: WallTime,
+        around: &Around<'_>,
     ) -> Result<(), OutputError> {
+        let Around { files, stores, now } = *around;
         let job = accepted.job;
         // Without them the job goes on where workers have them already; others say what is missing.
         let mut held = files.hold(&accepted.binary_sha256, &accepted.spec).unwrap_or_else(|error| {
@@ -191,17 +210,19 @@ impl Recovered {
         });
         files.hold_recipe(accepted.recipe, &mut held);
         let staged = restored.commits.values().any(|commit| matches!(commit.report.output, AttemptOutput::Part(_)));
-        match OutputClaim::reclaim(&accepted.spec, job, staged) {
+        let left = Progress { staged, decided: restored.decided, uploads: restored.uploads.clone() };
+        match OutputClaim::reclaim(&accepted.spec, job, &left, stores) {
             Ok(claim) => self.table.insert(accepted, claim, held),
             Err(error) if error.is_out_of_reach() => return Err(error),
             Err(error) => {
-                let (state, failure) = if restored.decided && is_published(&accepted.spec.output, job)? {
+                let (output, store) = (&accepted.spec.output, &accepted.spec.store);
+                let (state, failure) = if restored.decided && is_published(output, store, job, stores)? {
                     (JobState::Succeeded, None)
                 } else {
                     warn!(%job, reason = describe(&error), "output not taken up again");
                     (JobState::Failed, Some(error.to_failure()))
                 };
-                self.leftovers.push(Leftover { job, output: accepted.spec.output.clone(), created });
+                self.leftovers.push(leftover(accepted, &restored, created));
                 let ended = Record::Ended { job, state, failure };
                 self.changes.push(Change::Append(JournalRecord::Fact(Box::new(ended.clone()))));
                 restored.apply(ended);
@@ -211,4 +232,30 @@ impl Recovered {
         self.jobs.push(restored);
         Ok(())
     }
+}
+
+/// What may be left of a job without a future.
+fn leftover(accepted: &AcceptedJob, restored: &RestoredJob, created: Vec<PathBuf>) -> Leftover {
+    let (parts, bad) = if restored.decided { results(restored) } else { Default::default() };
+    Leftover {
+        job: accepted.job,
+        output: accepted.spec.output.clone(),
+        store: accepted.spec.store.clone(),
+        created,
+        uploads: restored.uploads.clone(),
+        ending: accepted.spec.part_ending(),
+        parts,
+        bad,
+    }
+}
+
+/// What the committed attempts made, in task order: parts, and skipped records.
+fn results(restored: &RestoredJob) -> (Vec<PartSummary>, Vec<BadRecords>) {
+    let reports = || restored.commits.values().map(|commit| &commit.report);
+    let part = |output: &AttemptOutput| match output {
+        AttemptOutput::Part(part) => Some(part.clone()),
+        AttemptOutput::MapOutput(_) => None,
+    };
+    let parts = reports().filter_map(|report| part(&report.output)).collect();
+    (parts, reports().filter_map(|report| report.bad.as_deref().cloned()).collect())
 }

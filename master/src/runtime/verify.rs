@@ -1,25 +1,25 @@
 //! Whether a published output is still what its `_SUCCESS` says: every part there, of its size and with
 //! its bytes, and nothing that a reader would take for one besides. Changes nothing.
 
+mod files;
+
 use std::collections::BTreeSet;
 use std::fmt;
-use std::fs::{self, File};
-use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::PathBuf;
 
-use gristmill_common::naming::{BAD_DIR, SUCCESS_FILE, Uri, is_hidden};
+use gristmill_common::naming::{BAD_DIR, SUCCESS_FILE, Uri, base_name, is_hidden};
 use gristmill_common::output_name::OutputName;
+use gristmill_common::storage::{ObjectError, StoreError, Stores};
 use xxhash_rust::xxh3::Xxh3;
 
+use self::files::Files;
 use super::manifest::{Manifest, ManifestBad, ManifestPart};
 
-/// Bytes read at once. Larger reads cost fewer calls, and more of the processor's cache.
-const READ_BYTES: usize = 256 << 10;
-
-/// A folder that ends with a manifest.
+/// A folder or prefix that ends with a manifest.
 #[derive(Debug)]
 pub struct FinishedOutput {
-    folder: PathBuf,
+    files: Files,
     manifest: Manifest,
 }
 
@@ -27,7 +27,7 @@ pub struct FinishedOutput {
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
     /// No reader for this scheme.
-    #[error("cannot read {output}: reading {}:// is not built in yet", output.scheme())]
+    #[error("cannot verify {output}: {}:// has no outputs", output.scheme())]
     NotBuiltIn {
         /// The output.
         output: Uri,
@@ -52,11 +52,17 @@ pub enum VerifyError {
         /// What the system reports.
         source: io::Error,
     },
+    /// The store cannot be opened.
+    #[error(transparent)]
+    NoStore(#[from] StoreError),
+    /// The store does not give something.
+    #[error(transparent)]
+    Store(#[from] ObjectError),
     /// The manifest is damaged, or of a later format.
-    #[error("{} is damaged: {reason}", path.display())]
+    #[error("{object} is damaged: {reason}")]
     Manifest {
         /// The file.
-        path: PathBuf,
+        object: Uri,
         /// What is wrong with it.
         reason: String,
     },
@@ -122,22 +128,27 @@ impl fmt::Display for Damage {
 }
 
 impl FinishedOutput {
-    /// Reads the manifest.
+    /// Reads the manifest of an output on the local file system.
     ///
     /// # Errors
     ///
-    /// If there is none, or it cannot be understood.
+    /// As [`open_in`](Self::open_in).
     pub fn open(output: &Uri) -> Result<Self, VerifyError> {
-        let folder = output.local_path().ok_or_else(|| VerifyError::NotBuiltIn { output: output.clone() })?;
-        let path = folder.join(SUCCESS_FILE);
-        let bytes = fs::read(&path).map_err(|source| match source.kind() {
-            io::ErrorKind::NotFound if !folder.exists() => VerifyError::Missing { output: output.clone() },
-            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
-                VerifyError::Unfinished { output: output.clone() }
-            }
-            _ => VerifyError::Unreadable { path: path.clone(), source },
-        })?;
-        let damaged = |reason: String| VerifyError::Manifest { path: path.clone(), reason };
+        if output.local_path().is_none() {
+            return Err(VerifyError::NotBuiltIn { output: output.clone() });
+        }
+        Self::open_in(output, &Stores::without_environment())
+    }
+
+    /// Reads the manifest of an output, which may be in one of these stores.
+    ///
+    /// # Errors
+    ///
+    /// If there is none, or it cannot be read or understood.
+    pub fn open_in(output: &Uri, stores: &Stores) -> Result<Self, VerifyError> {
+        let files = Files::of(output, stores)?;
+        let bytes = files.manifest(output)?;
+        let damaged = |reason: String| VerifyError::Manifest { object: output.join(SUCCESS_FILE), reason };
         let manifest = Manifest::from_bytes(&bytes).map_err(damaged)?;
         let is_file = |name: &str| !name.is_empty() && !name.contains('/') && !is_hidden(name);
         let is_bad =
@@ -150,7 +161,7 @@ impl FinishedOutput {
         let strange_bad = manifest.bad.iter().map(|bad| &bad.path).find(|path| !is_bad(path));
         match strange_part.or(strange_bad) {
             Some(path) => Err(damaged(format!("it lists {path:?}, which is no file of an output"))),
-            None => Ok(Self { folder, manifest }),
+            None => Ok(Self { files, manifest }),
         }
     }
 
@@ -161,7 +172,7 @@ impl FinishedOutput {
 
     /// What is wrong with one part, if anything is. Reads all of it.
     pub fn check_part(&self, part: &ManifestPart) -> Option<Damage> {
-        let found = digest(&self.folder.join(&part.path), |_| {});
+        let found = self.digest(&part.path, |_| {});
         let problem = match found {
             Err(problem) => problem,
             Ok((bytes, _)) if bytes != part.bytes => Problem::Size { expected: part.bytes, found: bytes },
@@ -175,12 +186,13 @@ impl FinishedOutput {
 
     /// What is wrong with one file of skipped records, if anything is: its size or its number of lines.
     pub fn check_bad(&self, bad: &ManifestBad) -> Option<Damage> {
+        let expected = bad.records.saturating_add(bad.objects);
         let mut lines = 0;
         let count = |bytes: &[u8]| lines += bytes.iter().filter(|&&byte| byte == b'\n').count() as u64;
-        let problem = match digest(&self.folder.join(&bad.path), count) {
+        let problem = match self.digest(&bad.path, count) {
             Err(problem) => problem,
             Ok((bytes, _)) if bytes != bad.bytes => Problem::Size { expected: bad.bytes, found: bytes },
-            Ok(_) if lines != bad.records => Problem::Lines { expected: bad.records, found: lines },
+            Ok(_) if lines != expected => Problem::Lines { expected, found: lines },
             Ok(_) => return None,
         };
         Some(Damage { path: bad.path.clone(), problem })
@@ -198,52 +210,23 @@ impl FinishedOutput {
             folders.extend(part.path.match_indices('/').map(|(at, _)| &part.path[..at]));
         }
         let listed: BTreeSet<&str> = self.manifest.parts.iter().map(|part| part.path.as_str()).collect();
-        let mut strangers = Vec::new();
-        for below in &folders {
-            let folder = self.folder.join(below);
-            let unreadable = |source| VerifyError::Unreadable { path: folder.clone(), source };
-            let entries = match fs::read_dir(&folder) {
-                // Its parts are missing, which is told of each of them.
-                Err(error) if is_missing(&error) && !below.is_empty() => continue,
-                entries => entries.map_err(unreadable)?,
-            };
-            for entry in entries {
-                let name = entry.map_err(unreadable)?.file_name().to_string_lossy().into_owned();
-                let path = if below.is_empty() { name.clone() } else { format!("{below}/{name}") };
-                if !is_hidden(&name) && !listed.contains(path.as_str()) && !folders.contains(path.as_str()) {
-                    strangers.push(Damage { path, problem: Problem::NotListed });
-                }
-            }
-        }
-        strangers.sort_by(|a, b| a.path.cmp(&b.path));
-        Ok(strangers)
+        let is_stranger = |path: &String| {
+            !is_hidden(base_name(path)) && !listed.contains(path.as_str()) && !folders.contains(path.as_str())
+        };
+        let names = self.files.names(&folders)?;
+        let strangers = names.into_iter().filter(is_stranger);
+        Ok(strangers.map(|path| Damage { path, problem: Problem::NotListed }).collect())
     }
-}
 
-/// Whether there is no such folder.
-fn is_missing(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
-}
-
-/// The size of a file and the checksum of its bytes, which `look` is shown as well.
-fn digest(path: &Path, mut look: impl FnMut(&[u8])) -> Result<(u64, String), Problem> {
-    let unreadable = |error: io::Error| match error.kind() {
-        io::ErrorKind::NotFound => Problem::Missing,
-        _ => Problem::Unreadable { reason: error.to_string() },
-    };
-    let mut file = File::open(path).map_err(unreadable)?;
-    let (mut hash, mut bytes, mut buffer) = (Xxh3::new(), 0, vec![0; READ_BYTES]);
-    loop {
-        match file.read(&mut buffer) {
-            Ok(0) => return Ok((bytes, format!("xxh3:{:016x}", hash.digest()))),
-            Ok(read) => {
-                hash.update(&buffer[..read]);
-                look(&buffer[..read]);
-                bytes += read as u64;
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(unreadable(error)),
-        }
+    /// The size of a file and the checksum of its bytes, which `look` is shown as well.
+    fn digest(&self, path: &str, mut look: impl FnMut(&[u8])) -> Result<(u64, String), Problem> {
+        let (mut hash, mut bytes) = (Xxh3::new(), 0);
+        self.files.read(path, &mut |piece| {
+            hash.update(piece);
+            look(piece);
+            bytes += piece.len() as u64;
+        })?;
+        Ok((bytes, format!("xxh3:{:016x}", hash.digest())))
     }
 }
 

@@ -39,6 +39,15 @@ pub enum Command {
         /// The attempt.
         id: JobAttempt,
     },
+    /// Tell a worker that what it said it has begun to upload is recorded: it may go on.
+    ProceedUpload {
+        /// The worker's session.
+        session: SessionId,
+        /// The attempt.
+        id: JobAttempt,
+        /// Which of its requests.
+        batch: u32,
+    },
     /// Tell a worker that the job is over: drop its executor, map outputs and fetched segments.
     ReleaseJob {
         /// The worker's session.

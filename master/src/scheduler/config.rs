@@ -29,6 +29,10 @@ pub struct SchedulerConfig {
     /// Raised, short attempts ride out a busy master, but what waits behind one slow attempt is as
     /// much.
     pub queue_ahead: Duration,
+    /// The same while another job is open. Raised, each stage of a short job waits for as long behind what
+    /// was sent ahead of a long one; lowered, short attempts of the one wait for a busy master as long as
+    /// the other lasts.
+    pub queue_ahead_shared: Duration,
     /// The most assignments sent ahead for each slot, however short. Costs memory on both sides.
     pub max_queue_per_slot: u32,
     /// How long a task rests after its first hand-back; doubles with each further one.
@@ -85,6 +89,7 @@ impl Default for SchedulerConfig {
             resume_grace: Duration::from_millis(500),
             queue_per_slot: 1,
             queue_ahead: Duration::from_millis(20),
+            queue_ahead_shared: Duration::from_millis(4),
             max_queue_per_slot: 64,
             hand_back_delay: Duration::from_millis(10),
             hand_back_delay_cap: Duration::from_millis(250),

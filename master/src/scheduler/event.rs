@@ -6,7 +6,7 @@ use std::sync::Arc;
 use gristmill_common::failure::Failure;
 use gristmill_common::ids::{JobAttempt, JobId, MasterEpoch, SessionId, WorkerId};
 use gristmill_common::spec::{DEFAULT_MAX_ATTEMPTS, JobSpec, Share};
-use gristmill_common::task::{AttemptReport, JobPlan, Offer, Split};
+use gristmill_common::task::{AttemptReport, JobPlan, Offer, OpenUpload, Split};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Something that happened.
@@ -77,6 +77,15 @@ pub enum Event {
 pub enum WorkerReport {
     /// The worker lives: renews the lease.
     Heartbeat,
+    /// A finished attempt has begun uploads to an object store, and waits for them to be noted.
+    UploadsOpened {
+        /// The attempt.
+        id: JobAttempt,
+        /// Counts the requests of the attempt; a repeated one has the same number.
+        batch: u32,
+        /// The uploads.
+        uploads: Vec<OpenUpload>,
+    },
     /// An executor began an attempt.
     AttemptStarted {
         /// The attempt.

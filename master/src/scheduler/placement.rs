@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use gristmill_common::failure::InputPosition;
 use gristmill_common::ids::{AttemptId, JobAttempt, JobId, SessionId, Stage, TaskId};
@@ -70,14 +71,26 @@ impl Scheduler {
 
     /// Sessions that may be given an attempt of the stage now, the least loaded first, with their
     /// load.
+    pub(super) fn with_room_for(&self, stage: &StageTasks) -> impl Iterator<Item = (u64, SessionId, &Session)> {
+        let full = Session::full(self.queue_depth(stage));
+        self.sessions.with_room().take_while(move |(load, _, _)| *load < full)
+    }
+
+    /// Assignments of the stage sent ahead for each slot.
     ///
     /// Short attempts are sent far ahead only while no other job has any to send: what is sent cannot
-    /// be shared any more, and a job that may send less would find every worker full.
-    pub(super) fn with_room_for(&self, stage: &StageTasks) -> impl Iterator<Item = (u64, SessionId, &Session)> {
-        let alone = self.jobs.values().filter(|job| job.assignable().is_some()).nth(1).is_none();
-        let depth = if alone { stage.queue_depth(&self.config) } else { self.config.queue_per_slot };
-        let full = Session::full(depth);
-        self.sessions.with_room().take_while(move |(load, _, _)| *load < full)
+    /// be shared any more, and a job that may send less would find every worker full. The tasks of a job
+    /// that has none to send now, such as its reduce tasks, will come to wait behind what is sent, so that it
+    /// is less while any other job is open.
+    fn queue_depth(&self, stage: &StageTasks) -> u32 {
+        let ahead = if self.jobs.len() <= 1 {
+            self.config.queue_ahead
+        } else if self.jobs.values().filter(|job| job.assignable().is_some()).nth(1).is_none() {
+            self.config.queue_ahead_shared
+        } else {
+            Duration::ZERO
+        };
+        stage.queue_depth(ahead, &self.config)
     }
 
     /// The first ready task for which a worker has room now.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use gristmill_common::failure::Failure;
 use gristmill_common::ids::{AttemptId, JobAttempt, JobId, MasterEpoch, Stage, TaskId, WorkerId};
-use gristmill_common::task::AttemptReport;
+use gristmill_common::task::{AttemptReport, OpenUpload};
 
 use super::event::JobRequest;
 use super::view::JobState;
@@ -23,6 +23,14 @@ pub enum Record {
         worker: WorkerId,
         /// What it reported.
         report: AttemptReport,
+    },
+    /// An attempt that runs has begun uploads to an object store. Whatever becomes of it, somebody has to
+    /// complete them or abort them.
+    Uploading {
+        /// The attempt.
+        id: JobAttempt,
+        /// The uploads.
+        uploads: Vec<OpenUpload>,
     },
     /// An attempt failed, and the failure counts.
     Failed {
@@ -64,7 +72,7 @@ impl Record {
     /// The job that the fact is about.
     pub fn job(&self) -> JobId {
         match self {
-            Record::Committed { id, .. } | Record::Failed { id, .. } => id.job,
+            Record::Committed { id, .. } | Record::Uploading { id, .. } | Record::Failed { id, .. } => id.job,
             Record::Revoked { job, .. } | Record::Decided { job } | Record::Ended { job, .. } => *job,
         }
     }
@@ -103,6 +111,8 @@ pub struct RestoredJob {
     pub accepted: MasterEpoch,
     /// The commits in force, by task.
     pub commits: BTreeMap<TaskId, RestoredCommit>,
+    /// Uploads that attempts have begun.
+    pub uploads: BTreeSet<OpenUpload>,
     /// Counted failures, in order.
     pub failures: Vec<RestoredFailure>,
     /// Map tasks whose attempts made different outputs.
@@ -123,6 +133,7 @@ impl RestoredJob {
             request,
             accepted,
             commits: BTreeMap::new(),
+            uploads: BTreeSet::new(),
             failures: Vec::new(),
             differed: BTreeSet::new(),
             rounds: 0,
@@ -138,6 +149,7 @@ impl RestoredJob {
                 let commit = RestoredCommit { number: id.attempt.number, worker, report };
                 self.commits.insert(id.attempt.task, commit);
             }
+            Record::Uploading { id: _, uploads } => self.uploads.extend(uploads),
             Record::Failed { id, worker, failure } => {
                 self.failures.push(RestoredFailure { attempt: id.attempt, worker, failure });
             }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use gristmill_common::failure::{Disposition, Failure, FailureCode};
 use gristmill_common::ids::{AttemptId, JobAttempt, MasterEpoch, SessionId, Stage, WorkerId};
-use gristmill_common::task::AttemptReport;
+use gristmill_common::task::{AttemptReport, OpenUpload};
 
 use super::Scheduler;
 use super::attempt::AttemptStep;
@@ -52,6 +52,7 @@ impl Scheduler {
         match report {
             WorkerReport::Heartbeat => {}
             WorkerReport::AttemptStarted { id } => self.on_attempt_started(session, id),
+            WorkerReport::UploadsOpened { id, batch, uploads } => self.on_uploads_opened(session, id, batch, uploads),
             WorkerReport::AttemptFinished { id, report } => self.on_attempt_finished(session, id, report),
             WorkerReport::AttemptFailed { id, failure } => self.on_attempt_failed(session, id, failure),
             WorkerReport::WorkerLeft => self.end_session(session, CloseReason::Left),
@@ -76,6 +77,21 @@ impl Scheduler {
             }
             Standing::Accepted => self.refuse(StaleReason::Attempt),
             Standing::Stale(reason) => self.refuse(reason),
+        }
+    }
+
+    /// Records what an attempt in force is about to upload; one that is not throws it away.
+    fn on_uploads_opened(&mut self, session: SessionId, id: JobAttempt, batch: u32, uploads: Vec<OpenUpload>) {
+        match self.standing(session, id) {
+            Standing::InForce => {
+                self.record(|| Record::Uploading { id, uploads });
+                self.commands.push(Command::ProceedUpload { session, id, batch });
+            }
+            Standing::Accepted => self.refuse(StaleReason::Attempt),
+            Standing::Stale(reason) => {
+                self.refuse(reason);
+                self.commands.push(Command::DiscardOutput { session, id });
+            }
         }
     }
 

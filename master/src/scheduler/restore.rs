@@ -40,7 +40,9 @@ impl Scheduler {
     }
 
     fn restore_job(&mut self, restored: RestoredJob) {
-        let RestoredJob { job, request, accepted, commits, failures, differed, rounds, decided, ended } = restored;
+        // Uploads are the runtime's business, as are the files that attempts stage elsewhere.
+        let RestoredJob { job, request, accepted, commits, uploads: _, failures, differed, rounds, decided, ended } =
+            restored;
         self.submitted += 1;
         let reuses = self.config.has(Bug::ReuseNumbers);
         let first = if reuses { 0 } else { first_number(self.config.epoch, accepted) };

@@ -2,6 +2,7 @@
 //! at all tasks.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use gristmill_common::counters::Counters;
 use gristmill_common::ids::{SessionId, Stage, TaskId};
@@ -123,11 +124,11 @@ impl StageTasks {
         }
     }
 
-    /// Assignments sent ahead for each slot: what keeps a slot busy for `queue_ahead` by the mean
-    /// time of the attempts so far, within the bounds.
-    pub(super) fn queue_depth(&self, config: &SchedulerConfig) -> u32 {
+    /// Assignments sent ahead for each slot: what keeps a slot busy for so long by the mean time of the
+    /// attempts so far, within the bounds.
+    pub(super) fn queue_depth(&self, ahead: Duration, config: &SchedulerConfig) -> u32 {
         let (least, most) = (config.queue_per_slot, config.max_queue_per_slot.max(config.queue_per_slot));
-        let ahead = u64::try_from(config.queue_ahead.as_micros()).unwrap_or(u64::MAX);
+        let ahead = u64::try_from(ahead.as_micros()).unwrap_or(u64::MAX);
         let fitting = ahead.saturating_mul(u64::from(self.done)).checked_div(self.stats.wall_micros);
         // Without a time, nothing is known of the next attempt's.
         fitting.map_or(least, |depth| u32::try_from(depth).unwrap_or(most).clamp(least, most))

@@ -144,6 +144,7 @@ impl Trouble {
             FailureCode::RecordTooLarge
             | FailureCode::InputUnreadable
             | FailureCode::InputChanged
+            | FailureCode::InputDamaged
             | FailureCode::MapOutputLost
             | FailureCode::SourceUnreachable
             | FailureCode::NondeterministicMap

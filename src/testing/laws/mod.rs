@@ -253,7 +253,8 @@ fn input_samples<P: Program>(program: &P, sample: &Sample) -> Vec<InputSample> {
             let record = LineRule::Lf.records(object.bytes()).next().unwrap_or_default();
             (record.to_vec(), object.name().to_owned())
         });
-        InputSample { role, objects: vec![], first_record }
+        let first_records = first_record.iter().map(|(record, _)| record.clone()).collect();
+        InputSample { role, objects: vec![], first_record, first_records, schema: None }
     };
     (0..).take(program.side_inputs().len() + 1).map(of_role).collect()
 }

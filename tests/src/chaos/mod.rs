@@ -20,6 +20,7 @@
 //! | `processes` | process trees and signals |
 //! | `proxy` | a network link that misbehaves |
 //! | `sharing` | a short job beside a long one, and jobs of different weights |
+//! | `stores` | jobs from store to store, on servers that fail, with processes that die |
 //!
 //! A seed fixes which faults come in which order with which gaps, and not the moment of the job at
 //! which each arrives: these are real processes. For runs that replay exactly there is [`crate::sim`].
@@ -41,6 +42,7 @@ mod places;
 mod processes;
 mod proxy;
 mod sharing;
+pub mod stores;
 
 pub use self::campaign::{Verdict, campaign};
 pub use self::damage::{DamageCount, DamageVerdict, damage};

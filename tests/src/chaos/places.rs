@@ -1,5 +1,5 @@
 //! A master that dies at each place that trials can name, and the next one, which must go on as if nothing
-//! had happened. Needs a program with the feature `failpoints`.
+//! had happened. Needs a program with the feature `failpoints`. Where outputs lie, a [`Ground`] says.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -35,6 +35,70 @@ const UNREACHABLE: i32 = 4;
 /// The folder in which all jobs put their output.
 const OUTPUT: &str = "counts";
 
+/// Where the job of a run has its output.
+pub(super) trait Ground {
+    /// The arguments of a `submit` with these flags.
+    fn submission(&self, flags: &[&str]) -> Vec<String>;
+
+    /// Puts something else in the place of the output, which the job may replace.
+    fn place_another(&self);
+
+    /// Whether that is there, and nothing else.
+    fn is_another(&self) -> bool;
+
+    /// Whether the answer is there, and nothing else.
+    fn is_right(&self) -> bool;
+
+    /// Removes what is in the place of the output.
+    fn remove(&self);
+
+    /// The folder in which outputs lie, on a local file system.
+    fn outputs(&self) -> Option<&Path>;
+
+    /// What lies in the cluster's folder besides what its processes keep there.
+    fn known(&self) -> &[&str];
+
+    /// What is left of the job elsewhere, once the output is removed.
+    fn left(&self) -> Option<String>;
+}
+
+/// A cluster without workers, and a place for the output of its job.
+pub(super) type Site<'g> = (Cluster, Box<dyn Ground + 'g>);
+
+impl Ground for JobData {
+    fn submission(&self, flags: &[&str]) -> Vec<String> {
+        self.submission(OUTPUT, flags)
+    }
+
+    fn place_another(&self) {
+        self.place_another(OUTPUT);
+    }
+
+    fn is_another(&self) -> bool {
+        self.is_another(OUTPUT)
+    }
+
+    fn is_right(&self) -> bool {
+        self.is_right(OUTPUT)
+    }
+
+    fn remove(&self) {
+        self.remove(OUTPUT);
+    }
+
+    fn outputs(&self) -> Option<&Path> {
+        Some(self.outputs())
+    }
+
+    fn known(&self) -> &[&str] {
+        &Self::FOLDERS
+    }
+
+    fn left(&self) -> Option<String> {
+        None
+    }
+}
+
 /// What the master is busy with when it dies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -56,6 +120,8 @@ impl Errand {
 pub struct WrongRun {
     /// Where the master died.
     pub place: &'static str,
+    /// How often one came by there before.
+    pub after: usize,
     /// At what.
     pub errand: Errand,
     /// What was wrong.
@@ -75,12 +141,14 @@ pub struct PlacesVerdict {
     pub untouched: Vec<&'static str>,
     /// Runs that ended as they must not.
     pub wrong: Vec<WrongRun>,
+    /// What was left when all were over, if anything.
+    pub left: Option<String>,
 }
 
 impl PlacesVerdict {
     /// Whether every run ended as it must.
     pub fn is_clean(&self) -> bool {
-        self.runs > 0 && self.died > 0 && self.wrong.is_empty()
+        self.runs > 0 && self.died > 0 && self.wrong.is_empty() && self.left.is_none()
     }
 }
 
@@ -90,59 +158,85 @@ impl PlacesVerdict {
 ///
 /// If a process cannot be started.
 pub fn places(binary: &Path, repeat: usize) -> PlacesVerdict {
-    let all: Vec<(&'static str, Errand)> = (0..repeat)
-        .flat_map(|_| FAILPOINTS.iter().flat_map(|place| Errand::ALL.map(|errand| (*place, errand))))
-        .collect();
-    let verdict = PlacesVerdict { places: FAILPOINTS.len(), runs: all.len(), ..PlacesVerdict::default() };
+    let all: Vec<Death> = (0..repeat).flat_map(|_| deaths(FAILPOINTS, 0)).collect();
+    visit(FAILPOINTS, &all, &|_| {
+        let cluster = Cluster::without_workers(binary);
+        let data = JobData::prepare(&cluster, MEGABYTES);
+        (cluster, Box::new(data))
+    })
+}
+
+/// A place at which a master dies.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Death {
+    place: &'static str,
+    after: usize,
+    errand: Errand,
+}
+
+/// Deaths at places that were passed so often before, at each errand.
+pub(super) fn deaths(places: &[&'static str], after: usize) -> impl Iterator<Item = Death> {
+    places.iter().flat_map(move |&place| Errand::ALL.map(|errand| Death { place, after, errand }))
+}
+
+/// Lets masters die, each on a site of its own, which is made from its number.
+pub(super) fn visit<'g>(
+    places: &[&'static str],
+    all: &[Death],
+    site: &(dyn Fn(usize) -> Site<'g> + Sync),
+) -> PlacesVerdict {
+    let verdict = PlacesVerdict { places: places.len(), runs: all.len(), ..PlacesVerdict::default() };
     let (next, shared) = (AtomicUsize::new(0), Mutex::new((verdict, BTreeSet::new())));
     thread::scope(|scope| {
         for _ in 0..AT_ONCE {
             scope.spawn(|| {
-                while let Some(&(place, errand)) = all.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let (died, wrong) = Run::start(binary, place, errand).end();
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(&death) = all.get(number) else { break };
+                    let Death { place, after, errand } = death;
+                    let (died, wrong) = Run::start(site(number), death).end();
                     let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
                     let (verdict, touched) = &mut *shared;
                     verdict.died += usize::from(died);
                     if died {
                         touched.insert(place);
                     }
-                    verdict.wrong.extend(wrong.map(|wrong| WrongRun { place, errand, wrong }));
+                    verdict.wrong.extend(wrong.map(|wrong| WrongRun { place, after, errand, wrong }));
                 }
             });
         }
     });
     let (mut verdict, touched) = shared.into_inner().unwrap_or_else(PoisonError::into_inner);
-    verdict.untouched = FAILPOINTS.iter().copied().filter(|place| !touched.contains(place)).collect();
+    verdict.untouched = places.iter().copied().filter(|place| !touched.contains(place)).collect();
     verdict
 }
 
 /// One master that dies, and the one after it.
-struct Run {
+struct Run<'g> {
     cluster: Cluster,
-    data: JobData,
+    ground: Box<dyn Ground + 'g>,
     errand: Errand,
     /// The job, if it was submitted before.
     job: Option<String>,
     died: bool,
 }
 
-impl Run {
-    fn start(binary: &Path, place: &str, errand: Errand) -> Self {
-        let mut cluster = Cluster::without_workers(binary);
-        let data = JobData::prepare(&cluster, MEGABYTES);
+impl<'g> Run<'g> {
+    fn start((mut cluster, ground): Site<'g>, death: Death) -> Self {
+        let Death { place, after, errand } = death;
         let url = cluster.url().to_owned();
         let mut job = None;
         if errand == Errand::GoOn {
             cluster.add_worker(&["--master", &url]);
-            job = Some(cluster.submit_detached(&words(&data.submission(OUTPUT, &[]))));
+            job = Some(cluster.submit_detached(&words(&ground.submission(&[]))));
             cluster.kill_master();
         } else {
-            data.place_another(OUTPUT);
+            ground.place_another();
             cluster.kill_master();
             std::fs::remove_dir_all(cluster.dir().join("state")).expect("a master's folder can be removed");
         }
-        let serves = cluster.restart_master_dying_at(place);
-        let mut run = Self { cluster, data, errand, job, died: false };
+        let serves = cluster.restart_master_dying_at(place, after);
+        let mut run = Self { cluster, ground, errand, job, died: false };
         if !serves {
             run.look_after_master();
         }
@@ -163,7 +257,7 @@ impl Run {
         let job = match self.job.take() {
             Some(job) => job,
             None => {
-                let submission = self.data.submission(OUTPUT, &["--overwrite"]);
+                let submission = self.ground.submission(&["--overwrite"]);
                 let submitted = self.ask(&[&["submit"], &words(&submission)[..], &["--detach"]].concat());
                 if !submitted.status.success() {
                     return Err(format!("not submitted: {}", String::from_utf8_lossy(&submitted.stderr)));
@@ -184,20 +278,20 @@ impl Run {
             return Err(format!("{lost} map attempts were lost though the worker lived"));
         }
         match status["state"].as_str() {
-            Some("succeeded") if self.data.is_right(OUTPUT) => Ok(()),
-            Some("cancelled") if self.errand == Errand::Cancel && self.data.is_another(OUTPUT) => Ok(()),
+            Some("succeeded") if self.ground.is_right() => Ok(()),
+            Some("cancelled") if self.errand == Errand::Cancel && self.ground.is_another() => Ok(()),
             state => Err(format!("the job is {state:?} and its output is not as it must be; {status:#}")),
         }
     }
 
     /// What is left when the output is removed and all have ended.
     fn leftovers(&mut self) -> Option<String> {
-        self.data.remove(OUTPUT);
+        self.ground.remove();
         // The master may die at what it still does for the job.
-        Leftovers::default().of_jobs(&self.cluster, Some(self.data.outputs()));
+        Leftovers::default().of_jobs(&self.cluster, self.ground.outputs());
         self.look_after_master();
-        let leftovers = Leftovers::at_the_end(&mut self.cluster, Some(self.data.outputs()), &JobData::FOLDERS);
-        leftovers.found()
+        let leftovers = Leftovers::at_the_end(&mut self.cluster, self.ground.outputs(), self.ground.known());
+        leftovers.found().or_else(|| self.ground.left())
     }
 
     /// Runs a client to its end, while a master that dies is followed by another.

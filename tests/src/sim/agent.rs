@@ -307,7 +307,15 @@ impl Cluster<'_> {
         if !self.unstaged.contains(&id.job) {
             self.staged.insert((id.job, staged_name.clone()), content);
         }
-        AttemptOutput::Part(PartSummary { staged_name, bytes, records: 0, checksum: 0, named: Box::default() })
+        AttemptOutput::Part(PartSummary {
+            staged_name,
+            bytes,
+            records: 0,
+            checksum: 0,
+            named: Box::default(),
+            upload: None,
+            left_out: false,
+        })
     }
 
     /// A failure of the user's code or of the place, of those that count never so many that a healthy job

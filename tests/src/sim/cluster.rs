@@ -312,6 +312,7 @@ impl<'a> Cluster<'a> {
             Command::StartAttempt { session, id, work } => (session, ToWorker::Start(id, work)),
             Command::CancelAttempt { session, id } => (session, ToWorker::Cancel(id)),
             Command::DiscardOutput { session, id } => (session, ToWorker::Discard(id)),
+            Command::ProceedUpload { id, .. } => return Err(format!("{id} uploads nothing")),
             Command::ReleaseJob { session, job } => (session, ToWorker::Release(job)),
             Command::CloseSession { session, .. } => {
                 self.summary.sessions_ended += 1;

@@ -266,6 +266,8 @@ impl Run<'_> {
                     records: 1,
                     checksum: 0,
                     named: Box::default(),
+                    upload: None,
+                    left_out: false,
                 })
             }
         };

@@ -182,7 +182,10 @@ impl Oracle {
                 self.sessions.get_mut(&session).expect("it was open").holds.remove(id);
                 self.lose_named(id.job, failure);
             }
-            WorkerReport::Heartbeat | WorkerReport::AttemptStarted { .. } | WorkerReport::WorkerLeft => {}
+            WorkerReport::Heartbeat
+            | WorkerReport::AttemptStarted { .. }
+            | WorkerReport::UploadsOpened { .. }
+            | WorkerReport::WorkerLeft => {}
         }
     }
 
@@ -258,6 +261,7 @@ impl Oracle {
                 self.close(*session);
                 Ok(())
             }
+            Command::ProceedUpload { .. } => Err("nobody uploads".to_owned()),
             Command::PublishJob { job, result } => self.on_publish(*job, result),
             Command::UndoJob { job } => {
                 let job = self.jobs.get(job).ok_or("unknown job")?;
@@ -344,7 +348,7 @@ impl Oracle {
                 let job = self.jobs.get(job).ok_or("unknown job")?;
                 ensure(!job.decided && job.state != JobState::Committing, "it was decided before")
             }
-            Record::Failed { .. } | Record::Ended { .. } => Ok(()),
+            Record::Uploading { .. } | Record::Failed { .. } | Record::Ended { .. } => Ok(()),
         }
     }
 
@@ -470,7 +474,7 @@ impl Job {
             // The command to publish says it once more, and is checked.
             Record::Decided { .. } => self.state = JobState::Committing,
             Record::Ended { state, .. } => self.state = *state,
-            Record::Failed { .. } => {}
+            Record::Uploading { .. } | Record::Failed { .. } => {}
         }
     }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use gristmill_common::size::ByteSize;
+use gristmill_common::storage::Stores;
 
 use super::WorkerError;
 
@@ -39,6 +40,8 @@ pub struct WorkerConfig {
     pub compress: bool,
     /// Whether segments of this machine go through the network too, for trials.
     pub shuffle_network: bool,
+    /// Reads inputs in object stores for attempts, with the worker's credentials.
+    pub stores: Stores,
 }
 
 impl WorkerConfig {
@@ -89,6 +92,7 @@ pub(super) mod tests {
             orphan_timeout: Duration::from_secs(20),
             compress: false,
             shuffle_network: false,
+            stores: Stores::without_environment(),
         }
     }
 

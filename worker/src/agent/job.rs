@@ -7,7 +7,8 @@ use gristmill_common::failure::{Failure, InputPosition};
 use gristmill_common::ids::{AttemptId, JobAttempt, TaskId};
 use gristmill_common::naming::{staged_bad_records_name, staged_named_dir, staged_part_name};
 use gristmill_common::spec::JobSpec;
-use gristmill_common::task::AttemptOutput;
+use gristmill_common::task::{AttemptOutput, OpenUpload};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::crash::{Ending, Victim};
@@ -39,6 +40,8 @@ pub(super) struct Job {
     pub(super) reports: BTreeMap<AttemptId, Report>,
     /// Segments being made local.
     pub(super) gathering: usize,
+    /// Attempts that are being sent to a store.
+    pub(super) uploading: usize,
     /// Files of fetched segments that are read no more, for the next ones.
     pub(super) spares: FetchedFiles,
     pub(super) end: JobEnd,
@@ -88,8 +91,24 @@ pub(super) enum Attempt {
     Running { given: Given },
     /// It has run, and its part is being forced to disk.
     Forcing,
+    /// It has run, and what it staged is being sent to an object store.
+    Uploading {
+        cancel: CancellationToken,
+        /// What the master has not noted yet.
+        asked: Option<Asked>,
+    },
     /// It runs, but nobody wants its result any more; the files stay until it has stopped.
     Cancelled { _given: Given },
+}
+
+/// Uploads that wait for the master to note them.
+#[derive(Debug)]
+pub(super) struct Asked {
+    /// Counts the attempt's requests.
+    pub(super) batch: u32,
+    pub(super) uploads: Vec<OpenUpload>,
+    /// Told when they are; dropped if nobody wants them.
+    pub(super) noted: oneshot::Sender<()>,
 }
 
 impl Job {
@@ -105,6 +124,7 @@ impl Job {
             suspects: BTreeSet::new(),
             reports: BTreeMap::new(),
             gathering: 0,
+            uploading: 0,
             spares: FetchedFiles::default(),
             end: JobEnd::Open,
         }
@@ -120,7 +140,12 @@ impl Job {
 
     /// Whether nothing of it uses its scratch any more.
     pub(super) fn is_quiet(&self) -> bool {
-        self.executor.is_none() && self.gathering == 0 && self.supplying.is_none()
+        self.executor.is_none() && self.gathering == 0 && self.uploading == 0 && self.supplying.is_none()
+    }
+
+    /// Whether what its attempts stage has to be on disk before it counts.
+    pub(super) fn is_forced(&self) -> bool {
+        self.spec.fsync && self.spec.output.local_path().is_some()
     }
 
     /// Gives up what is being fetched for it.

@@ -40,7 +40,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use gristmill_common::ids::MasterEpoch;
-use gristmill_common::storage::{ContentError, ContentStore};
+use gristmill_common::storage::{ContentError, ContentStore, Fetcher};
 use gristmill_common::wire::{WIRE_VERSION, transport, v1};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
@@ -215,6 +215,7 @@ impl Worker {
             machine: Some(machine).filter(|_| !config.shuffle_network),
             binary: spawner.binary(),
             cancel_grace,
+            stores: config.stores.clone(),
         };
         let launcher = Launcher {
             spawner,
@@ -222,6 +223,7 @@ impl Worker {
             logs: dir.logs.clone(),
             executor_memory: config.executor_memory,
             supply: Supply::new(files, config.master_url.clone()),
+            fetcher: Fetcher::new(config.stores.clone()),
             events: desk_events.clone(),
             tasks: tasks.clone(),
         };

@@ -12,6 +12,7 @@ use std::time::Duration;
 use futures::{Stream, StreamExt as _, stream};
 use gristmill_common::ids::{JobAttempt, JobId};
 use gristmill_common::size::ByteSize;
+use gristmill_common::storage::Fetcher;
 use gristmill_common::wire::v1;
 use gristmill_sys::positions::PositionBoard;
 use rustix::process::{
@@ -35,6 +36,7 @@ use super::supply::Supply;
 use crate::executor::frame;
 use crate::executor::message::{FromExecutor, Open, ToExecutor};
 use crate::memory;
+use crate::ranges::RangeServer;
 use crate::scratch::{self, Scratch};
 
 /// What an executor may know of the worker's surroundings. Everything else, credentials above all,
@@ -104,6 +106,8 @@ pub(super) struct Launcher {
     pub(super) executor_memory: ByteSize,
     /// Gets what jobs come with.
     pub(super) supply: Supply,
+    /// Reads from stores for executors.
+    pub(super) fetcher: Fetcher,
     pub(super) events: mpsc::Sender<DeskEvent>,
     pub(super) tasks: TaskTracker,
 }
@@ -124,6 +128,7 @@ impl Launcher {
         let job = open.job;
         open.positions = self.scratch.positions_file(job, key.0);
         let positions = open.positions.clone();
+        let fetcher = self.fetcher.with_stores(self.fetcher.stores().with_options(&open.spec.store));
         let board = Arc::new(PositionBoard::create(&positions, open.slots as usize)?);
         let (messages, queue) = mpsc::channel(MAX_WAITING_MESSAGES);
         let kill = CancellationToken::new();
@@ -131,7 +136,8 @@ impl Launcher {
         handle.send(ToExecutor::Open(Box::new(open)));
         let logs = AttemptLogs::new(self.logs.join(job.to_string()));
         let events = self.events.clone();
-        let supervisor = Supervisor { job, key, kill, logs, events, opened: false, printed: Vec::new() };
+        let ranges = Ranges { fetcher, folder: self.scratch.ranges_dir(job, key.0) };
+        let supervisor = Supervisor { job, key, kill, logs, events, ranges, opened: false, printed: Vec::new() };
         let (spawner, folder, memory) = (self.spawner.clone(), self.scratch.job_dir(job), self.executor_memory);
         let program = program.unwrap_or_else(|| spawner.program());
         self.tasks.spawn(async move {
@@ -184,12 +190,33 @@ async fn start(spawner: &Spawner, program: PathBuf, folder: PathBuf, memory: Byt
     Ok(Process { child, pid, ended, control: UnixStream::from_std(ours)?, output })
 }
 
+/// What the ranges of one executor come from, and where they go.
+struct Ranges {
+    fetcher: Fetcher,
+    folder: PathBuf,
+}
+
+impl Ranges {
+    /// Serves an executor that is told through `frames`; one that does not take what it asked for is ended.
+    fn serve(&self, frames: &mpsc::Sender<Vec<u8>>, kill: &CancellationToken) -> RangeServer {
+        let (frames, kill) = (frames.clone(), kill.clone());
+        let tell = move |message: &ToExecutor| {
+            let frame = frame::encode(&v1::ToExecutor::from(message)).ok();
+            if frame.and_then(|frame| frames.try_send(frame).ok()).is_none() {
+                kill.cancel();
+            }
+        };
+        RangeServer::new(self.fetcher.clone(), self.folder.clone(), Arc::new(tell))
+    }
+}
+
 struct Supervisor {
     job: JobId,
     key: ExecutorKey,
     kill: CancellationToken,
     logs: AttemptLogs,
     events: mpsc::Sender<DeskEvent>,
+    ranges: Ranges,
     /// Whether it has built its job.
     opened: bool,
     /// What it printed last before that: why it could not even begin.
@@ -205,6 +232,7 @@ impl Supervisor {
         let (read, mut write) = control.into_split();
         let mut incoming = std::pin::pin!(messages(read));
         let (frames, mut unwritten) = mpsc::channel::<Vec<u8>>(MAX_WAITING_MESSAGES);
+        let mut ranges = self.ranges.serve(&frames, &self.kill);
         let writer = async {
             while let Some(frame) = unwritten.recv().await {
                 if write.write_all(&frame).await.is_err() {
@@ -224,7 +252,11 @@ impl Supervisor {
                 }
                 ready = output.readable(), if prints => prints = ready.is_ok() && self.keep_output(&output),
                 message = incoming.next(), if hears => match message {
-                    Some(message) => self.hear(message, &output).await,
+                    Some(message) => {
+                        if let Some(message) = ranges.take(message) {
+                            self.hear(message, &output).await;
+                        }
+                    }
                     None => hears = false,
                 },
                 message = queue.recv(), if asked => match message {
@@ -238,6 +270,7 @@ impl Supervisor {
         }
         // Before it is reaped: afterwards its number may be that of a stranger's group.
         end_group(pid);
+        drop(ranges);
         // What it said before it died was said.
         let _ = timeout(LAST_WORDS, async {
             while let Some(message) = incoming.next().await {
@@ -269,6 +302,8 @@ impl Supervisor {
                 self.logs.end(id.attempt);
                 self.tell(ExecutorEvent::Ended { id, result }).await;
             }
+            // Those of a dead executor; the others were taken before.
+            FromExecutor::Fetch { .. } | FromExecutor::Forget { .. } => {}
         }
     }
 

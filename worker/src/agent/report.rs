@@ -3,7 +3,7 @@
 use gristmill_common::failure::Failure;
 use gristmill_common::ids::{JobAttempt, JobId, MasterEpoch, SessionId};
 use gristmill_common::spec::JobSpec;
-use gristmill_common::task::{AttemptReport, TaskInput};
+use gristmill_common::task::{AttemptReport, OpenUpload, TaskInput};
 use gristmill_common::wire::{WireError, required, v1};
 
 /// The registration in force.
@@ -18,6 +18,8 @@ pub(super) struct Session {
 pub(super) enum Report {
     /// Its executor began it.
     Started(JobAttempt),
+    /// It has begun uploads, and sends nothing before the master has noted them.
+    UploadsOpened { id: JobAttempt, batch: u32, uploads: Vec<OpenUpload> },
     /// It finished or failed.
     Ended { id: JobAttempt, result: Result<AttemptReport, Failure> },
 }
@@ -26,6 +28,11 @@ impl Report {
     pub(super) fn to_wire(&self) -> v1::worker_message::Body {
         match self {
             Report::Started(id) => v1::worker_message::Body::Started(v1::AttemptStarted { id: Some(id.into()) }),
+            Report::UploadsOpened { id, batch, uploads } => v1::worker_message::Body::Uploads(v1::UploadsOpened {
+                id: Some(id.into()),
+                batch: *batch,
+                uploads: uploads.iter().map(Into::into).collect(),
+            }),
             Report::Ended { id, result: Ok(report) } => v1::worker_message::Body::Finished(v1::AttemptFinished {
                 id: Some(id.into()),
                 report: Some(report.into()),
@@ -45,6 +52,7 @@ pub(super) enum Order {
     Start { id: JobAttempt, input: TaskInput },
     Cancel(JobAttempt),
     Discard(JobAttempt),
+    UploadsNoted { id: JobAttempt, batch: u32 },
     Release(JobId),
 }
 
@@ -77,6 +85,9 @@ impl TryFrom<v1::master_message::Body> for FromMaster {
             },
             Body::Cancel(cancel) => Order::Cancel(required("CancelAttempt.id", cancel.id)?.try_into()?),
             Body::Discard(discard) => Order::Discard(required("DiscardOutput.id", discard.id)?.try_into()?),
+            Body::Noted(noted) => {
+                Order::UploadsNoted { id: required("UploadsNoted.id", noted.id)?.try_into()?, batch: noted.batch }
+            }
             Body::Release(release) => Order::Release(JobId(release.job)),
         }))
     }

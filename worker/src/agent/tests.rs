@@ -230,7 +230,7 @@ fn id(attempt: &str) -> JobAttempt {
 
 fn split() -> Split {
     let uri = "/in/a.txt".parse().expect("a location");
-    let object = Arc::new(InputObject { uri, size: 9, modified_micros: None, etag: None });
+    let object = Arc::new(InputObject { uri, size: 9, modified_micros: None, etag: None, form: None });
     Split { pieces: vec![Piece { object, start: 0, end: 9 }], role: 0 }
 }
 

@@ -20,6 +20,11 @@ pub(super) fn write_failed(what: &str, path: &Path, error: &io::Error) -> Failur
     Failure::new(FailureCode::WriteFailed, format!("cannot write {what} {}: {error}", path.display()))
 }
 
+/// A staged file cannot be written; `spooled` says that it is staged in scratch, to be sent to a store.
+pub(super) fn staging_failed(what: &str, path: &Path, error: &io::Error, spooled: bool) -> Failure {
+    if spooled { scratch_failed(what, path, error) } else { write_failed(what, path, error) }
+}
+
 /// What user code made of being set up for an attempt, or of its end.
 pub(super) fn user_failed(what: &str, error: &JobError) -> Failure {
     match error.downcast_ref::<Failure>() {
@@ -38,18 +43,6 @@ pub(super) fn map_output_lost(attempt: AttemptId, error: &impl Display) -> Failu
     let mut failure = Failure::new(FailureCode::MapOutputLost, format!("cannot read map output {attempt}: {error}"));
     failure.lost_outputs.push(attempt);
     failure
-}
-
-/// An input object cannot be read.
-pub(super) fn input_unreadable(object: &Uri, offset: u64, error: &io::Error) -> Failure {
-    Failure::new(FailureCode::InputUnreadable, format!("cannot read input {object}: {error}"))
-        .at(InputPosition { object: object.to_string(), offset })
-}
-
-/// An input object is not what was planned.
-pub(super) fn input_changed(object: &Uri, offset: u64, how: &str) -> Failure {
-    Failure::new(FailureCode::InputChanged, format!("input {object} changed since the job was planned: {how}"))
-        .at(InputPosition { object: object.to_string(), offset })
 }
 
 /// A record does not fit into a quarter of the attempt's memory.

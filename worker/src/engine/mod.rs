@@ -41,9 +41,10 @@ use std::sync::atomic::AtomicBool;
 use gristmill_common::failure::{Failure, InputPosition};
 use gristmill_common::ids::{AttemptId, JobAttempt};
 use gristmill_common::job::PartOrder;
+use gristmill_common::objects::ObjectReader;
 use gristmill_common::program::OptionError;
 use gristmill_common::setup::{ShippedPaths, TaskContext};
-use gristmill_common::spec::{JobShape, JobSpec};
+use gristmill_common::spec::{JobShape, JobSpec, OutputFormat};
 use gristmill_common::task::{AttemptReport, JobPlan, Split};
 use gristmill_sys::positions::RecordPosition;
 
@@ -80,6 +81,21 @@ pub trait AnyJob: Send + Sync {
         PartOrder::ByHash
     }
 
+    /// The format that its records are in, if it is one that a job may be asked for.
+    fn output_format(&self) -> Option<OutputFormat> {
+        None
+    }
+
+    /// Checks that its records can be written in the format, and with the compression, that the spec asks for.
+    ///
+    /// # Errors
+    ///
+    /// If they cannot.
+    fn check_output(&self, spec: &JobSpec) -> Result<(), Failure> {
+        let _ = spec;
+        Ok(())
+    }
+
     /// Whether it can leave bad records out: each record is mapped by itself.
     fn maps_record_by_record(&self) -> bool {
         true
@@ -91,10 +107,19 @@ pub trait AnyJob: Send + Sync {
     /// # Errors
     ///
     /// `INPUT_UNREADABLE` or `INPUT_CHANGED` if an object cannot be read or is not what was planned.
-    fn sample_keys(&self, spec: &JobSpec, plan: &JobPlan, files: &ShippedPaths) -> Result<Vec<Vec<u8>>, Failure> {
-        let _ = (spec, plan, files);
+    fn sample_keys(&self, spec: &JobSpec, plan: &JobPlan, reads: &Reads<'_>) -> Result<Vec<Vec<u8>>, Failure> {
+        let _ = (spec, plan, reads);
         Ok(Vec::new())
     }
+}
+
+/// What a job may read besides the records that it is handed.
+#[derive(Debug, Clone, Copy)]
+pub struct Reads<'a> {
+    /// Where the files that were shipped with it lie.
+    pub files: &'a ShippedPaths,
+    /// Opens objects.
+    pub objects: &'a Arc<dyn ObjectReader>,
 }
 
 /// Builds the job that a spec names; implemented by whoever knows the jobs of the binary.
@@ -168,11 +193,18 @@ pub struct AttemptContext<'a> {
     pub cancelled: &'a Arc<AtomicBool>,
     /// Where the files that were shipped with the job lie.
     pub files: &'a ShippedPaths,
+    /// Opens what the attempt reads.
+    pub objects: &'a Arc<dyn ObjectReader>,
     /// Follows the record in hand, and whose turn it is: user code's or the engine's.
     pub position: &'a RecordPosition,
 }
 
 impl<'a> AttemptContext<'a> {
+    /// Whether what it writes is staged in scratch, to be sent to a store.
+    fn is_spooled(&self) -> bool {
+        self.spec.output.local_path().is_none()
+    }
+
     /// What the job is told of the attempt when it is set up for it.
     fn task(&self) -> TaskContext<'a> {
         let attempt = self.id.attempt;
@@ -183,6 +215,7 @@ impl<'a> AttemptContext<'a> {
             self.scratch.join(format!("{attempt}.own")),
         )
         .of_job(self.id.job, Arc::clone(self.cancelled))
+        .reading(Arc::clone(self.objects))
     }
 }
 

@@ -14,7 +14,7 @@ use gristmill_common::task::{AttemptOutput, AttemptReport, AttemptStats};
 
 use super::fold::{Folder, KeyRoom, OnePartition, Side};
 use super::kept::Kept;
-use super::output::{PartSink, PartWriter};
+use super::output::{PartSink, PartWriter, RowFormat};
 use super::panics::KeyInHand;
 use super::runs::{self, Run, RunMerge, fold_group, narrow, shown};
 use super::shuffle::RecordOrder;
@@ -45,8 +45,11 @@ pub(super) fn run<J: MapReduce>(
     let runs = runs::fetched(segments)?;
     stats.input_bytes = runs.iter().map(Run::bytes).sum();
     let groups = Groups::<J>::gather(runs, kept, context, &mut stats)?;
-    let mut part = PartWriter::create(context)?;
+    let mut part = PartWriter::create(context, RowFormat::of::<J::Output>(context.spec, || job.schema())?)?;
     part.begin(|bytes| job.begin_part(bytes));
+    if !job.has_main_output() {
+        part.leave_out_if_empty();
+    }
     let mut sink = PartSink::<J::Output>::new(&mut part, &mut counters);
     let mut reducer = Reducer { job, sink: &mut sink, arena: KeyArena::new(), context, stats: &mut stats };
     match groups {

@@ -9,6 +9,7 @@ use gristmill_common::counters::NAMED_PARTS;
 use gristmill_common::failure::{Disposition, Failure, FailureCode, InputPosition};
 use gristmill_common::ids::{AttemptId, JobAttempt, JobId, TaskId};
 use gristmill_common::naming::{Uri, staged_named_dir};
+use gristmill_common::objects::LocalObjects;
 use gristmill_common::partition::Partitioning;
 use gristmill_common::prelude::*;
 use gristmill_common::program::JobVisitor;
@@ -22,9 +23,11 @@ use gristmill_sys::positions::RecordPosition;
 use proptest::prelude::*;
 
 use super::shuffle::{MapOutputPack, MapOutputs, SegmentRange};
-use super::{AnyJob, AttemptContext, Compression, EngineTask, IntoAnyJob, LocalSegment, range_partitioning};
+use super::{AnyJob, AttemptContext, Compression, EngineTask, IntoAnyJob, LocalSegment, Reads, range_partitioning};
 
 mod bad_records;
+mod compressed;
+mod formats;
 mod limits;
 mod named;
 mod shapes;
@@ -82,7 +85,8 @@ impl Bench {
             let path = self.path("in").join(name);
             fs::write(&path, bytes).expect("scratch");
             let size = bytes.len() as u64;
-            let object = InputObject { uri: Uri::from_path(&path), size, modified_micros: None, etag: None };
+            let object =
+                InputObject { uri: Uri::from_path(&path), size, modified_micros: None, etag: None, form: None };
             let object = Arc::new(object);
             let mut start = 0;
             while start < size {
@@ -105,6 +109,7 @@ impl Bench {
             compression: self.compression,
             cancelled: &Arc::default(),
             files: &self.files,
+            objects: &LocalObjects::shared(),
             position: &RecordPosition::new(),
         };
         let report = job.run(input, &context)?;
@@ -405,8 +410,8 @@ fn parts_in_total_order_follow_each_other_however_small_the_memory() {
         let mut bench = Bench::new(attempt_bytes, 200_000);
         let job = IntoAnyJob.map_reduce(SortWords);
         let plan = JobPlan { splits: bench.splits(&objects), reducers: 3, ..JobPlan::default() };
-        bench.spec.partitioning =
-            range_partitioning(&*job, &bench.spec, &plan, &ShippedPaths::new()).expect("readable");
+        let reads = Reads { files: &ShippedPaths::new(), objects: &LocalObjects::shared() };
+        bench.spec.partitioning = range_partitioning(&*job, &bench.spec, &plan, &reads).expect("readable");
         let parts = bench.run(&*job, &objects).expect("the job succeeds").parts;
         assert!(parts.concat() == expect, "in {attempt_bytes}");
         let records = |part: &Vec<u8>| part.iter().filter(|&&byte| byte == b'\n').count();

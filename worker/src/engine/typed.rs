@@ -6,15 +6,16 @@ use std::sync::atomic::Ordering;
 
 use gristmill_common::failure::{Failure, FailureCode, InputPosition};
 use gristmill_common::job::{MapOnly, MapReduce, PartOrder, Result as JobResult};
+use gristmill_common::output::Output;
 use gristmill_common::program::JobVisitor;
-use gristmill_common::setup::ShippedPaths;
-use gristmill_common::spec::{JobShape, JobSpec};
+use gristmill_common::spec::{JobShape, JobSpec, OutputFormat};
 use gristmill_common::task::{AttemptReport, AttemptStats, JobPlan};
 use gristmill_common::time::Clock;
 
 use super::kept::Kept;
 use super::map::MapInput;
-use super::{AnyJob, AttemptContext, EngineTask, failures, map, panics, reduce, sample};
+use super::output::RowFormat;
+use super::{AnyJob, AttemptContext, EngineTask, Reads, failures, map, panics, reduce, sample};
 
 /// Makes an [`AnyJob`] of the visited job.
 #[derive(Debug, Clone, Copy)]
@@ -68,8 +69,16 @@ impl<J: MapReduce> AnyJob for Reducing<J> {
         J::ORDER
     }
 
-    fn sample_keys(&self, spec: &JobSpec, plan: &JobPlan, files: &ShippedPaths) -> Result<Vec<Vec<u8>>, Failure> {
-        sample::sample_keys(&self.job, spec, plan, files)
+    fn output_format(&self) -> Option<OutputFormat> {
+        <J::Output as Output>::FORMAT
+    }
+
+    fn check_output(&self, spec: &JobSpec) -> Result<(), Failure> {
+        RowFormat::of::<J::Output>(spec, || self.job.schema()).map(|_| ())
+    }
+
+    fn sample_keys(&self, spec: &JobSpec, plan: &JobPlan, reads: &Reads<'_>) -> Result<Vec<Vec<u8>>, Failure> {
+        sample::sample_keys(&self.job, spec, plan, reads)
     }
 }
 
@@ -78,6 +87,14 @@ struct Mapping<J>(J);
 impl<J: MapOnly> AnyJob for Mapping<J> {
     fn shape(&self) -> JobShape {
         JobShape::MapOnly
+    }
+
+    fn output_format(&self) -> Option<OutputFormat> {
+        <J::Output as Output>::FORMAT
+    }
+
+    fn check_output(&self, spec: &JobSpec) -> Result<(), Failure> {
+        RowFormat::of::<J::Output>(spec, || self.0.schema()).map(|_| ())
     }
 
     fn maps_record_by_record(&self) -> bool {

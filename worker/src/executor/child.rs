@@ -14,7 +14,9 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::{fs, thread};
 
 use gristmill_common::ids::JobAttempt;
+use gristmill_common::objects::ObjectReader;
 use gristmill_common::setup::ShippedPaths;
+use gristmill_common::windowed::WindowedObjects;
 use gristmill_common::wire::{WireError, v1};
 use gristmill_sys::fatal;
 use gristmill_sys::positions::{MAX_SLOTS, PositionBoard};
@@ -25,6 +27,7 @@ use rustix::process::{Resource, Rlimit, Signal};
 use super::attempt::{install_panic_hook, run_in_hand};
 use super::frame;
 use super::message::{FromExecutor, Open, Run, ToExecutor, Work};
+use super::ranges::WorkerRanges;
 use crate::engine::shuffle::MapOutputPack;
 use crate::engine::{AnyJob, AttemptContext, Compression, EngineTask, JobSource};
 use crate::scratch;
@@ -133,7 +136,9 @@ fn serve(mut control: UnixStream, source: &dyn JobSource) -> Result<(), ChildErr
             return frame::write(&mut control, &answer).map_err(talk);
         }
     };
-    let executor = Arc::new(Executor::new(job, *open)?);
+    let (replies, queue) = sync_channel(REPLY_QUEUE);
+    let ranges = WorkerRanges::new(replies.clone());
+    let executor = Arc::new(Executor::new(job, *open, ranges.clone())?);
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(executor.open.slots as usize)
         .thread_name(|index| format!("slot-{index}"))
@@ -141,7 +146,6 @@ fn serve(mut control: UnixStream, source: &dyn JobSource) -> Result<(), ChildErr
         .map_err(|error| ChildError::Pool { slots: executor.open.slots, reason: error.to_string() })?;
     // Said before any attempt can begin: a crash from now on is an attempt's.
     frame::write(&mut control, &v1::FromExecutor::from(&FromExecutor::Opened(Ok(())))).map_err(talk)?;
-    let (replies, queue) = sync_channel(REPLY_QUEUE);
     thread::Builder::new()
         .name("replies".to_owned())
         .spawn(move || write_replies(control, &queue))
@@ -159,6 +163,7 @@ fn serve(mut control: UnixStream, source: &dyn JobSource) -> Result<(), ChildErr
                 pool.spawn(move || executor.run(&run, &cancelled, &replies));
             }
             Ok(Some(ToExecutor::Cancel(id))) => running.cancel(id),
+            Ok(Some(ToExecutor::Fetched { id, result })) => ranges.on_fetched(id, result),
             Ok(Some(ToExecutor::Open(_))) => break Err(ChildError::OutOfOrder { what: "a second job" }),
             Err(error) => break Err(error),
         }
@@ -246,17 +251,20 @@ struct Executor {
     compression: Compression,
     /// The files that were shipped with the job.
     files: ShippedPaths,
+    objects: Arc<dyn ObjectReader>,
 }
 
 impl Executor {
-    fn new(job: Arc<dyn AnyJob>, open: Open) -> Result<Self, ChildError> {
+    fn new(job: Arc<dyn AnyJob>, open: Open, ranges: WorkerRanges) -> Result<Self, ChildError> {
         let slots = (open.slots as usize).min(MAX_SLOTS + 1);
         let board = PositionBoard::open(&open.positions, slots).map_err(|source| ChildError::Positions { source })?;
         let compression = if open.compress { Compression::Lz4 } else { Compression::None };
         let pack = MapOutputPack::new(&open.scratch);
         let files = open.spec.files.iter();
         let files = files.map(|file| (file.name.clone(), scratch::shipped_file(&open.scratch, &file.name))).collect();
-        Ok(Self { job, open, board, pack, compression, files })
+        // Ranges are asked for only if there is an object in a store.
+        let objects: Arc<dyn ObjectReader> = Arc::new(WindowedObjects::new(Arc::new(ranges), open.spec.attempt_bytes));
+        Ok(Self { job, open, board, pack, compression, files, objects })
     }
 
     fn run(&self, run: &Run, cancelled: &Arc<AtomicBool>, replies: &SyncSender<FromExecutor>) {
@@ -264,6 +272,7 @@ impl Executor {
             Work::Map { split, partitions, skip } => EngineTask::Map { split, partitions: *partitions, skip },
             Work::Reduce { segments } => EngineTask::Reduce { segments },
         };
+        let objects = self.objects.until(cancelled);
         let context = AttemptContext {
             id: run.id,
             spec: &self.open.spec,
@@ -273,6 +282,7 @@ impl Executor {
             compression: self.compression,
             cancelled,
             files: &self.files,
+            objects: &objects,
             position: self.board.slot(run.slot as usize % self.board.slots()),
         };
         let result = run_in_hand(self.job.as_ref(), &task, &context);

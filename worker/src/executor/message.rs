@@ -1,11 +1,12 @@
 //! What worker and executor say to each other, in domain types.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use gristmill_common::failure::{Failure, InputPosition};
 use gristmill_common::ids::{JobAttempt, JobId};
 use gristmill_common::spec::JobSpec;
-use gristmill_common::task::{AttemptReport, Split};
+use gristmill_common::task::{AttemptReport, InputObject, Split};
 use gristmill_common::wire::{WireError, required, v1};
 
 use crate::engine::LocalSegment;
@@ -19,6 +20,8 @@ pub(crate) enum ToExecutor {
     Run(Run),
     /// Stop an attempt; it still answers.
     Cancel(JobAttempt),
+    /// The file of a range that was asked for, or why there is none.
+    Fetched { id: u64, result: Result<PathBuf, Failure> },
 }
 
 /// Which job an executor serves, and with what.
@@ -57,6 +60,10 @@ pub(crate) enum FromExecutor {
     Opened(Result<(), String>),
     /// An attempt ended.
     Ended { id: JobAttempt, result: Result<AttemptReport, Failure> },
+    /// Bytes of an object in a store are wanted, under a number.
+    Fetch { id: u64, object: Box<InputObject>, range: Range<u64> },
+    /// They are not wanted any more.
+    Forget { id: u64 },
 }
 
 impl From<&ToExecutor> for v1::ToExecutor {
@@ -65,6 +72,13 @@ impl From<&ToExecutor> for v1::ToExecutor {
             ToExecutor::Open(open) => v1::to_executor::Body::Open(open.as_ref().into()),
             ToExecutor::Run(run) => v1::to_executor::Body::Run(run.into()),
             ToExecutor::Cancel(id) => v1::to_executor::Body::Cancel(v1::CancelRun { id: Some(id.into()) }),
+            ToExecutor::Fetched { id, result } => {
+                let result = match result {
+                    Ok(path) => v1::range_fetched::Result::Path(text(path)),
+                    Err(failure) => v1::range_fetched::Result::Failure(failure.into()),
+                };
+                v1::to_executor::Body::Fetched(v1::RangeFetched { id: *id, result: Some(result) })
+            }
         };
         Self { body: Some(body) }
     }
@@ -78,6 +92,13 @@ impl TryFrom<v1::ToExecutor> for ToExecutor {
             v1::to_executor::Body::Open(open) => ToExecutor::Open(Box::new(open.try_into()?)),
             v1::to_executor::Body::Run(run) => ToExecutor::Run(run.try_into()?),
             v1::to_executor::Body::Cancel(cancel) => ToExecutor::Cancel(attempt("CancelRun.id", cancel.id)?),
+            v1::to_executor::Body::Fetched(fetched) => ToExecutor::Fetched {
+                id: fetched.id,
+                result: match required("RangeFetched.result", fetched.result)? {
+                    v1::range_fetched::Result::Path(path) => Ok(path.into()),
+                    v1::range_fetched::Result::Failure(failure) => Err(failure.try_into()?),
+                },
+            },
         })
     }
 }
@@ -161,6 +182,13 @@ impl From<&FromExecutor> for v1::FromExecutor {
             FromExecutor::Ended { id, result: Err(failure) } => {
                 v1::from_executor::Body::Failed(v1::RunFailed { id: Some(id.into()), failure: Some(failure.into()) })
             }
+            FromExecutor::Fetch { id, object, range } => v1::from_executor::Body::Fetch(v1::FetchRange {
+                id: *id,
+                object: Some(object.as_ref().into()),
+                start: range.start,
+                end: range.end,
+            }),
+            FromExecutor::Forget { id } => v1::from_executor::Body::Forget(v1::ForgetRange { id: *id }),
         };
         Self { body: Some(body) }
     }
@@ -182,6 +210,15 @@ impl TryFrom<v1::FromExecutor> for FromExecutor {
                 id: attempt("RunFailed.id", failed.id)?,
                 result: Err(required("RunFailed.failure", failed.failure)?.try_into()?),
             },
+            v1::from_executor::Body::Fetch(fetch) => {
+                let object: InputObject = required("FetchRange.object", fetch.object)?.try_into()?;
+                if fetch.start >= fetch.end || fetch.end > object.size {
+                    let reason = format!("{}..{} is no range of {} bytes", fetch.start, fetch.end, object.size);
+                    return Err(WireError::Invalid { field: "FetchRange.end", reason });
+                }
+                FromExecutor::Fetch { id: fetch.id, object: Box::new(object), range: fetch.start..fetch.end }
+            }
+            v1::from_executor::Body::Forget(forget) => FromExecutor::Forget { id: forget.id },
         })
     }
 }
@@ -259,6 +296,8 @@ mod tests {
             }),
             ToExecutor::Run(Run { id: id("r-0.0"), slot: 0, work: Work::Reduce { segments: vec![segment] } }),
             ToExecutor::Cancel(id("m-3.1")),
+            ToExecutor::Fetched { id: 3, result: Ok("/scratch/j/ranges-0/3".into()) },
+            ToExecutor::Fetched { id: 4, result: Err(Failure::new(FailureCode::InputChanged, "it is gone")) },
         ] {
             assert_eq!(ToExecutor::try_from(v1::ToExecutor::from(&message)), Ok(message));
         }
@@ -266,13 +305,22 @@ mod tests {
 
     #[test]
     fn messages_from_the_executor_travel() {
+        let uri = "s3://bucket/k=v/a b%.txt".parse::<Uri>().expect("a location");
+        let etag = Some("\"1\"".to_owned());
+        let object = InputObject { uri, size: 10, modified_micros: Some(7), etag, form: None };
         for message in [
             FromExecutor::Opened(Ok(())),
             FromExecutor::Opened(Err("no such job".to_owned())),
             FromExecutor::Ended { id: id("m-3.1"), result: Err(Failure::new(FailureCode::UserPanic, "index 4")) },
+            FromExecutor::Fetch { id: 3, object: Box::new(object.clone()), range: 5..10 },
+            FromExecutor::Forget { id: 3 },
         ] {
             assert_eq!(FromExecutor::try_from(v1::FromExecutor::from(&message)), Ok(message));
         }
         assert!(FromExecutor::try_from(v1::FromExecutor::default()).is_err());
+        for range in [5..11, 5..5] {
+            let wrong = FromExecutor::Fetch { id: 3, object: Box::new(object.clone()), range };
+            assert!(FromExecutor::try_from(v1::FromExecutor::from(&wrong)).is_err());
+        }
     }
 }

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `child` | the executor's: from taking over the process to the last attempt |
 //! | `attempt` | the executor's: one attempt on one pool thread |
+//! | `ranges` | the executor's: what it reads from object stores, by way of its worker |
 //! | `message` | both: what is said, and its wire form |
 //! | `frame` | both: one message on a byte stream |
 
@@ -15,6 +16,7 @@ mod attempt;
 mod child;
 pub(crate) mod frame;
 pub(crate) mod message;
+mod ranges;
 
 pub use attempt::run_in_hand;
 pub use child::run_child;

@@ -5,9 +5,9 @@
 use std::io::{self, BufReader};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::Command;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use gristmill_common::failure::{Failure, InputPosition};
@@ -17,9 +17,10 @@ use gristmill_common::wire::v1;
 use gristmill_sys::positions::PositionBoard;
 
 use super::session::{position, unbuilt};
-use super::{Replay, ReplayError, Replayed, ended};
+use super::{Replay, ReplayError, Replayed, StoreRanges, ended, say};
 use crate::executor::message::{FromExecutor, Open, Run, ToExecutor, Work};
 use crate::executor::{EXECUTOR_VERB, frame};
+use crate::ranges::RangeServer;
 
 /// What is known of a run when its executor is gone.
 enum Seen {
@@ -34,6 +35,7 @@ struct Given {
     open: Open,
     run: Run,
     objects: Vec<String>,
+    stores: StoreRanges,
 }
 
 impl Replay<'_> {
@@ -43,7 +45,8 @@ impl Replay<'_> {
         let unusable = |source| ReplayError::Scratch { path: socket.clone(), source };
         let listener = UnixListener::bind(&socket).map_err(unusable)?;
         let open = self.open(spec, &self.scratch.join("positions"));
-        let given = Given { open, run: Run { id: self.of_job(self.attempt), slot: 0, work }, objects };
+        let run = Run { id: self.of_job(self.attempt), slot: 0, work };
+        let given = Given { open, run, objects, stores: self.store_ranges() };
         let over = Arc::new(AtomicBool::new(false));
         let (tell, seen) = sync_channel(1);
         let is_over = Arc::clone(&over);
@@ -80,28 +83,34 @@ fn serve(listener: &UnixListener, given: &Given, over: &AtomicBool, tell: &SyncS
     let _ = tell.send(last);
 }
 
-fn converse(mut control: UnixStream, given: &Given) -> io::Result<Seen> {
+fn converse(control: UnixStream, given: &Given) -> io::Result<Seen> {
     // Another run may have begun it.
     let _absent = std::fs::remove_file(&given.open.positions);
     let board = PositionBoard::create(&given.open.positions, 1)?;
     let mut answers = BufReader::new(control.try_clone()?);
-    let mut say = |message: &ToExecutor| frame::write(&mut control, &v1::ToExecutor::from(message));
-    say(&ToExecutor::Open(Box::new(given.open.clone())))?;
-    match next(&mut answers) {
+    let control = Arc::new(Mutex::new(control));
+    let mut ranges = given.stores.serve(&control, 0);
+    say(&control, &ToExecutor::Open(Box::new(given.open.clone())));
+    match next(&mut answers, &mut ranges) {
         Some(FromExecutor::Opened(Ok(()))) => {}
         Some(FromExecutor::Opened(Err(message))) => {
             return Ok(Seen::Ended(Err(unbuilt(&given.open.spec.job, &message))));
         }
-        Some(FromExecutor::Ended { .. }) | None => return Ok(Seen::Gone(None)),
+        Some(_) | None => return Ok(Seen::Gone(None)),
     }
-    say(&ToExecutor::Run(given.run.clone()))?;
-    Ok(match next(&mut answers) {
+    say(&control, &ToExecutor::Run(given.run.clone()));
+    Ok(match next(&mut answers, &mut ranges) {
         Some(FromExecutor::Ended { result, .. }) => Seen::Ended(result),
-        Some(FromExecutor::Opened(_)) | None => Seen::Gone(position(board.slot(0), &given.objects)),
+        Some(_) | None => Seen::Gone(position(board.slot(0), &given.objects)),
     })
 }
 
-fn next(answers: &mut BufReader<UnixStream>) -> Option<FromExecutor> {
-    let message = frame::read::<v1::FromExecutor>(answers).ok()??;
-    FromExecutor::try_from(message).ok()
+/// What the executor says next that is not about ranges.
+fn next(answers: &mut BufReader<UnixStream>, ranges: &mut RangeServer) -> Option<FromExecutor> {
+    loop {
+        let message = frame::read::<v1::FromExecutor>(answers).ok()??;
+        if let Some(message) = ranges.take(FromExecutor::try_from(message).ok()?) {
+            return Some(message);
+        }
+    }
 }

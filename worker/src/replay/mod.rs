@@ -15,17 +15,23 @@ mod segments;
 mod session;
 
 use std::io;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use gristmill_common::failure::{Failure, FailureCode, InputPosition};
 use gristmill_common::ids::{AttemptId, JobAttempt, JobId, Stage, TaskId};
 use gristmill_common::size::ByteSize;
 use gristmill_common::spec::JobSpec;
+use gristmill_common::storage::{Fetcher, Stores};
 use gristmill_common::task::{AttemptReport, JobPlan, Split};
+use gristmill_common::wire::v1;
 
 use self::session::{End, Session};
-use crate::executor::message::{Open, Work};
+use crate::executor::frame;
+use crate::executor::message::{Open, ToExecutor, Work};
+use crate::ranges::RangeServer;
 
 pub use crate::scratch::shipped_file;
 
@@ -57,6 +63,8 @@ pub struct Replay<'a> {
     pub is_interrupted: &'a (dyn Fn() -> bool + Sync),
     /// Map tasks that run at once where a reduce task needs what they make; at least one.
     pub maps_at_once: usize,
+    /// Reads from object stores with this process's credentials.
+    pub stores: &'a Stores,
     /// Told how many of those there are, before the first one runs.
     pub making: &'a (dyn Fn(usize) + Sync),
 }
@@ -201,6 +209,12 @@ impl Replay<'_> {
         JobAttempt { job: self.job, attempt }
     }
 
+    /// What its executors read from stores.
+    fn store_ranges(&self) -> StoreRanges {
+        let fetcher = Fetcher::new(self.stores.with_options(&self.spec.store));
+        StoreRanges { fetcher, scratch: self.scratch.to_owned() }
+    }
+
     /// The first message to an executor.
     fn open(&self, spec: JobSpec, positions: &Path) -> Open {
         Open {
@@ -214,6 +228,28 @@ impl Replay<'_> {
             compress: false,
         }
     }
+}
+
+/// Serves the executors of a replay with ranges of objects in stores.
+struct StoreRanges {
+    fetcher: Fetcher,
+    scratch: PathBuf,
+}
+
+impl StoreRanges {
+    /// Serves the executor on the other end of `control`; `number` tells it from others.
+    fn serve(&self, control: &Arc<Mutex<UnixStream>>, number: usize) -> RangeServer {
+        let control = Arc::clone(control);
+        let tell = move |message: &ToExecutor| say(&control, message);
+        RangeServer::new(self.fetcher.clone(), self.scratch.join(format!("ranges-{number}")), Arc::new(tell))
+    }
+}
+
+/// Tells an executor something, whoever does so at the same time. What a dead one does not take is told by
+/// its end.
+fn say(control: &Mutex<UnixStream>, message: &ToExecutor) {
+    let mut control = control.lock().unwrap_or_else(PoisonError::into_inner);
+    let _ = frame::write(&mut *control, &v1::ToExecutor::from(message));
 }
 
 /// Runs map tasks one after the other, and passes over records that end their executor as a job does that

@@ -8,6 +8,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use std::{io, thread};
 
@@ -28,6 +29,7 @@ use crate::agent::watchdog::Watchdog;
 use crate::executor::message::{FromExecutor, Run, ToExecutor, Work};
 use crate::executor::{EXECUTOR_VERB, frame};
 use crate::memory;
+use crate::ranges::RangeServer;
 
 /// Answers that wait to be read; an executor with one slot says one thing at a time.
 const WAITING_ANSWERS: usize = 4;
@@ -58,7 +60,7 @@ impl End {
 pub(super) struct Session {
     child: Child,
     pid: Pid,
-    control: UnixStream,
+    control: Arc<Mutex<UnixStream>>,
     answers: Receiver<FromExecutor>,
     board: PositionBoard,
     /// What it may have for its data.
@@ -75,10 +77,10 @@ impl Session {
     ///
     /// If it cannot be started.
     pub(super) fn start(replay: &Replay<'_>, spec: JobSpec) -> Result<Result<Self, Failure>, ReplayError> {
-        let (positions, board) = board(replay)?;
+        let (number, positions, board) = board(replay)?;
         let unstarted =
             |source: io::Error| ReplayError::Start { program: replay.program.display().to_string(), source };
-        let mut session = Self::spawn(replay, board).map_err(unstarted)?;
+        let mut session = Self::spawn(replay, number, board).map_err(unstarted)?;
         let name = spec.job.clone();
         let open = ToExecutor::Open(Box::new(replay.open(spec, &positions)));
         session.say(&open);
@@ -88,14 +90,14 @@ impl Session {
                 Ok(session)
             }
             Ok(FromExecutor::Opened(Err(message))) => Err(unbuilt(&name, &message)),
-            Ok(FromExecutor::Ended { .. }) | Err(_) => {
+            Ok(_) | Err(_) => {
                 let victim = Victim { id: replay.of_job(replay.attempt), position: None, fault: None };
                 Err(session.judge(None, victim))
             }
         })
     }
 
-    fn spawn(replay: &Replay<'_>, board: PositionBoard) -> io::Result<Self> {
+    fn spawn(replay: &Replay<'_>, number: usize, board: PositionBoard) -> io::Result<Self> {
         let (ours, theirs) = UnixStream::pair()?;
         let mut command = Command::new(replay.program);
         command.arg(EXECUTOR_VERB).current_dir(replay.scratch).process_group(0);
@@ -109,9 +111,10 @@ impl Session {
         // The command holds the executor's end of the socket, whose other end would never be closed.
         drop(command);
         let pid = Pid::from_child(&child);
-        let answers = hear(ours.try_clone()?)?;
-        let session =
-            Self { child, pid, control: ours, answers, board, memory: replay.memory, oom_kills, opened: false };
+        let incoming = ours.try_clone()?;
+        let control = Arc::new(Mutex::new(ours));
+        let answers = hear(incoming, replay.store_ranges().serve(&control, number))?;
+        let session = Self { child, pid, control, answers, board, memory: replay.memory, oom_kills, opened: false };
         let own = getrlimit(Resource::Data).maximum.unwrap_or(u64::MAX);
         let limit = Some(replay.memory.bytes().min(own));
         prlimit(Some(pid), Resource::Data, Rlimit { current: limit, maximum: limit })?;
@@ -158,9 +161,8 @@ impl Session {
         }
     }
 
-    /// What a dead executor does not take is told by its end.
-    fn say(&mut self, message: &ToExecutor) {
-        let _ = frame::write(&mut self.control, &v1::ToExecutor::from(message));
+    fn say(&self, message: &ToExecutor) {
+        super::say(&self.control, message);
     }
 
     fn victim(&self, id: JobAttempt, objects: &[String]) -> Victim {
@@ -205,13 +207,13 @@ impl Drop for Session {
     }
 }
 
-/// A board of one place that no other executor of the replay has, and its file.
-fn board(replay: &Replay<'_>) -> Result<(PathBuf, PositionBoard), ReplayError> {
-    let mut number = 0_u32;
+/// A number that no other executor of the replay has, its board of one place, and the board's file.
+fn board(replay: &Replay<'_>) -> Result<(usize, PathBuf, PositionBoard), ReplayError> {
+    let mut number = 0;
     loop {
         let path = replay.scratch.join(format!("positions-{number}"));
         match PositionBoard::create(&path, 1) {
-            Ok(board) => return Ok((path, board)),
+            Ok(board) => return Ok((number, path, board)),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
             Err(source) => return Err(ReplayError::Scratch { path, source }),
         }
@@ -232,14 +234,14 @@ pub(super) fn unbuilt(job: &str, message: &str) -> Failure {
 }
 
 /// Reads what an executor says, on a thread that ends with its end of the socket.
-fn hear(control: UnixStream) -> io::Result<Receiver<FromExecutor>> {
+fn hear(control: UnixStream, mut ranges: RangeServer) -> io::Result<Receiver<FromExecutor>> {
     let (tell, answers): (SyncSender<FromExecutor>, _) = sync_channel(WAITING_ANSWERS);
     thread::Builder::new().name("executor-answers".to_owned()).spawn(move || {
         let mut control = BufReader::new(control);
         // An executor that says something without meaning is as good as dead.
         while let Ok(Some(message)) = frame::read::<v1::FromExecutor>(&mut control) {
             let Ok(message) = FromExecutor::try_from(message) else { return };
-            if tell.send(message).is_err() {
+            if ranges.take(message).is_some_and(|message| tell.send(message).is_err()) {
                 return;
             }
         }

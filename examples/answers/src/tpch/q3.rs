@@ -81,7 +81,7 @@ impl MapReduce for BestOrders {
         let mut own = Self::default();
         let table = fs::read(task.file("customers")?)?;
         for line in table.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
-            let customer = Customers::decode(line, Provenance { object: "customers", offset: 0, role: 0 })?;
+            let customer = Customers::decode(line, Provenance::new("customers", 0, 0))?;
             if customer.segment == SEGMENT {
                 own.builders.insert(customer.key);
             }

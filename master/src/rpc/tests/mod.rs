@@ -13,7 +13,7 @@ use gristmill_common::failure::{Failure, FailureCode};
 use gristmill_common::ids::{JobAttempt, JobId};
 use gristmill_common::naming::{Uri, staged_part_name};
 use gristmill_common::spec::{JobShape, JobSpec};
-use gristmill_common::storage::content_of;
+use gristmill_common::storage::{Stores, content_of};
 use gristmill_common::task::{AttemptOutput, AttemptReport, AttemptStats, MapOutputSummary, PartSummary, TaskInput};
 use gristmill_common::wire::v1::control_client::ControlClient;
 use gristmill_common::wire::v1::master_message::Body as ToWorker;
@@ -106,7 +106,14 @@ impl Cluster {
         let scheduler = SchedulerConfig { lease: PATIENCE, resume_grace: PATIENCE, ..SchedulerConfig::default() };
         let listen = listen.parse().expect("an address");
         let state = dir.path().join("state");
-        let config = MasterConfig { listen, state, insecure_listen: false, scheduler, open_jobs };
+        let config = MasterConfig {
+            listen,
+            state,
+            insecure_listen: false,
+            scheduler,
+            open_jobs,
+            stores: Stores::without_environment(),
+        };
         let (stop, stopped) = oneshot::channel::<()>();
         let (tell, ready) = oneshot::channel();
         let run = run_master(
@@ -243,7 +250,15 @@ fn stage_part(staging: &Path, id: JobAttempt, text: &str) -> AttemptOutput {
     let staged_name = staged_part_name(id.attempt.task.index, id.attempt);
     fs::write(staging.join(&staged_name), text).expect("the staging folder exists");
     let named = Box::default();
-    AttemptOutput::Part(PartSummary { staged_name, bytes: text.len() as u64, records: 2, checksum: 7, named })
+    AttemptOutput::Part(PartSummary {
+        staged_name,
+        bytes: text.len() as u64,
+        records: 2,
+        checksum: 7,
+        named,
+        upload: None,
+        left_out: false,
+    })
 }
 
 async fn status(watch: &mut JobWatch) -> JobStatus {
@@ -461,7 +476,7 @@ async fn strangers_are_sent_away_with_a_reason() {
     let close = stranger.order().await;
     let ToWorker::Close(close) = close else { panic!("{close:?}") };
     assert_eq!(close.reason, "incompatible");
-    assert!(close.message.contains("wire version 2"), "{}", close.message);
+    assert!(close.message.contains(&format!("wire version {WIRE_VERSION}")), "{}", close.message);
     assert_eq!(stranger.message().await, None);
 
     let mut worker = PlayedWorker::register(&cluster).await;

@@ -1,6 +1,8 @@
 //! Masters that end at once, and those that come after them on the same folder and address.
 
 use gristmill_common::ids::{AttemptId, MasterEpoch, TaskId, WorkerId};
+use gristmill_common::spec::StoreOptions;
+use gristmill_common::storage::Stores;
 use gristmill_common::task::JobPlan;
 use gristmill_common::time::{Clock, WallTime};
 
@@ -95,7 +97,10 @@ async fn what_a_job_is_made_of_is_kept_when_it_is_over_and_under_the_next_master
     let client = cluster.client().await;
     let submission = cluster.submission("key", JobShape::MapReduce);
     let job = client.submit(&submission).await.expect("accepted").job;
-    let (plan, path) = (list_and_plan(&submission.spec).expect("it was planned before"), cluster.path("recipe"));
+    let (plan, path) = (
+        list_and_plan(&submission.spec, &Stores::without_environment()).expect("it was planned before"),
+        cluster.path("recipe"),
+    );
     let made_of = async |client: &JobsClient| {
         let id = client.status(job).await.expect("served").recipe.expect("it is kept");
         client.download(id, &path).await.expect("it is there");
@@ -249,7 +254,9 @@ impl Left {
             key: "key".to_owned(),
             spec: std::sync::Arc::new(self.spec.clone()),
             binary_sha256: super::binary(),
-            plan: std::sync::Arc::new(list_and_plan(&self.spec).unwrap_or_else(|_| JobPlan::default())),
+            plan: std::sync::Arc::new(
+                list_and_plan(&self.spec, &Stores::without_environment()).unwrap_or_else(|_| JobPlan::default()),
+            ),
             submitted: WallTime { unix_millis: 1000 },
             epoch: MasterEpoch(1),
             recipe: None,
@@ -258,9 +265,9 @@ impl Left {
 
     /// A claim as a process leaves it that is killed, with the part of an attempt.
     fn claim(&self, part: &str) -> Record {
-        let claim = OutputClaim::acquire(&self.spec, JOB).expect("free");
+        let claim = OutputClaim::acquire(&self.spec, JOB, &Stores::without_environment()).expect("free");
         let id = JobAttempt { job: JOB, attempt: AttemptId { task: TaskId::map(0), number: 0 } };
-        let output = stage_part(&claim.staged_parts_dir(), id, part);
+        let output = stage_part(&claim.staged_parts_dir().expect("a local output"), id, part);
         claim.abandon();
         let report = AttemptReport { output, counters: Default::default(), stats: AttemptStats::default(), bad: None };
         Record::Committed { id, worker: WorkerId(1), report }
@@ -309,7 +316,12 @@ async fn a_decided_job_is_published_by_the_next_master() {
 async fn what_jobs_without_a_future_left_is_removed() {
     let left = Left::new();
     left.claim("half");
-    let claiming = JournalRecord::Claiming { job: JOB, output: left.spec.output.clone(), missing: Vec::new() };
+    let claiming = JournalRecord::Claiming {
+        job: JOB,
+        output: left.spec.output.clone(),
+        missing: Vec::new(),
+        store: StoreOptions::default(),
+    };
     let cluster = left.start(vec![claiming]).await;
     wait_for_names(&cluster, &["in", "state"]).await;
     assert_eq!(cluster.client().await.list().await.expect("served"), []);
@@ -386,8 +398,17 @@ impl Journal for FullDisk {
 
 fn start_on(kept: &MemoryJournal, batches: u32) -> (MasterHandle, tokio::task::JoinHandle<Result<(), JournalError>>) {
     let mut journal = FullDisk { kept: kept.clone(), batches };
-    let recovered = recover(&mut journal, &ShippedFiles::default(), WallTime::default()).expect("undamaged");
-    start_driver(Clock::start(), SchedulerConfig::default(), Box::new(journal), recovered, ShippedFiles::default())
+    let recovered =
+        recover(&mut journal, &ShippedFiles::default(), &Stores::without_environment(), WallTime::default());
+    let (config, files) = (SchedulerConfig::default(), ShippedFiles::default());
+    start_driver(
+        Clock::start(),
+        config,
+        Box::new(journal),
+        recovered.expect("undamaged"),
+        files,
+        Stores::without_environment(),
+    )
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use tracing::{debug, info, warn};
 use super::{Done, Driver, PlannedSubmission};
 use crate::runtime::journal::Change;
 use crate::runtime::order::Order;
-use crate::runtime::recovery::Leftover;
+use crate::runtime::output::Leftover;
 use crate::runtime::status::JobStatus;
 use crate::scheduler::{AttemptWork, Command, Event};
 
@@ -81,6 +81,7 @@ impl Driver {
             }
             Command::CancelAttempt { session, id } => self.send(session, Order::Cancel { id }),
             Command::DiscardOutput { session, id } => self.send(session, Order::Discard { id }),
+            Command::ProceedUpload { session, id, batch } => self.send(session, Order::UploadsNoted { id, batch }),
             Command::ReleaseJob { session, job } => self.send(session, Order::Release { job }),
             Command::CloseSession { session, reason } => {
                 info!(%session, ?reason, "session closed");

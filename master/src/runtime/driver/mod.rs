@@ -31,6 +31,7 @@ use std::time::Duration;
 use gristmill_common::failure::Failure;
 use gristmill_common::ids::JobId;
 use gristmill_common::spec::JobSpec;
+use gristmill_common::storage::Stores;
 use gristmill_common::time::{Clock, Timestamp};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
@@ -49,7 +50,7 @@ use super::prepare::{PreparedJob, SubmitError};
 use super::recovery::Recovered;
 use super::sessions::Streams;
 use super::shipped::{JobFiles, ShippedFiles};
-use crate::scheduler::{Command, Event, Scheduler, SchedulerConfig};
+use crate::scheduler::{Command, Event, Record, Scheduler, SchedulerConfig};
 
 /// How often watchers hear of progress. More often costs a message to every watcher each time.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
@@ -70,6 +71,7 @@ pub fn start_driver(
     journal: Box<dyn Journal>,
     recovered: Recovered,
     files: ShippedFiles,
+    stores: Stores,
 ) -> (MasterHandle, JoinHandle<Result<(), JournalError>>) {
     let (handle, inbox) = MasterHandle::new(config.epoch);
     let Recovered { table, jobs, workers, leftovers, changes } = recovered;
@@ -87,6 +89,7 @@ pub fn start_driver(
         journal: Some(journal),
         outbox: Outbox::default(),
         files,
+        stores,
     };
     driver.restart(changes, commands, leftovers);
     (handle, tokio::spawn(driver.run(inbox)))
@@ -111,6 +114,8 @@ struct Driver {
     outbox: Outbox<Effect>,
     /// What travels with jobs.
     files: ShippedFiles,
+    /// Reaches inputs and outputs with this process's credentials.
+    stores: Stores,
 }
 
 /// Work done beside the driver.
@@ -213,7 +218,7 @@ impl Driver {
 
     fn on_request(&mut self, request: Request) {
         match request {
-            Request::Submit { submission, reply } => self.on_submit(submission, reply),
+            Request::Submit { submission, reply } => self.on_submit(*submission, reply),
             Request::Cancel { job, reply } => {
                 self.step(Event::CancelRequested { job });
                 let status = self.status(job);
@@ -291,7 +296,14 @@ impl Driver {
     fn enqueue(&mut self, commands: Vec<Command>) {
         for command in commands {
             match command {
-                Command::Record(fact) => self.outbox.record(Change::Append(JournalRecord::Fact(fact))),
+                Command::Record(fact) => {
+                    if let Record::Uploading { id, uploads } = &*fact
+                        && let Some(claim) = self.jobs.work_mut(id.job).and_then(|work| work.claim.as_mut())
+                    {
+                        claim.note_uploads(uploads.iter().cloned());
+                    }
+                    self.outbox.record(Change::Append(JournalRecord::Fact(fact)));
+                }
                 // What watchers hear is how things are now, not when they hear it.
                 Command::NotifyWatchers { job } => self.on_notify(job),
                 Command::UndoJob { job } => {
@@ -325,8 +337,8 @@ mod tests {
         let dir = tempfile::tempdir().expect("scratch");
         let uri = |name: &str| Uri::from_path(&dir.path().join(name));
         let spec = JobSpec::new("copy", JobShape::MapOnly, vec![uri("in")], uri("out"));
-        let claim = OutputClaim::acquire(&spec, JobId(1)).expect("free");
-        let staged = claim.staged_parts_dir();
+        let claim = OutputClaim::acquire(&spec, JobId(1), &Stores::without_environment()).expect("free");
+        let staged = claim.staged_parts_dir().expect("a local output");
         let failure = Failure::new(FailureCode::CommitFailed, "disk full");
         drop(NotPublished { failure, claim: Some(claim) });
         assert!(staged.is_dir(), "the next master publishes it");

@@ -7,8 +7,7 @@ use super::{Done, Driver, MAX_PLANNING};
 use crate::failpoint::failpoint;
 use crate::runtime::describe;
 use crate::runtime::journal::Change;
-use crate::runtime::output::remove_leftovers;
-use crate::runtime::recovery::Leftover;
+use crate::runtime::output::Leftover;
 use crate::scheduler::Command;
 
 impl Driver {
@@ -34,11 +33,11 @@ impl Driver {
     /// Removes what a job without a future left, which the journal knows by now: else the next master
     /// would miss it.
     pub(super) fn sweep(&mut self, leftover: Leftover) {
-        let Leftover { job, output, created } = leftover;
+        let (job, stores) = (leftover.job, self.stores.clone());
         self.tasks.spawn(async move {
             let remove = move || {
                 failpoint("driver.sweep").map_err(|error| error.to_string())?;
-                remove_leftovers(&output, job, &created).map_err(|error| describe(&error))
+                leftover.remove(&stores).map_err(|error| describe(&error))
             };
             let result = tokio::task::spawn_blocking(remove).await;
             Done::Undone { job, result: result.unwrap_or_else(|error| Err(error.to_string())) }

@@ -44,21 +44,22 @@ impl Driver {
 
     /// It is known what claiming the output would create: that is recorded before it is claimed.
     pub(super) fn on_looked(&mut self, submission: PlannedSubmission, spec: Box<JobSpec>, missing: Vec<PathBuf>) {
-        let (job, output) = (submission.job, spec.output.clone());
-        self.outbox.record(Change::Append(JournalRecord::Claiming { job, output, missing }));
+        let (job, output, store) = (submission.job, spec.output.clone(), spec.store.clone());
+        self.outbox.record(Change::Append(JournalRecord::Claiming { job, output, missing, store }));
         self.outbox.push(Effect::Plan { submission, spec });
     }
 
     pub(super) fn plan(&mut self, submission: PlannedSubmission, spec: JobSpec) {
         let planning = Arc::clone(&self.planning);
-        let (job, binary, files) = (submission.job, submission.binary_sha256.clone(), self.files.clone());
+        let (job, binary) = (submission.job, submission.binary_sha256.clone());
+        let (files, stores) = (self.files.clone(), self.stores.clone());
         self.tasks.spawn(async move {
             let _permit = planning.acquire().await.expect("it is never closed");
             let prepare = move || {
                 let interrupted = |error: std::io::Error| SubmitError::Broken { reason: error.to_string() };
                 failpoint("driver.plan").map_err(interrupted)?;
                 let mut held = files.hold(&binary, &spec)?;
-                let prepared = prepare(spec, job)?;
+                let prepared = prepare(spec, job, &stores)?;
                 let (spec, plan) = (Arc::clone(&prepared.spec), Arc::clone(&prepared.plan));
                 files.keep_recipe(&Recipe { spec, binary_sha256: binary, plan }, &mut held);
                 failpoint("driver.planned").map_err(interrupted)?;
@@ -78,7 +79,15 @@ impl Driver {
         let (job, waiting) = (submission.job, self.jobs.planned(&submission.key));
         let answers = match result {
             Ok((prepared, files)) if self.closing.is_none() => Ok(self.accept(submission, prepared, files)),
-            Ok(_given_up) => Err(MasterGone.into()),
+            Ok((given_up, _)) => {
+                // The claim is given back, which takes as long as its store does. Its record stays: if the process
+                // ends before that, the next one finds it.
+                tokio::task::spawn_blocking(move || drop(given_up));
+                for reply in waiting {
+                    self.answer(reply, Err(MasterGone.into()));
+                }
+                return;
+            }
             Err(error) => {
                 info!(reason = %error, "job rejected");
                 Err(SubmitRefusal::Rejected(Arc::new(error)))

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use gristmill_common::ids::{ContentId, JobId, MasterEpoch, WorkerId};
 use gristmill_common::naming::Uri;
-use gristmill_common::spec::JobSpec;
+use gristmill_common::spec::{JobSpec, StoreOptions};
 use gristmill_common::task::JobPlan;
 use gristmill_common::time::WallTime;
 
@@ -27,6 +27,8 @@ pub enum JournalRecord {
         /// Folders above the output that did not exist, topmost first. Whoever undoes the job removes
         /// them.
         missing: Vec<PathBuf>,
+        /// How the output's store is reached.
+        store: StoreOptions,
     },
     /// A job was taken on.
     Accepted(Box<AcceptedJob>),

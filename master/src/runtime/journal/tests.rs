@@ -10,10 +10,10 @@ use gristmill_common::counters::Counters;
 use gristmill_common::failure::{Failure, FailureCode, InputPosition};
 use gristmill_common::ids::{AttemptId, ContentId, JobAttempt, JobId, MasterEpoch, TaskId, WorkerId};
 use gristmill_common::naming::Uri;
-use gristmill_common::spec::{JobShape, JobSpec};
+use gristmill_common::spec::{JobShape, JobSpec, StoreOptions};
 use gristmill_common::task::{
-    AttemptOutput, AttemptReport, AttemptStats, InputObject, JobPlan, MapOutputSummary, NamedPart, PartSummary, Piece,
-    Split,
+    AttemptOutput, AttemptReport, AttemptStats, BadRecords, InputObject, JobPlan, MapOutputSummary, NamedPart,
+    OpenUpload, PartSummary, Piece, SentUpload, Split,
 };
 use gristmill_common::time::WallTime;
 
@@ -30,8 +30,9 @@ fn uri(text: &str) -> Uri {
 }
 
 fn accepted(job: JobId) -> JournalRecord {
-    let object =
-        |name: &str, size| Arc::new(InputObject { uri: uri(name), size, modified_micros: Some(5), etag: None });
+    let object = |name: &str, size| {
+        Arc::new(InputObject { uri: uri(name), size, modified_micros: Some(5), etag: None, form: None })
+    };
     let (a, b) = (object("/in/a", 100), object("/in/b", 7));
     let piece = |object: &Arc<InputObject>, start, end| Piece { object: Arc::clone(object), start, end };
     let splits = vec![
@@ -65,20 +66,8 @@ fn map_committed(job: JobId) -> JournalRecord {
     committed(job, TaskId::map(1), AttemptOutput::MapOutput(output))
 }
 
-/// One record of each kind and form, by name.
-fn samples() -> Vec<(&'static str, JournalRecord)> {
-    let fact = |fact| JournalRecord::Fact(Box::new(fact));
-    let part = PartSummary {
-        staged_name: "part-00001.r-1.1".into(),
-        bytes: 9,
-        records: 2,
-        checksum: 0xfeed,
-        named: Box::default(),
-    };
-    let attempt = |text: &str| text.parse::<AttemptId>().expect("an attempt");
-    let at = InputPosition { object: "/in/a".into(), offset: 42 };
-    let failure = Failure::new(FailureCode::UserError, "no such word").at(at);
-    let by_task = failure.clone().of_task(TaskId::map(1));
+/// The end of a job.
+fn succeeded() -> JobStatus {
     let view = JobView {
         job: JOB,
         state: JobState::Succeeded,
@@ -91,7 +80,7 @@ fn samples() -> Vec<(&'static str, JournalRecord)> {
         failure: None,
         waiting: None,
     };
-    let status = JobStatus {
+    JobStatus {
         view,
         name: "word-count".to_owned(),
         output: uri("/out"),
@@ -99,14 +88,38 @@ fn samples() -> Vec<(&'static str, JournalRecord)> {
         finished: Some(WallTime { unix_millis: 1_795_232_713_000 }),
         warnings: vec!["look out".to_owned()],
         recipe: None,
+    }
+}
+
+/// One record of each kind and form, by name.
+fn samples() -> Vec<(&'static str, JournalRecord)> {
+    let fact = |fact| JournalRecord::Fact(Box::new(fact));
+    let part = PartSummary {
+        staged_name: "part-00001.r-1.1".into(),
+        bytes: 9,
+        records: 2,
+        checksum: 0xfeed,
+        named: Box::default(),
+        upload: None,
+        left_out: false,
     };
+    let attempt = |text: &str| text.parse::<AttemptId>().expect("an attempt");
+    let at = InputPosition { object: "/in/a".into(), offset: 42 };
+    let failure = Failure::new(FailureCode::UserError, "no such word").at(at);
+    let by_task = failure.clone().of_task(TaskId::map(1));
+    let status = succeeded();
     let recipe = Some(ContentId([0xab; 32]));
     let JournalRecord::Accepted(replayable) = accepted(JOB) else { unreachable!("it is one") };
     vec![
         ("worker_named", JournalRecord::WorkerNamed { key: "a-worker".to_owned(), worker: WorkerId(1) }),
         (
             "claiming",
-            JournalRecord::Claiming { job: JOB, output: uri("/a/b/out"), missing: vec!["/a".into(), "/a/b".into()] },
+            JournalRecord::Claiming {
+                job: JOB,
+                output: uri("/a/b/out"),
+                missing: vec!["/a".into(), "/a/b".into()],
+                store: StoreOptions::default(),
+            },
         ),
         ("accepted", accepted(JOB)),
         ("map_committed", map_committed(JOB)),
@@ -139,7 +152,7 @@ fn samples() -> Vec<(&'static str, JournalRecord)> {
 fn golden_samples() -> Vec<(&'static str, JournalRecord)> {
     let named = |name: &str, bytes| {
         let name = name.parse().expect("a name");
-        NamedPart { name, bytes, records: 1, checksum: 0xbeef }
+        NamedPart { name, bytes, records: 1, checksum: 0xbeef, upload: None }
     };
     let part = PartSummary {
         staged_name: "part-00001.r-1.1".into(),
@@ -147,8 +160,35 @@ fn golden_samples() -> Vec<(&'static str, JournalRecord)> {
         records: 2,
         checksum: 0xfeed,
         named: [named("b", 4), named("a/b=c", 5)].into(),
+        upload: None,
+        left_out: false,
     };
-    let later = [("named_committed", committed(JOB, TaskId::reduce(1), AttemptOutput::Part(part)))];
+    let store = StoreOptions { endpoint: Some("http://127.0.0.1:9".to_owned()), region: None, anonymous: true };
+    let open = |object: &str, id: &str| OpenUpload { object: object.to_owned(), id: id.to_owned() };
+    let uploads = vec![open("part-00001", "upload-1"), open("a/b=c/part-00001", "upload-2")];
+    let sent = |id: &str, pieces: &[&str]| {
+        let pieces = pieces.iter().map(|piece| (*piece).to_owned()).collect();
+        Some(Box::new(SentUpload { id: id.to_owned(), pieces, checksum: 0xcafe }))
+    };
+    let mut uploaded = part.clone();
+    uploaded.upload = sent("upload-1", &["\"a\"", "\"b\""]);
+    uploaded.named[1].upload = sent("upload-2", &[]);
+    let bad =
+        BadRecords { staged_name: "b".to_owned(), records: 1, objects: 4, bytes: 2, upload: sent("upload-3", &["c"]) };
+    let mut with_bad = committed(JOB, TaskId::reduce(1), AttemptOutput::Part(uploaded));
+    if let JournalRecord::Fact(fact) = &mut with_bad
+        && let Record::Committed { report, .. } = &mut **fact
+    {
+        report.bad = Some(Box::new(bad));
+    }
+    let id = JobAttempt { job: JOB, attempt: AttemptId { task: TaskId::reduce(1), number: 1 } };
+    let claiming = JournalRecord::Claiming { job: JOB, output: uri("s3://a/out"), missing: Vec::new(), store };
+    let later = [
+        ("named_committed", committed(JOB, TaskId::reduce(1), AttemptOutput::Part(part))),
+        ("claiming_in_store", claiming),
+        ("uploading", JournalRecord::Fact(Box::new(Record::Uploading { id, uploads }))),
+        ("uploaded_committed", with_bad),
+    ];
     samples().into_iter().chain(later).collect()
 }
 

@@ -17,10 +17,11 @@ use crate::scheduler::{JobState, Record};
 impl From<&JournalRecord> for v1::JournalRecord {
     fn from(record: &JournalRecord) -> Self {
         let body = match record {
-            JournalRecord::Claiming { job, output, missing } => Body::Claiming(message::Claiming {
+            JournalRecord::Claiming { job, output, missing, store } => Body::Claiming(message::Claiming {
                 job: job.0,
                 output: output.clone().into(),
                 missing_folders: missing.iter().map(|folder| folder.to_string_lossy().into_owned()).collect(),
+                store: Some(store).filter(|store| !store.is_default()).map(Into::into),
             }),
             JournalRecord::Accepted(accepted) => Body::Accepted(accepted.as_ref().into()),
             JournalRecord::WorkerNamed { key, worker } => {
@@ -43,7 +44,8 @@ impl TryFrom<v1::JournalRecord> for JournalRecord {
             Body::Claiming(claiming) => {
                 let output = claiming.output.parse().map_err(invalid("Claiming.output"))?;
                 let missing = claiming.missing_folders.into_iter().map(Into::into).collect();
-                return Ok(JournalRecord::Claiming { job: JobId(claiming.job), output, missing });
+                let store = claiming.store.map(Into::into).unwrap_or_default();
+                return Ok(JournalRecord::Claiming { job: JobId(claiming.job), output, missing, store });
             }
             Body::Accepted(accepted) => return Ok(JournalRecord::Accepted(Box::new(accepted.try_into()?))),
             Body::WorkerNamed(named) => {
@@ -58,6 +60,13 @@ impl TryFrom<v1::JournalRecord> for JournalRecord {
                 worker: WorkerId(committed.worker),
                 report: required("Committed.report", committed.report)?.try_into()?,
             },
+            Body::Uploading(uploading) => {
+                let uploads = uploading.uploads.into_iter().map(TryInto::try_into);
+                Record::Uploading {
+                    id: required("Uploading.id", uploading.id)?.try_into()?,
+                    uploads: uploads.collect::<Result<_, _>>()?,
+                }
+            }
             Body::Failed(failed) => Record::Failed {
                 id: required("Failed.id", failed.id)?.try_into()?,
                 worker: WorkerId(failed.worker),
@@ -87,6 +96,10 @@ fn fact_to_wire(fact: &Record) -> Body {
     match fact {
         Record::Committed { id, worker, report } => {
             Body::Committed(message::Committed { id: Some(id.into()), worker: worker.0, report: Some(report.into()) })
+        }
+        Record::Uploading { id, uploads } => {
+            let uploads = uploads.iter().map(Into::into).collect();
+            Body::Uploading(message::Uploading { id: Some(id.into()), uploads })
         }
         Record::Failed { id, worker, failure } => {
             Body::Failed(message::Failed { id: Some(id.into()), worker: worker.0, failure: Some(failure.into()) })

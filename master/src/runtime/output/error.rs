@@ -1,25 +1,36 @@
 //! Why an output cannot be claimed, published or undone.
 
-use std::error::Error as _;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use gristmill_common::failure::{Failure, FailureCode};
 use gristmill_common::naming::Uri;
+use gristmill_common::storage::{ObjectError, StoreError};
+
+use crate::runtime::describe;
 
 /// Why an output cannot be claimed, published or undone.
 #[derive(Debug, thiserror::Error)]
 pub enum OutputError {
-    /// No writer for this scheme.
-    #[error("cannot write {output}: writing to {scheme}:// is not built in yet")]
-    NotBuiltIn {
-        /// The scheme.
-        scheme: String,
+    /// Nobody can write there.
+    #[error("cannot write {output}: {}:// is read-only", output.scheme())]
+    ReadOnly {
         /// The output.
         output: Uri,
     },
+    /// The store cannot be opened.
+    #[error(transparent)]
+    NoStore(#[from] StoreError),
+    /// The store does not do what a commit needs.
+    #[error("cannot write {output}: its store lacks {what}")]
+    StoreLacks {
+        /// The output.
+        output: Uri,
+        /// What it lacks.
+        what: &'static str,
+    },
     /// The root of the file system has no place beside it.
-    #[error("{output} cannot be an output: it is the root of the file system")]
+    #[error("{output} cannot be an output: it is the root of {}", root_of(output))]
     Root {
         /// The output.
         output: Uri,
@@ -68,6 +79,38 @@ pub enum OutputError {
         /// `job j-…`, or `another job` if it has not said yet which.
         holder: String,
     },
+    /// A process on another machine claimed it, of which nobody here can tell whether it lives.
+    #[error("output {output} is claimed by {holder}, which cannot be seen from here (its claim is {claim})")]
+    HeldOutOfSight {
+        /// The output.
+        output: Uri,
+        /// Which job, and where.
+        holder: String,
+        /// The object that is its claim.
+        claim: Box<Uri>,
+    },
+    /// Another job has an output above it or below it.
+    #[error("output {output} overlaps another one, which is claimed by {holder} (its claim is {claim})")]
+    Nested {
+        /// The output.
+        output: Uri,
+        /// Which job.
+        holder: String,
+        /// The object that is its claim.
+        claim: Box<Uri>,
+    },
+    /// Somebody else took the claim, or removed it, while the job ran.
+    #[error("the job's claim on {output} is gone: something else removed or replaced it while the job ran")]
+    ClaimLost {
+        /// The output.
+        output: Uri,
+    },
+    /// What an attempt sent is gone.
+    #[error("what was sent for {object} is gone: its upload was aborted or has expired")]
+    UploadGone {
+        /// What it would have become.
+        object: Uri,
+    },
     /// Parts that attempts of the job staged are gone.
     #[error("what the job staged for {output} is gone: something else used that output while no master ran")]
     StagedPartsGone {
@@ -96,6 +139,16 @@ pub enum OutputError {
     SamePath {
         /// The path.
         path: PathBuf,
+    },
+    /// A store refuses, or does not answer.
+    #[error("cannot {action} {object}")]
+    Store {
+        /// What was tried.
+        action: &'static str,
+        /// On which object.
+        object: Uri,
+        /// What it reports.
+        source: Box<object_store::Error>,
     },
     /// The operating system refuses.
     #[error("permission denied: cannot {action} {}", path.display())]
@@ -127,12 +180,24 @@ impl OutputError {
             }
             OutputError::CannotReplace { .. } => Some("remove the old output yourself and run without --overwrite"),
             OutputError::OverlapsInput { .. } => Some("choose an output folder beside the input"),
-            OutputError::StagedPartsGone { .. } => Some("submit the job again"),
+            OutputError::StagedPartsGone { .. } | OutputError::ClaimLost { .. } => Some("submit the job again"),
+            OutputError::UploadGone { .. } => {
+                Some("run the job again; a rule of the bucket that aborts uploads must leave them alone for longer")
+            }
             OutputError::Held { .. } => Some("wait for that job or cancel it"),
-            OutputError::NotBuiltIn { .. } => Some("write to a local folder and copy it"),
+            OutputError::HeldOutOfSight { .. } => {
+                Some("if that process is gone, delete the object that is its claim; else wait for it")
+            }
+            OutputError::Nested { .. } => {
+                Some("choose another place; if the process that made the claim is gone, delete that object")
+            }
+            OutputError::ReadOnly { .. } => Some("write to a local folder or an object store"),
+            OutputError::NoStore(error) => error.hint(),
+            OutputError::StoreLacks { .. } => Some("write to a local folder and copy it"),
             OutputError::SamePath { .. } => Some("choose names that do not differ in upper and lower case alone"),
             OutputError::Part { .. }
             | OutputError::StagingMissing { .. }
+            | OutputError::Store { .. }
             | OutputError::PermissionDenied { .. }
             | OutputError::Io { .. } => None,
         }
@@ -141,8 +206,19 @@ impl OutputError {
     /// Whether the output may be as it was left, and only cannot be seen to at the moment.
     pub fn is_out_of_reach(&self) -> bool {
         match self {
-            OutputError::StagingMissing { .. } | OutputError::PermissionDenied { .. } | OutputError::Io { .. } => true,
-            OutputError::NotBuiltIn { .. }
+            // A bucket that is gone does not come back with what was sent to it.
+            OutputError::Store { source, .. } if matches!(**source, object_store::Error::NotFound { .. }) => false,
+            OutputError::StagingMissing { .. }
+            | OutputError::NoStore(_)
+            | OutputError::Store { .. }
+            | OutputError::PermissionDenied { .. }
+            | OutputError::Io { .. } => true,
+            OutputError::ReadOnly { .. }
+            | OutputError::StoreLacks { .. }
+            | OutputError::HeldOutOfSight { .. }
+            | OutputError::Nested { .. }
+            | OutputError::ClaimLost { .. }
+            | OutputError::UploadGone { .. }
             | OutputError::Root { .. }
             | OutputError::Exists { .. }
             | OutputError::NotAFolder { .. }
@@ -158,11 +234,7 @@ impl OutputError {
 
     /// The failure of a job whose output cannot be put in place, with all that is known.
     pub fn to_failure(&self) -> Failure {
-        let message = match self.source() {
-            Some(source) => format!("{self}: {source}"),
-            None => self.to_string(),
-        };
-        Failure::new(FailureCode::CommitFailed, message)
+        Failure::new(FailureCode::CommitFailed, describe(self))
     }
 
     /// Whether something on the way was not there.
@@ -181,4 +253,15 @@ impl OutputError {
 
 fn found(bytes: Option<u64>) -> String {
     bytes.map_or_else(|| "no file".to_owned(), |bytes| bytes.to_string())
+}
+
+fn root_of(output: &Uri) -> &'static str {
+    if output.scheme() == "file" { "the file system" } else { "its bucket" }
+}
+
+impl From<ObjectError> for OutputError {
+    fn from(error: ObjectError) -> Self {
+        let ObjectError { action, object, source } = error;
+        OutputError::Store { action, object, source }
+    }
 }

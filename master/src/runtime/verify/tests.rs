@@ -6,6 +6,9 @@ use gristmill_common::task::{BadRecords, JobPlan, NamedPart, PartSummary};
 use gristmill_common::time::WallTime;
 use xxhash_rust::xxh3::xxh3_64;
 
+use std::fs;
+use std::path::Path;
+
 use super::*;
 use crate::runtime::manifest::JobTimes;
 
@@ -23,18 +26,27 @@ fn output() -> tempfile::TempDir {
     let dir = tempfile::tempdir().expect("scratch");
     let spec = JobSpec::new("copy", JobShape::MapOnly, vec![uri(dir.path())], uri(dir.path()));
     let times = JobTimes { started: WallTime::default(), finished: WallTime::default() };
-    let bad = BadRecords { staged_name: "part-m-00002.jsonl.m-2.0".into(), records: 2, bytes: BAD.len() as u64 };
+    let bad = BadRecords {
+        staged_name: "part-m-00002.jsonl.m-2.0".into(),
+        records: 2,
+        objects: 0,
+        bytes: BAD.len() as u64,
+        upload: None,
+    };
     let summary = |bytes: &&[u8]| PartSummary {
         staged_name: String::new(),
         bytes: bytes.len() as u64,
         records: 0,
         checksum: xxh3_64(bytes),
         named: Box::default(),
+        upload: None,
+        left_out: false,
     };
     let mut parts: Vec<PartSummary> = PARTS.iter().map(summary).collect();
     let name = |name: &str| name.parse().expect("a name");
     let (bytes, checksum) = (NAMED.len() as u64, xxh3_64(NAMED));
-    parts[1].named = ["a/b", "a"].map(|text| NamedPart { name: name(text), bytes, records: 1, checksum }).into();
+    parts[1].named =
+        ["a/b", "a"].map(|text| NamedPart { name: name(text), bytes, records: 1, checksum, upload: None }).into();
     let manifest = Manifest::new(JobId(1), &spec, &JobPlan::default(), times)
         .with_result(&parts, Default::default(), Default::default())
         .with_bad(&[bad]);

@@ -70,10 +70,39 @@ fn short_attempts_are_sent_ahead_only_while_no_other_job_waits() {
           > notify j1
         6 made s-1 j1/m-3.0 1 took 15000
           > start s-1 j2/m-0.0 map
-          > start s-1 j1/m-5.0 map
-          > start s-1 j1/m-6.0 map
           > notify j1
           > notify j2
+        ",
+    );
+}
+
+#[test]
+fn less_is_sent_ahead_while_another_job_is_open() {
+    check_with(
+        with_queue_ahead(),
+        "
+        0 register s-1 w-1 slots 2
+        1 submit j1 maps 1 reduces 1
+          > start s-1 j1/m-0.0 map
+          > notify j1
+        2 submit j2 maps 12 reduces 1
+          > start s-1 j2/m-0.0 map
+          > notify j2
+        3 made s-1 j2/m-0.0 1 took 4000
+          > start s-1 j2/m-1.0 map
+          > start s-1 j2/m-2.0 map
+          > start s-1 j2/m-3.0 map
+          > notify j2
+        4 cancel j1
+          > cancel s-1 j1/m-0.0
+          > release s-1 j1
+          > undo j1
+          > start s-1 j2/m-4.0 map
+          > start s-1 j2/m-5.0 map
+          > start s-1 j2/m-6.0 map
+          > start s-1 j2/m-7.0 map
+          > start s-1 j2/m-8.0 map
+          > notify j1
         ",
     );
 }

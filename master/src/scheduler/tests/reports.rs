@@ -184,3 +184,29 @@ fn an_output_of_the_wrong_kind_is_a_counted_failure() {
         ",
     );
 }
+
+#[test]
+fn uploads_of_the_attempt_in_force_go_on_when_they_are_recorded_and_others_are_thrown_away() {
+    check(
+        "
+        0 register s-1 w-1 slots 1
+        0 register s-2 w-2 slots 1
+        1 submit j1 maps 1 reduces 0
+          > start s-1 j1/m-0.0 map
+          > notify j1
+        2 opened s-1 j1/m-0.0 0 part-00000
+          > proceed s-1 j1/m-0.0 0
+        3 opened s-1 j1/m-0.0 0 part-00000
+          > proceed s-1 j1/m-0.0 0
+        4 opened s-2 j1/m-0.0 0 part-00000
+          > discard s-2 j1/m-0.0
+        5 opened s-1 j1/m-0.7 0 part-00000
+          > discard s-1 j1/m-0.7
+        6 opened s-1 j9/m-0.0 0 part-00000
+          > discard s-1 j9/m-0.0
+        ? refused
+          = Attempt 2
+          = Job 1
+        ",
+    );
+}

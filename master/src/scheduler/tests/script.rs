@@ -22,7 +22,8 @@ use gristmill_common::ids::{AttemptId, JobAttempt, JobId, MasterEpoch, Stage, Wo
 use gristmill_common::naming::staged_part_name;
 use gristmill_common::spec::Share;
 use gristmill_common::task::{
-    AttemptOutput, AttemptReport, AttemptStats, BadRecords, MapOutputSummary, Offer, PartSummary, SegmentSource,
+    AttemptOutput, AttemptReport, AttemptStats, BadRecords, MapOutputSummary, Offer, OpenUpload, PartSummary,
+    SegmentSource,
 };
 use gristmill_common::time::Timestamp;
 
@@ -135,6 +136,11 @@ fn parse_report(verb: &str, options: &[&str]) -> Option<WorkerReport> {
         "heartbeat" => WorkerReport::Heartbeat,
         "left" => WorkerReport::WorkerLeft,
         "started" => WorkerReport::AttemptStarted { id: id() },
+        "opened" => {
+            let batch = parse(options[1]);
+            let open = |object: &&str| OpenUpload { object: (*object).to_owned(), id: format!("u-{object}") };
+            WorkerReport::UploadsOpened { id: id(), batch, uploads: options[2..].iter().map(open).collect() }
+        }
         "made" => {
             let mut report = map_report(id().attempt, parse(options[1]));
             if let AttemptOutput::MapOutput(made) = &mut report.output {
@@ -226,7 +232,7 @@ fn parse_offers(options: &[&str]) -> Vec<Offer> {
 
 fn parse_bad(options: &[&str]) -> Option<BadRecords> {
     let records = option(options, "skipped")?.into();
-    Some(BadRecords { staged_name: "bad".to_owned(), records, bytes: 1 })
+    Some(BadRecords { staged_name: "bad".to_owned(), records, objects: 0, bytes: 1, upload: None })
 }
 
 fn parse_profile(options: &[&str]) -> WorkerProfile {
@@ -279,7 +285,15 @@ fn part_report(attempt: AttemptId, read_bytes: u32) -> AttemptReport {
     let (counters, mut stats) = counts(attempt);
     stats.input_bytes = u64::from(read_bytes);
     let staged_name = staged_part_name(attempt.task.index, attempt);
-    let part = PartSummary { staged_name, bytes: 1, records: 1, checksum: 1, named: Box::default() };
+    let part = PartSummary {
+        staged_name,
+        bytes: 1,
+        records: 1,
+        checksum: 1,
+        named: Box::default(),
+        upload: None,
+        left_out: false,
+    };
     AttemptReport { output: AttemptOutput::Part(part), counters, stats, bad: None }
 }
 
@@ -304,6 +318,7 @@ fn show_command(command: &Command) -> String {
         }
         Command::CancelAttempt { session, id } => format!("cancel {session} {}", show_attempt(id)),
         Command::DiscardOutput { session, id } => format!("discard {session} {}", show_attempt(id)),
+        Command::ProceedUpload { session, id, batch } => format!("proceed {session} {} {batch}", show_attempt(id)),
         Command::ReleaseJob { session, job } => format!("release {session} j{}", job.0),
         Command::CloseSession { session, reason } => {
             let reason = match reason {

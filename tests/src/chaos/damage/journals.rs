@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use gristmill_common::ids::{JobId, WorkerId};
 use gristmill_common::naming::Uri;
+use gristmill_common::spec::StoreOptions;
 use gristmill_master::runtime::journal::{Change, Journal as _, JournalRecord, RedbJournal};
 
 use super::specimen::{Reading, Specimen};
@@ -50,6 +51,7 @@ fn changes(commit: u64, index: u64) -> Vec<Change> {
             job: JobId(commit * RECORDS + index),
             output: Uri::from_path(Path::new(&format!("/output/{commit}/{index}"))),
             missing: vec![PathBuf::from("/output")],
+            store: StoreOptions::default(),
         },
     };
     let mut changes = vec![Change::Append(record)];

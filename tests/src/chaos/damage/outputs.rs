@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use gristmill_common::ids::JobId;
 use gristmill_common::naming::{SUCCESS_FILE, Uri, part_name};
-use gristmill_common::output_name::OutputName;
+use gristmill_common::part_name::PartName;
 use gristmill_common::spec::{JobShape, JobSpec};
 use gristmill_common::task::{JobPlan, NamedPart, PartSummary};
 use gristmill_common::time::WallTime;
@@ -35,16 +35,16 @@ pub(super) fn specimens(dir: &Path) -> Vec<Box<dyn Specimen>> {
     fs::create_dir(&folder).expect("a scratch folder");
     let output = Uri::from_path(&folder);
     let spec = JobSpec::new("word-count", JobShape::MapReduce, vec![Uri::from_path(dir)], output.clone());
-    let name: OutputName = NAMED.parse().expect("a name");
+    let name: PartName = NAMED.parse().expect("a name");
     fs::create_dir(folder.join(NAMED)).expect("a scratch folder");
     let part = |index| {
         let text: String = (0..LINES).map(|line| format!("word-{index}-{line}\t{line}\n")).collect();
         let (bytes, records, checksum) = (text.len() as u64, u64::from(LINES), xxh3_64(text.as_bytes()));
-        for path in [part_name(index), name.part_path(index)] {
+        for path in [part_name(index), name.part_path(index, "")] {
             fs::write(folder.join(path), &text).expect("a scratch file");
         }
-        let named = [NamedPart { name: name.clone(), bytes, records, checksum }].into();
-        PartSummary { staged_name: String::new(), bytes, records, checksum, named }
+        let named = [NamedPart { name: name.clone(), bytes, records, checksum, upload: None }].into();
+        PartSummary { staged_name: String::new(), bytes, records, checksum, named, upload: None, left_out: false }
     };
     let parts: Vec<PartSummary> = (0..PARTS).map(part).collect();
     let times = JobTimes { started: WallTime::default(), finished: WallTime::default() };
@@ -56,7 +56,7 @@ pub(super) fn specimens(dir: &Path) -> Vec<Box<dyn Specimen>> {
     };
     vec![
         file("part", &part_name(1)),
-        file("part of a named output", &name.part_path(2)),
+        file("part of a named output", &name.part_path(2, "")),
         file("manifest", SUCCESS_FILE),
     ]
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use gristmill_common::ids::{AttemptId, JobAttempt, JobId, TaskId};
 use gristmill_common::naming::Uri;
+use gristmill_common::objects::LocalObjects;
 use gristmill_common::program::JobVisitor as _;
 use gristmill_common::setup::ShippedPaths;
 use gristmill_common::spec::{JobShape, JobSpec};
@@ -74,7 +75,7 @@ impl Segments {
         let file = PathBuf::new();
         let mut made = Self { kind, scratch, file, attempt, fetched: None, spec, pack, compression, part: Vec::new() };
         let size = fs::metadata(&input).expect("a scratch file").len();
-        let object = Arc::new(InputObject { uri, size, modified_micros: None, etag: None });
+        let object = Arc::new(InputObject { uri, size, modified_micros: None, etag: None, form: None });
         let split = Split { pieces: vec![Piece { object, start: 0, end: size }], role: 0 };
         let task = EngineTask::Map { split: &split, partitions: PARTITION + 1, skip: &[] };
         made.attempt(attempt, &task).expect("the map attempt succeeds");
@@ -119,6 +120,7 @@ impl Segments {
             compression: self.compression,
             cancelled: &Arc::default(),
             files: &ShippedPaths::new(),
+            objects: &LocalObjects::shared(),
             position: &RecordPosition::new(),
         };
         run_in_hand(&*job, task, &context).map_err(|failure| failure.message)

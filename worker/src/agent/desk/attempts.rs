@@ -34,8 +34,9 @@ impl Desk {
             return self.report(report);
         }
         if let Some(attempt) = self.attempts.get(&id) {
-            if matches!(attempt, Attempt::Running { .. } | Attempt::Forcing) {
+            if matches!(attempt, Attempt::Running { .. } | Attempt::Forcing | Attempt::Uploading { .. }) {
                 self.report(Report::Started(id));
+                self.ask_again(id);
             }
             return;
         }
@@ -171,7 +172,12 @@ impl Desk {
             return self.gather(id, sources, Round::Second);
         }
         let wanted = matches!(self.attempts.get(&id), Some(Attempt::Running { .. }));
-        let Some(job) = self.jobs.get(&id.job).filter(|job| wanted && job.spec.fsync) else {
+        let objects = result.as_ref().map_or_else(|_| Vec::new(), |report| self.to_be_sent(id, report));
+        let result = match result {
+            Ok(report) if wanted && !objects.is_empty() => return self.upload(id, report, objects),
+            result => result,
+        };
+        let Some(job) = self.jobs.get(&id.job).filter(|job| wanted && job.is_forced()) else {
             return self.end_attempt(id, result);
         };
         let staged = result.as_ref().map_or_else(|_| Vec::new(), |report| job.staged_files(id.attempt, &report.output));
@@ -207,7 +213,7 @@ impl Desk {
     }
 
     /// Keeps files that an attempt has read, for later fetches of its job.
-    fn keep_spares(&mut self, id: JobAttempt, files: FetchedFiles) {
+    pub(super) fn keep_spares(&mut self, id: JobAttempt, files: FetchedFiles) {
         if let Some(job) = self.jobs.get_mut(&id.job).filter(|job| job.end == JobEnd::Open) {
             job.spares.take_from(files, SPARE_FILES);
         }
@@ -226,7 +232,13 @@ impl Desk {
     pub(super) fn end_attempt(&mut self, id: JobAttempt, result: Result<AttemptReport, Failure>) {
         self.admission.leave(id);
         match self.attempts.remove(&id) {
-            Some(Attempt::Gathering { .. } | Attempt::Ready { .. } | Attempt::Running { .. } | Attempt::Forcing) => {}
+            Some(
+                Attempt::Gathering { .. }
+                | Attempt::Ready { .. }
+                | Attempt::Running { .. }
+                | Attempt::Forcing
+                | Attempt::Uploading { .. },
+            ) => {}
             // Nobody asks for it any more: cancelled, or of a job or session that is over.
             Some(Attempt::Cancelled { .. }) | None => return self.delete_outputs(id),
         }
@@ -253,7 +265,8 @@ impl Desk {
         match self.attempts.remove(&id) {
             // What is still being forced to disk goes once more when that has ended.
             None | Some(Attempt::Forcing) => self.delete_outputs(id),
-            Some(Attempt::Gathering { cancel }) => cancel.cancel(),
+            // What is being sent goes when that has stopped.
+            Some(Attempt::Gathering { cancel } | Attempt::Uploading { cancel, .. }) => cancel.cancel(),
             Some(Attempt::Ready { .. }) => self.admission.leave(id),
             Some(Attempt::Running { given }) => {
                 self.attempts.insert(id, Attempt::Cancelled { _given: given });
@@ -277,7 +290,7 @@ impl Desk {
             let dropped = which(*id, attempt);
             if dropped {
                 self.admission.leave(*id);
-                if let Attempt::Gathering { cancel } = attempt {
+                if let Attempt::Gathering { cancel } | Attempt::Uploading { cancel, .. } = attempt {
                     cancel.cancel();
                 }
             }

@@ -8,9 +8,10 @@ mod attempts;
 mod executors;
 mod offers;
 mod supplies;
+mod uploads;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,16 +19,18 @@ use gristmill_common::failure::{Disposition, Failure, FailureCode};
 use gristmill_common::ids::{ContentId, JobAttempt, JobId};
 use gristmill_common::removal::remove_tree;
 use gristmill_common::spec::JobSpec;
+use gristmill_common::storage::Stores;
 use gristmill_common::task::{AttemptReport, Offer};
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::agent::admission::Admission;
 use crate::agent::gather::{Gathered, MAX_DISK_WORK, MAX_FETCHES};
-use crate::agent::job::{Attempt, Job, JobEnd};
+use crate::agent::job::{Asked, Attempt, Job, JobEnd};
 use crate::agent::process::{ExecutorEvent, ExecutorKey, Launcher};
 use crate::agent::report::{Order, Report, Session};
 use crate::agent::supply::Supplies;
 use crate::scratch::{self, Held};
+use crate::upload::Uploader;
 
 /// What happens to the desk.
 #[derive(Debug)]
@@ -44,6 +47,10 @@ pub(in crate::agent) enum DeskEvent {
     Gathered { id: JobAttempt, result: Result<Gathered, Failure> },
     /// The part of an attempt is on disk, or cannot be forced there.
     Forced { id: JobAttempt, result: Result<AttemptReport, Failure> },
+    /// An attempt has begun uploads, and waits for the master to note them.
+    UploadsOpened { id: JobAttempt, asked: Asked },
+    /// What an attempt staged is in its store, or cannot be sent there.
+    Uploaded { id: JobAttempt, result: Result<AttemptReport, Failure> },
     /// It is time to look whether the executor's records get on.
     Look { job: JobId, key: ExecutorKey },
     /// A cancelled attempt had its time to stop.
@@ -78,6 +85,8 @@ pub(in crate::agent) struct DeskConfig {
     pub(in crate::agent) binary: ContentId,
     /// How long a cancelled attempt may take to notice.
     pub(in crate::agent) cancel_grace: Duration,
+    /// The object stores that this worker can reach.
+    pub(in crate::agent) stores: Stores,
 }
 
 /// What the desk is doing.
@@ -98,6 +107,7 @@ pub(in crate::agent) struct Desk {
     launcher: Launcher,
     fetches: Arc<Semaphore>,
     disk: Arc<Semaphore>,
+    uploader: Uploader,
     admission: Admission,
     phase: Phase,
     jobs: BTreeMap<JobId, Job>,
@@ -117,6 +127,7 @@ impl Desk {
             launcher,
             fetches: Arc::new(Semaphore::new(MAX_FETCHES)),
             disk: Arc::new(Semaphore::new(MAX_DISK_WORK)),
+            uploader: Uploader::new(Some(admission.budget())),
             admission,
             phase: Phase::Alone { asked: false },
             jobs: BTreeMap::new(),
@@ -153,6 +164,8 @@ impl Desk {
             DeskEvent::Executor { job, key, event } => self.on_executor(job, key, event),
             DeskEvent::Gathered { id, result } => self.on_gathered(id, result),
             DeskEvent::Forced { id, result } => self.on_forced(id, result),
+            DeskEvent::UploadsOpened { id, asked } => self.on_uploads_opened(id, asked),
+            DeskEvent::Uploaded { id, result } => self.on_uploaded(id, result),
             DeskEvent::Supplied { job, result } => self.on_supplied(job, result),
             DeskEvent::Look { job, key } => self.on_look(job, key),
             DeskEvent::GraceOver { id, key } => self.on_grace_over(id, key),
@@ -168,10 +181,13 @@ impl Desk {
     fn carry_out(&mut self, order: Order) {
         match order {
             Order::OpenJob { job, spec, binary_sha256, staging } => {
-                self.open_job(job, *spec, binary_sha256, staging.into());
+                // What goes to a store is staged here.
+                let staging = if staging.is_empty() { self.launcher.scratch.staged_dir(job) } else { staging.into() };
+                self.open_job(job, *spec, binary_sha256, staging);
             }
             Order::Start { id, input } => self.start(id, input),
             Order::Cancel(id) | Order::Discard(id) => self.throw_away(id),
+            Order::UploadsNoted { id, batch } => self.on_uploads_noted(id, batch),
             Order::Release(job) => self.release(job),
         }
     }
@@ -289,13 +305,15 @@ impl Desk {
     /// Removes what an attempt left. A small map output lies in a pack and stays until the job's release:
     /// nobody asks for it by an id that is never used again.
     fn delete_outputs(&self, id: JobAttempt) {
+        delete(&self.launcher.scratch.map_output(id.job, id.attempt));
+        self.delete_staged(id);
+    }
+
+    /// Removes what an attempt staged.
+    fn delete_staged(&self, id: JobAttempt) {
         let staged = self.jobs.get(&id.job).into_iter();
         let staged = staged.flat_map(|job| [job.staged_part(id.attempt), job.staged_bad_records(id.attempt)]);
-        for path in [self.launcher.scratch.map_output(id.job, id.attempt)].into_iter().chain(staged) {
-            if let Err(error) = scratch::remove_file(&path) {
-                tracing::warn!(path = %path.display(), %error, "output cannot be removed");
-            }
-        }
+        staged.for_each(|path| delete(&path));
         if let Some(folder) = self.jobs.get(&id.job).map(|job| job.staged_named_dir(id.attempt))
             && folder.exists()
         {
@@ -306,5 +324,11 @@ impl Desk {
                 }
             });
         }
+    }
+}
+
+fn delete(path: &Path) {
+    if let Err(error) = scratch::remove_file(path) {
+        tracing::warn!(path = %path.display(), %error, "output cannot be removed");
     }
 }

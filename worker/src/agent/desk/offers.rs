@@ -24,7 +24,10 @@ impl Desk {
         for attempt in self.attempts.values_mut() {
             match attempt {
                 Attempt::Ready { given, .. } | Attempt::Running { given } => given.again = None,
-                Attempt::Gathering { .. } | Attempt::Forcing | Attempt::Cancelled { .. } => {}
+                Attempt::Gathering { .. }
+                | Attempt::Forcing
+                | Attempt::Uploading { .. }
+                | Attempt::Cancelled { .. } => {}
             }
         }
     }
@@ -58,7 +61,7 @@ impl Desk {
             outputs.iter().map(offer)
         });
         let going_on = self.attempts.iter().filter_map(|(id, attempt)| match attempt {
-            Attempt::Ready { .. } | Attempt::Running { .. } | Attempt::Forcing => {
+            Attempt::Ready { .. } | Attempt::Running { .. } | Attempt::Forcing | Attempt::Uploading { .. } => {
                 Some(Offer { id: *id, content_hash: None })
             }
             Attempt::Gathering { .. } | Attempt::Cancelled { .. } => None,
@@ -71,7 +74,7 @@ impl Desk {
                 };
                 Some(Offer { id: *id, content_hash })
             }
-            Report::Ended { result: Err(_), .. } | Report::Started(_) => None,
+            Report::Ended { result: Err(_), .. } | Report::Started(_) | Report::UploadsOpened { .. } => None,
         });
         let mut offers: Vec<Offer> = held.chain(going_on).chain(finished).take(MAX_OFFERS).collect();
         offers.sort_unstable();

@@ -31,7 +31,7 @@ async fn named_parts_are_forced_to_disk_before_they_are_reported_and_thrown_away
     let Some(v1::attempt_report::Output::Part(report)) = finished.report.expect("a report").output else {
         panic!("a reduce attempt without a part")
     };
-    let named = v1::NamedPart { name: "a/b".to_owned(), bytes: 5, records: 1, checksum: 0 };
+    let named = v1::NamedPart { name: "a/b".to_owned(), bytes: 5, records: 1, checksum: 0, upload: None };
     assert_eq!(report.named, [named]);
     assert!(part("r-0.1").exists() && folder("r-0.1").join("0").exists());
     session.say(discard("r-0.1")).await;

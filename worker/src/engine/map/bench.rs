@@ -13,6 +13,7 @@ use gristmill_common::ids::{AttemptId, JobAttempt, JobId, TaskId};
 use gristmill_common::input::Lines;
 use gristmill_common::job::{Emit, MapReduce, Result as JobResult, Sink, Values};
 use gristmill_common::naming::Uri;
+use gristmill_common::objects::LocalObjects;
 use gristmill_common::output::Text;
 use gristmill_common::setup::ShippedPaths;
 use gristmill_common::size::ByteSize;
@@ -97,6 +98,7 @@ pub fn count<'a>(keys: impl Iterator<Item = &'a [u8]>) {
         compression: Compression::None,
         cancelled: &Arc::default(),
         files: &ShippedPaths::new(),
+        objects: &LocalObjects::shared(),
         position: &RecordPosition::new(),
     };
     let partitioner = Partitioner::new(&Counting, 1, &context).expect("the spec divides keys by hash, as the job does");

@@ -7,7 +7,7 @@ use gristmill_common::job::Result as JobResult;
 use gristmill_common::task::AttemptStats;
 
 use super::held::HoldBack;
-use super::{MapInput, RawRecords, for_each_block, map_failed};
+use super::{MapInput, RawRecords, Reading, for_each_block, map_failed};
 use crate::engine::dead_letters::{DeadLetters, Letter};
 use crate::engine::{AttemptContext, failures, panics};
 
@@ -27,14 +27,14 @@ enum Trouble {
 /// If more records are bad than the job allows, by the failure of the one too many; and whatever is
 /// no record's fault, such as input that cannot be read.
 pub(super) fn map_forgiving<I: Input, S: HoldBack>(
-    input: MapInput<'_>,
+    (input, how): (MapInput<'_>, &Reading<'_>),
     context: &AttemptContext<'_>,
     stats: &mut AttemptStats,
     (letters, sink): (&mut DeadLetters, &mut S),
     map: impl Fn(&mut Block<'_, I>, &mut S) -> JobResult<()>,
 ) -> Result<(), Failure> {
-    let framing = I::framing(&context.spec.line_rule);
-    for_each_block(input.split, framing, context, stats, |raw| {
+    for_each_block(input.split, how, context, (stats, letters), |raw, letters| {
+        let framing = how.framing_of(raw.from.is_row);
         let mut records = 0;
         for (record, content) in one_by_one(raw, framing) {
             records += 1;

@@ -13,7 +13,7 @@ use gristmill_common::output_name::OutputName;
 use gristmill_common::size::ByteSize;
 
 use super::emitter::Emitter;
-use crate::engine::output::PartWriter;
+use crate::engine::output::{PartWriter, write_record};
 use crate::engine::shuffle::RecordRef;
 use crate::engine::{AttemptContext, failures};
 
@@ -160,7 +160,9 @@ impl<'p, O: Output> HeldRecords<'p, O> {
 
 impl<O: Output> Sink<O::Key, O::Value> for HeldRecords<'_, O> {
     fn put(&mut self, key: <O::Key as Datum>::Ref<'_>, value: <O::Value as Datum>::Ref<'_>) -> JobResult<()> {
-        O::write(&key, &value, &mut self.held.bytes);
+        if let Err(failure) = write_record::<O>(self.part.takes_rows(), &key, &value, &mut self.held.bytes) {
+            return self.held.interrupt(failure);
+        }
         self.records += 1;
         self.held.check(self.aside.len())
     }
@@ -172,7 +174,9 @@ impl<O: Output> Sink<O::Key, O::Value> for HeldRecords<'_, O> {
         value: <O::Value as Datum>::Ref<'_>,
     ) -> JobResult<()> {
         let name: OutputName = output.parse()?;
-        O::write(&key, &value, &mut self.aside);
+        if let Err(failure) = write_record::<O>(self.part.takes_rows(), &key, &value, &mut self.aside) {
+            return self.held.interrupt(failure);
+        }
         self.named.push((name, self.aside.len()));
         self.held.check(self.aside.len())
     }

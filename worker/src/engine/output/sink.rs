@@ -9,7 +9,8 @@ use gristmill_common::job::{JobError, Result as JobResult, Sink};
 use gristmill_common::output::Output;
 
 use super::named::Unnameable;
-use super::part::{PartWriter, WRITE_BYTES};
+use super::part::PartWriter;
+use super::rows::no_row;
 
 /// Hands what user code puts to the part's format.
 pub(in crate::engine) struct PartSink<'a, O> {
@@ -18,6 +19,21 @@ pub(in crate::engine) struct PartSink<'a, O> {
     /// The first failure to write; user code only sees that it is interrupted.
     pub(in crate::engine) failure: Option<Failure>,
     output: PhantomData<O>,
+}
+
+/// Appends one record, as a row or as its type writes it.
+#[inline]
+pub(in crate::engine) fn write_record<O: Output>(
+    as_row: bool,
+    key: &<O::Key as Datum>::Ref<'_>,
+    value: &<O::Value as Datum>::Ref<'_>,
+    out: &mut Vec<u8>,
+) -> Result<(), Failure> {
+    if as_row {
+        return O::write_row(key, value, out).map_err(|error| no_row(&error));
+    }
+    O::write(key, value, out);
+    Ok(())
 }
 
 impl<'a, O: Output> PartSink<'a, O> {
@@ -35,10 +51,13 @@ impl<'a, O: Output> PartSink<'a, O> {
 impl<O: Output> Sink<O::Key, O::Value> for PartSink<'_, O> {
     #[inline]
     fn put(&mut self, key: <O::Key as Datum>::Ref<'_>, value: <O::Value as Datum>::Ref<'_>) -> JobResult<()> {
-        O::write(&key, &value, &mut self.part.pending);
+        let as_row = self.part.takes_rows();
+        if let Err(failure) = write_record::<O>(as_row, &key, &value, &mut self.part.pending) {
+            return self.interrupt(failure);
+        }
         self.part.records += 1;
-        if self.part.pending.len() >= WRITE_BYTES
-            && let Err(failure) = self.part.write_pending()
+        if self.part.pending.len() >= self.part.batch_bytes
+            && let Err(failure) = self.part.write_pieces()
         {
             self.failure = Some(failure);
             return Err(JobError::interrupted());
@@ -52,9 +71,10 @@ impl<O: Output> Sink<O::Key, O::Value> for PartSink<'_, O> {
         key: <O::Key as Datum>::Ref<'_>,
         value: <O::Value as Datum>::Ref<'_>,
     ) -> JobResult<()> {
+        let as_row = self.part.takes_rows();
         let named = self.part.named();
         let put = match named.number(output) {
-            Ok(number) => named.put(number, |bytes| O::write(&key, &value, bytes)),
+            Ok(number) => named.put(number, |bytes| write_record::<O>(as_row, &key, &value, bytes)),
             // The record's fault, and for user code to answer.
             Err(Unnameable::Wrong(error)) => return Err(error.into()),
             Err(Unnameable::TooMany(failure)) => Err(failure),

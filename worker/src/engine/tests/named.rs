@@ -1,5 +1,8 @@
 //! Jobs that write to named outputs.
 
+use std::collections::BTreeMap;
+
+use gristmill_common::part_name::PartName;
 use gristmill_common::spec::MIN_ATTEMPT_BYTES;
 
 use super::*;
@@ -158,5 +161,49 @@ fn too_many_names_are_the_attempt_s_fault_whatever_is_allowed() {
         assert!(failure.message.contains("cannot write to more than 64 named outputs"), "{failure}");
         assert_eq!(failure.position.map(|at| at.offset), Some(lines.find("64 x").expect("a line") as u64));
         assert_eq!(fs::read_dir(bench.path("staging")).expect("staging").count(), 0);
+    }
+}
+
+/// What an output's parts hold together, by output and task: of each part what `content` makes of it. Also checks
+/// that they are as large as they should be.
+fn joined(output: &ReferenceOutput, part_bytes: usize) -> BTreeMap<(Option<String>, u32), Vec<u8>> {
+    const HEADER: &[u8] = b"word\tcount\n";
+    let mut whole: BTreeMap<(Option<String>, u32), Vec<u8>> = BTreeMap::new();
+    let first = (0..).zip(&output.parts).map(|(index, part)| ((None, index), 0, part));
+    let others = output.named.iter().flat_map(|(name, parts)| {
+        let name: PartName = name.parse().expect("a name");
+        let place = move |index| ((name.output().map(str::to_owned), index), name.number());
+        parts
+            .iter()
+            .map(move |(index, part)| (place(*index), part))
+            .map(|((place, number), part)| (place, number, part))
+    });
+    let mut all: Vec<_> = first.chain(others).collect();
+    all.sort_unstable_by_key(|(place, number, _)| (place.clone(), *number));
+    for (at, (place, number, part)) in all.iter().enumerate() {
+        let is_last = all.get(at + 1).is_none_or(|(next, ..)| next != place);
+        assert!(is_last || part.len() >= part_bytes, "{place:?} {number}: {} bytes", part.len());
+        assert!(part.len() < part_bytes + 6000, "{place:?} {number}: {} bytes", part.len());
+        let records = part.strip_prefix(HEADER).expect("every part has a header");
+        assert!(*number == 0 || (!records.is_empty() && records.ends_with(b"\n")), "{place:?} {number}");
+        whole.entry(place.clone()).or_insert_with(|| HEADER.to_vec()).extend_from_slice(records);
+    }
+    whole
+}
+
+#[test]
+fn parts_of_a_size_hold_together_what_one_part_does() {
+    let (a, b) = (text(1, 60_000), text(2, 30_000));
+    let objects: [(&str, &[u8]); 2] = [("a", &a), ("b", &b)];
+    for attempt_bytes in [64 << 20, 600 << 10] {
+        let mut bench = Bench::new(attempt_bytes, 200_000);
+        let job = IntoAnyJob.map_reduce(ByLetter);
+        let expect = joined(&bench.run(&*job, &objects).expect("it runs"), usize::MAX - 6000);
+        bench.spec.part_size = Some(ByteSize(2000));
+        let seen = bench.run(&*job, &objects).expect("it runs");
+        let others: usize = seen.named.values().map(|parts| parts.len()).sum();
+        assert!(others > expect.len(), "there are further parts");
+        assert!(seen.named.keys().any(|name| name.ends_with("/part-2")), "{:?}", seen.named.keys());
+        assert!(joined(&seen, 2000) == expect);
     }
 }
