@@ -1,9 +1,11 @@
 //! Opening a local input object only while it is what the job was planned with. Reads no content:
 //! what lies between two checks is the reader's business.
 
-use std::fs::{self, File, Metadata};
+use std::fs::{File, Metadata};
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+
+use rustix::fs::OFlags;
 
 use crate::failure::{Failure, FailureCode};
 use crate::task::InputObject;
@@ -21,10 +23,10 @@ pub fn open_pinned(object: &InputObject) -> Result<File, Failure> {
     let Some(path) = object.uri.local_path() else {
         return Err(unreadable(object, &io::Error::from(io::ErrorKind::Unsupported)));
     };
-    // Looked at first because opening a pipe would wait for its writer.
-    let metadata = fs::metadata(&path).map_err(|error| unreadable(object, &error))?;
-    check_metadata(object, &metadata)?;
-    let file = File::open(&path).map_err(|error| unreadable(object, &error))?;
+    // Opening a pipe, which it may be by now, must not wait for its writer; of files the flag says nothing.
+    let no_waiting = OFlags::NONBLOCK.bits() as i32;
+    let file = File::options().read(true).custom_flags(no_waiting).open(&path);
+    let file = file.map_err(|error| unreadable(object, &error))?;
     check_pinned(object, &file)?;
     Ok(file)
 }
@@ -71,6 +73,7 @@ fn unreadable(object: &InputObject, error: &io::Error) -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::io::Write as _;
     use std::path::Path;
     use std::time::{Duration, UNIX_EPOCH};

@@ -1,11 +1,15 @@
-//! The local file system as a store. Follows links, opens nothing but to see whether it may, and
-//! never leaves an entry out silently: what could match and cannot be read is an error.
+//! The local file system as a store. Follows links, opens nothing, and never leaves an entry out silently: what
+//! could match and cannot be read is an error.
 
-use std::ffi::OsStr;
-use std::fs::{self, File, Metadata};
+use std::fs::{self, DirEntry, Metadata};
 use std::io;
+use std::num::NonZero;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
+use std::thread;
+
+use rustix::fs::{Access, AtFlags, CWD, accessat};
 
 use crate::naming::Uri;
 use crate::pinned::modified_micros;
@@ -14,6 +18,13 @@ use crate::storage::listing::{Entry, Listing};
 use crate::storage::pattern::{NamesBelow, Progress};
 use crate::storage::stores::StoreError;
 use crate::task::InputObject;
+
+/// Entries that are looked at together. More divides better, fewer keep less in memory.
+const BATCH: usize = 16_384;
+
+/// The most threads that look, and the least that one of them is begun for.
+const MOST_THREADS: usize = 8;
+const LEAST_SHARE: usize = 256;
 
 /// Lists `file` URIs.
 #[derive(Debug, Clone, Copy, Default)]
@@ -45,8 +56,9 @@ impl Listing for LocalListing {
         let path = local_path(folder)?;
         match fs::metadata(&path) {
             Ok(metadata) if metadata.is_dir() => {
-                let mut walk = Walk { names, take, above: Vec::new() };
-                walk.folder(&path, &metadata, &names.start())
+                let mut walk = Walk { names, take, above: Vec::new(), found: Vec::new() };
+                walk.folder(&path, &metadata, &names.start())?;
+                walk.look()
             }
             Ok(_) => Ok(()),
             Err(error) if is_missing(&error) => Ok(()),
@@ -61,6 +73,8 @@ struct Walk<'a> {
     take: &'a mut dyn FnMut(InputObject) -> Result<(), InputError>,
     /// Device and inode of the folders that hold the one in hand, to notice links in a circle.
     above: Vec<(u64, u64)>,
+    /// What matches and was not looked at yet.
+    found: Vec<PathBuf>,
 }
 
 impl Walk<'_> {
@@ -72,36 +86,75 @@ impl Walk<'_> {
         self.above.push(identity);
         for entry in fs::read_dir(path).map_err(|error| InputError::io(shown(path), error))? {
             let entry = entry.map_err(|error| InputError::io(shown(path), error))?;
-            self.entry(&entry.path(), &entry.file_name(), progress)?;
+            self.entry(&entry, progress)?;
         }
         self.above.pop();
         Ok(())
     }
 
-    fn entry(&mut self, path: &Path, name: &OsStr, progress: &Progress) -> Result<(), InputError> {
-        let progress = self.names.step(progress, &name.to_string_lossy());
+    fn entry(&mut self, entry: &DirEntry, progress: &Progress) -> Result<(), InputError> {
+        let progress = self.names.step(progress, &entry.file_name().to_string_lossy());
         if !progress.goes_on() {
             return Ok(());
         }
-        let metadata = fs::metadata(path).map_err(|error| {
-            let object = shown(path);
-            if is_missing(&error) && is_link(path) {
-                InputError::Dangling { object }
-            } else {
-                InputError::io(object, error)
+        let path = entry.path();
+        // The kind comes with the name, as a rule; a link may lead to a folder.
+        if !entry.file_type().is_ok_and(|kind| kind.is_file()) {
+            let metadata = metadata_of(&path)?;
+            if metadata.is_dir() {
+                return self.folder(&path, &metadata, &progress);
             }
-        })?;
-        if metadata.is_dir() {
-            return self.folder(path, &metadata, &progress);
         }
-        if !self.names.is_match(&progress) {
-            return Ok(());
+        if self.names.is_match(&progress) {
+            self.found.push(path);
         }
-        if path.to_str().is_none() {
-            return Err(InputError::NameNotUtf8 { object: shown(path) });
-        }
-        (self.take)(object(path, Uri::from_path(path), &metadata)?)
+        if self.found.len() < BATCH { Ok(()) } else { self.look() }
     }
+
+    /// Looks at what was found, and hands it over.
+    fn look(&mut self) -> Result<(), InputError> {
+        let found = std::mem::take(&mut self.found);
+        objects(&found)?.into_iter().try_for_each(&mut self.take)
+    }
+}
+
+/// The objects at these paths, in order. Many are looked at on all cores: each takes a few calls of the operating
+/// system, and of a file system that is far away, its time.
+///
+/// # Errors
+///
+/// That of the first in order that is none.
+fn objects(paths: &[PathBuf]) -> Result<Vec<InputObject>, InputError> {
+    let look = |paths: &[PathBuf]| paths.iter().map(|path| found_object(path)).collect::<Result<Vec<_>, _>>();
+    let threads = thread::available_parallelism().map_or(1, NonZero::get).min(MOST_THREADS);
+    let share = paths.len().div_ceil(threads).max(LEAST_SHARE);
+    if share >= paths.len() {
+        return look(paths);
+    }
+    let shares: Vec<_> = thread::scope(|scope| {
+        let threads: Vec<_> = paths.chunks(share).map(|share| scope.spawn(move || look(share))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
+    });
+    Ok(shares.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+}
+
+fn found_object(path: &Path) -> Result<InputObject, InputError> {
+    if path.to_str().is_none() {
+        return Err(InputError::NameNotUtf8 { object: shown(path) });
+    }
+    object(path, Uri::from_path(path), &metadata_of(path)?)
+}
+
+/// What something is that has a name, following links.
+fn metadata_of(path: &Path) -> Result<Metadata, InputError> {
+    fs::metadata(path).map_err(|error| {
+        let object = shown(path);
+        if is_missing(&error) && is_link(path) {
+            InputError::Dangling { object }
+        } else {
+            InputError::io(object, error)
+        }
+    })
 }
 
 /// The object at `path`, if it is a file that may be read.
@@ -109,8 +162,9 @@ fn object(path: &Path, uri: Uri, metadata: &Metadata) -> Result<InputObject, Inp
     if !metadata.is_file() {
         return Err(InputError::NotRegular { object: uri.to_string(), kind: kind(metadata) });
     }
-    // Permission is asked for by opening: the mode bits alone do not tell.
-    File::open(path).map_err(|error| InputError::io(uri.to_string(), error))?;
+    // The mode bits alone do not tell; who asks is who will open it.
+    accessat(CWD, path, Access::READ_OK, AtFlags::EACCESS)
+        .map_err(|error| InputError::io(uri.to_string(), error.into()))?;
     Ok(InputObject {
         uri,
         size: metadata.len(),
@@ -150,6 +204,8 @@ fn shown(path: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsStr;
+    use std::fs::File;
     use std::os::unix::ffi::OsStrExt as _;
     use std::os::unix::fs::{PermissionsExt as _, symlink};
     use std::os::unix::net::UnixListener;
@@ -205,6 +261,22 @@ mod tests {
         symlink(".", dir.path().join("circle")).expect("linked");
         let error = list(dir.path(), "").expect_err("a circle");
         assert!(matches!(error, InputError::LinkLoop { .. }), "{error}");
+    }
+
+    #[test]
+    fn many_files_are_all_found_and_the_first_that_cannot_be_is_named() {
+        let dir = tempfile::tempdir().expect("scratch");
+        let names: Vec<String> = (0..3000).map(|number| format!("{number:04}")).collect();
+        for name in &names {
+            fs::write(dir.path().join(name), "").expect("written");
+        }
+        assert_eq!(list(dir.path(), "").expect("a folder"), names);
+        let paths: Vec<PathBuf> = names.iter().map(|name| dir.path().join(name)).collect();
+        for gone in [&paths[2000], &paths[1000]] {
+            fs::remove_file(gone).expect("removed");
+            let error = objects(&paths).expect_err("one is gone").to_string();
+            assert_eq!(error, format!("no such input: {}", gone.display()));
+        }
     }
 
     #[test]
