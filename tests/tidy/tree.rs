@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Folders that hold no source, besides those marked as caches.
-const SKIPPED: [&str; 2] = [".git", ".bench"];
+const SKIPPED: [&str; 3] = [".git", ".bench", "target"];
 
 /// Marks a folder whose content can be made again, such as cargo's `target`.
 const CACHE_MARK: &str = "CACHEDIR.TAG";
