@@ -161,6 +161,22 @@ impl StoreServer {
         at.runtime.wait(async move { store.put(&path, bytes.into()).await }).expect("the server takes objects");
     }
 
+    /// Puts an object that is open to everybody, which only moto knows.
+    ///
+    /// # Panics
+    ///
+    /// If the server does not take it.
+    pub fn put_for_everybody(&self, key: &str, text: &str) {
+        let address = self.url.trim_start_matches("http://");
+        let request = format!(
+            "PUT /{BUCKET}/{key} HTTP/1.1\r\nhost: {address}\r\nx-amz-acl: public-read\r\ncontent-length: {}\r\n\
+             connection: close\r\n\r\n{text}",
+            text.len()
+        );
+        let answer = ask(address.parse().expect("an address"), &request).expect("the server answers");
+        assert!(answer.contains(" 200 "), "{answer}");
+    }
+
     /// An object's bytes; `None` if there is none.
     ///
     /// # Panics
