@@ -3,7 +3,7 @@
 //! | for | modules |
 //! |---|---|
 //! | job authors | [`job`], [`input`], [`output`], [`formats`], [`datum`], [`key`], [`combine`], [`partition`], [`setup`], [`program`], [`pipeline`], [`key_values`] |
-//! | everyone | [`ids`], [`time`], [`size`], [`spec`], [`task`], [`objects`], [`form`], [`content`], [`failure`], [`record_offset`], [`counters`], [`naming`], [`output_name`], [`text`], [`decimal`], [`codec`], [`backoff`], [`removal`], [`durable`], [`windowed`] |
+//! | everyone | [`ids`], [`identity`], [`time`], [`size`], [`spec`], [`task`], [`objects`], [`form`], [`content`], [`failure`], [`record_offset`], [`counters`], [`naming`], [`output_name`], [`text`], [`decimal`], [`codec`], [`backoff`], [`removal`], [`durable`], [`windowed`] |
 //! | tests | [`mod@reference`], the sequential oracle |
 //! | those who read compressed objects | `compression` (feature `compression`) |
 //! | those who wait | `storage` (feature `storage`), `wire` (feature `wire`) |
@@ -25,6 +25,7 @@ pub mod form;
 pub mod formats;
 mod framing;
 mod heading;
+pub mod identity;
 pub mod ids;
 pub mod input;
 pub mod job;
