@@ -6,7 +6,7 @@
 //! | everyone | [`ids`], [`identity`], [`time`], [`size`], [`spec`], [`task`], [`objects`], [`form`], [`content`], [`failure`], [`record_offset`], [`counters`], [`naming`], [`output_name`], [`text`], [`decimal`], [`codec`], [`backoff`], [`removal`], [`durable`], [`windowed`] |
 //! | tests | [`mod@reference`], the sequential oracle |
 //! | those who read compressed objects | `compression` (feature `compression`) |
-//! | those who wait | `storage` (feature `storage`), `wire` (feature `wire`) |
+//! | those who wait | `storage` (feature `storage`), `wire` (feature `wire`), `tls` (feature `tls`) |
 //!
 //! Without its features this crate knows neither tokio nor the network.
 
@@ -52,6 +52,8 @@ pub mod storage;
 pub mod task;
 pub mod text;
 pub mod time;
+#[cfg(feature = "tls")]
+pub mod tls;
 mod values;
 pub mod windowed;
 #[cfg(feature = "wire")]
