@@ -3,7 +3,7 @@
 
 #[cfg(feature = "wire")]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    const FILES: [&str; 7] = ["types", "control", "jobs", "files", "shuffle", "executor", "journal"];
+    const FILES: [&str; 8] = ["types", "control", "jobs", "files", "members", "shuffle", "executor", "journal"];
     let protos = FILES.map(|name| format!("proto/gristmill/v1/{name}.proto"));
     for proto in &protos {
         println!("cargo::rerun-if-changed={proto}");
