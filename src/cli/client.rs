@@ -1,16 +1,19 @@
 //! What the verbs that talk to a master share: its URL, the connection, and a job followed to its
 //! end.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgMatches, FromArgMatches as _};
 use gristmill_common::ids::{JobId, ParseIdError};
+use gristmill_common::tls::Dialer;
 use gristmill_master::client::{ClientError, JobsClient, WatchUpdate};
 use gristmill_master::runtime::JobStatus;
 use gristmill_master::scheduler::JobState;
 
 use super::error::{CliError, Exit};
 use super::interrupt::Interrupt;
+use super::service::credentials;
 use super::{Context, replay, usage_error};
 use crate::render::progress::Progress;
 use crate::render::{json, summary};
@@ -25,8 +28,12 @@ pub(super) struct ClientArgs {
     #[arg(long, value_name = "URL", global = true, display_order = 30)]
     master: Option<String>,
 
+    /// Folder of your certificate, for masters at https://
+    #[arg(long, value_name = "DIR", global = true, display_order = 31)]
+    certs: Option<PathBuf>,
+
     /// How long a master that was lost is looked for [default: 60]
-    #[arg(long, value_name = "SECONDS", global = true, display_order = 31)]
+    #[arg(long, value_name = "SECONDS", global = true, display_order = 32)]
     reconnect: Option<u64>,
 }
 
@@ -64,13 +71,15 @@ pub(super) async fn connect(context: &Context, matches: &ArgMatches) -> Result<J
     let url = args.master.or_else(|| context.settings.get("master")).unwrap_or_else(|| DEFAULT_MASTER.to_owned());
     let seconds = args.reconnect.or_else(|| context.settings.get("reconnect"));
     let reconnect = seconds.map_or(gristmill_master::client::DEFAULT_RECONNECT, Duration::from_secs);
-    JobsClient::connect(&url, reconnect).await.map_err(|error| client_error(&error))
+    let dialer = Dialer::with(credentials(context, args.certs)?);
+    JobsClient::connect_with(&dialer, &url, reconnect).await.map_err(|error| client_error(&error))
 }
 
 /// What a master's answer means for the command.
 pub(super) fn client_error(error: &ClientError) -> CliError {
     let exit = match error {
         ClientError::Unreachable { .. } | ClientError::Incompatible { .. } => Exit::Unreachable,
+        ClientError::Denied { .. } => Exit::Denied,
         ClientError::BadUrl { .. } | ClientError::Usage { .. } => Exit::Usage,
         ClientError::Rejected { .. } | ClientError::Unreadable { .. } => Exit::Rejected,
         ClientError::NotFound { .. } => Exit::Failed,

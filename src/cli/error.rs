@@ -19,6 +19,8 @@ pub(crate) enum Exit {
     Rejected,
     /// The master does not answer.
     Unreachable,
+    /// A certificate, a token or a right is missing.
+    Denied,
     /// The user interrupted.
     Interrupted,
 }
@@ -32,6 +34,7 @@ impl Exit {
             Exit::Usage => 2,
             Exit::Rejected => 3,
             Exit::Unreachable => 4,
+            Exit::Denied => 5,
             Exit::Interrupted => 130,
         }
     }
@@ -43,6 +46,7 @@ impl Exit {
             Exit::Usage => "USAGE",
             Exit::Rejected => "REJECTED",
             Exit::Unreachable => "UNREACHABLE",
+            Exit::Denied => "DENIED",
             Exit::Interrupted => "INTERRUPTED",
         }
     }

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::error::{CliError, Exit};
 use super::interrupt::Interrupt;
-use super::service::{end_on_panic, end_with_parent, listen_address, parent_arg, start_log, state_folder};
+use super::service::{credentials, end_on_panic, end_with_parent, listen_address, parent_arg, start_log, state_folder};
 use super::{Context, usage_error};
 use crate::entry::JobTable;
 
@@ -29,6 +29,10 @@ struct MasterArgs {
     /// Folder of the master's state [default: gristmill/master in ~/.local/state]
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
+
+    /// Folder of the master's certificate: connections are encrypted, and only those with a certificate get in
+    #[arg(long, value_name = "DIR")]
+    certs: Option<PathBuf>,
 
     /// Listen where other machines can connect, though nothing is encrypted or authenticated
     #[arg(long)]
@@ -62,6 +66,7 @@ pub(super) fn execute(context: &Context, matches: &ArgMatches) -> Result<Exit, C
         listen: listen_address(&listen)?,
         state: context.current_dir.join(state.unwrap_or_else(|| state_folder(context, "master"))),
         insecure_listen: args.insecure_listen,
+        credentials: credentials(context, args.certs)?,
         scheduler: SchedulerConfig::default(),
         open_jobs: if matches.get_flag(THROWAWAY) { OpenJobs::Cancel } else { OpenJobs::Keep },
         stores: context.stores.clone(),
@@ -86,7 +91,9 @@ pub(super) fn execute(context: &Context, matches: &ArgMatches) -> Result<Exit, C
 fn master_error(error: &MasterError) -> CliError {
     let exit = match error {
         MasterError::Insecure { .. } => Exit::Usage,
+        MasterError::Certificate { .. } => Exit::Denied,
         MasterError::State(_)
+        | MasterError::Tokens(_)
         | MasterError::Files(_)
         | MasterError::Journal(_)
         | MasterError::Recover(_)

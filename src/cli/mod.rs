@@ -7,6 +7,7 @@
 //! | `status.rs`, `watch.rs`, `cancel.rs`, `jobs.rs`, `workers.rs` | questions and orders to a master |
 //! | `replay.rs` | one task of a job, run again on this machine |
 //! | `master.rs`, `worker.rs`, `cluster.rs` | the processes of a cluster |
+//! | `certs.rs` | certificates of a cluster |
 //! | `new.rs` | a job crate to start from |
 //! | `verify.rs` | whether an output is still what its job wrote |
 //! | `doctor.rs` | what can be done at a location |
@@ -27,6 +28,7 @@
 
 mod args;
 mod cancel;
+mod certs;
 mod client;
 mod cluster;
 mod completions;
@@ -117,6 +119,7 @@ const VERBS: &[Verb] = &[
     Verb { name: "cluster", command: cluster::command, execute: cluster::execute },
     Verb { name: "master", command: master::command, execute: master::execute },
     Verb { name: "worker", command: worker::command, execute: worker::execute },
+    Verb { name: "certs", command: certs::command, execute: certs::execute },
     Verb { name: "verify", command: verify::command, execute: verify::execute },
     Verb { name: "doctor", command: doctor::command, execute: doctor::execute },
     Verb { name: "demo", command: demo::command, execute: demo::execute },
@@ -195,7 +198,7 @@ fn command(jobs: &JobTable, program: &str) -> Command {
         .after_help(format!(
             "Example:\n  {program} run {}\n\n{}\n\nSizes: 64MiB, 2GiB (powers of 1024), 100MB (powers of 1000), or \
              bytes\n\nExit codes: 0 succeeded, 1 failed, 2 usage, 3 rejected before it started, 4 master \
-             unreachable, 130 interrupted",
+             unreachable, 5 denied (certificate or right), 130 interrupted",
             jobs.entries().first().map_or_else(|| "JOB".to_owned(), JobEntry::call),
             Settings::help()
         ))

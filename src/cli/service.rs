@@ -3,8 +3,10 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Arg;
+use gristmill_common::tls::{Credentials, FolderError, WallSource};
 use gristmill_master::runtime::journal::panic_is_contained;
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 use tracing_subscriber::EnvFilter;
@@ -64,6 +66,23 @@ pub(super) fn listen_address(text: &str) -> Result<SocketAddr, CliError> {
     text.parse().map_err(|_| {
         CliError::usage(format!("cannot listen on {text:?}")).hint("give an address and a port, such as 127.0.0.1:7420")
     })
+}
+
+/// The certificate in the folder that a flag or the setting `certs` names; `None` if neither does.
+pub(super) fn credentials(context: &Context, named: Option<PathBuf>) -> Result<Option<Arc<Credentials>>, CliError> {
+    let Some(folder) = named.or_else(|| context.settings.get("certs")) else { return Ok(None) };
+    let folder = context.current_dir.join(folder);
+    let opened = Credentials::open(&folder, WallSource::of_clock(context.clock));
+    opened.map(Some).map_err(|error| folder_error(&error))
+}
+
+/// A folder of certificates that cannot be used.
+pub(super) fn folder_error(error: &FolderError) -> CliError {
+    let problem = CliError::of(Exit::Usage, error);
+    match error.hint() {
+        Some(hint) => problem.hint(hint),
+        None => problem,
+    }
 }
 
 /// A folder that survives the process: below `$XDG_STATE_HOME`, or `~/.local/state`.

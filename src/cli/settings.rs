@@ -71,6 +71,7 @@ const KEYS: &[Key] = &[
     Key { name: "fsync", about: "true: parts are forced to disk before they count", check: parses::<bool> },
     Key { name: "listen", about: "address that master, worker and cluster listen on", check: any },
     Key { name: "slots", about: "attempts that a worker runs at once", check: parses::<u32> },
+    Key { name: "certs", about: "folder of the certificate that this process shows", check: any },
     Key { name: "state", about: "folder of the master's state", check: any },
     Key {
         name: "reconnect",

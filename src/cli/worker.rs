@@ -13,7 +13,7 @@ use super::client::DEFAULT_MASTER;
 use super::cluster::slots_each;
 use super::error::{CliError, Exit};
 use super::interrupt::Interrupt;
-use super::service::{end_on_panic, end_with_parent, listen_address, parent_arg, start_log, state_folder};
+use super::service::{credentials, end_on_panic, end_with_parent, listen_address, parent_arg, start_log, state_folder};
 use super::{Context, usage_error};
 use crate::entry::JobTable;
 
@@ -82,6 +82,10 @@ struct WorkerArgs {
     /// Whether segments of the same machine are read from its disk or fetched as all others
     #[arg(long, value_name = "HOW", value_enum, default_value_t = Shuffle::Direct)]
     shuffle: Shuffle,
+
+    /// Folder of the worker's certificate: connections are encrypted, and only those with a certificate get in
+    #[arg(long, value_name = "DIR")]
+    certs: Option<PathBuf>,
 
     /// Listen where other machines can connect, though nothing is encrypted or authenticated
     #[arg(long)]
@@ -154,6 +158,7 @@ fn config(context: &Context, args: WorkerArgs) -> Result<WorkerConfig, CliError>
         listen: listen_address(&listen)?,
         advertise: args.advertise,
         insecure_listen: args.insecure_listen,
+        credentials: credentials(context, args.certs)?,
         dir: context.current_dir.join(dir),
         slots: args.slots.or_else(|| settings.get("slots")).unwrap_or_else(|| slots_each(1)),
         memory,
@@ -173,6 +178,7 @@ fn worker_error(error: &WorkerError) -> CliError {
         | WorkerError::InsecureListen { .. }
         | WorkerError::NoAdvertisedAddress { .. }
         | WorkerError::Master(LinkError::Url { .. }) => Exit::Usage,
+        WorkerError::Certificate { .. } | WorkerError::Master(LinkError::NotTrusted { .. }) => Exit::Denied,
         WorkerError::Master(LinkError::Orphaned { .. }) => Exit::Unreachable,
         WorkerError::Dir(_)
         | WorkerError::Binary { .. }

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::client::ResolvesClientCert;
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::CertificateDer;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{CipherSuite, SignatureScheme};
@@ -157,6 +157,14 @@ impl Credentials {
 /// If there is none, or it cannot be used.
 pub fn load_signer(path: &Path) -> Result<Signer, FolderError> {
     let Pem { certificates, key } = read_pem(path)?;
+    signer_of(path, certificates, key)
+}
+
+fn signer_of(
+    path: &Path,
+    certificates: Vec<CertificateDer<'static>>,
+    key: Option<PrivateKeyDer<'static>>,
+) -> Result<Signer, FolderError> {
     let lacks = |what| FolderError::Lacks { path: path.to_owned(), what };
     let certificate = certificates.into_iter().next().ok_or_else(|| lacks("certificate"))?;
     let key = key.ok_or_else(|| lacks("key"))?;
@@ -169,6 +177,16 @@ pub fn load_signer(path: &Path) -> Result<Signer, FolderError> {
             other => CertificateProblem::Unreadable { what: other.to_string() },
         })
     })
+}
+
+/// Reads a certificate and, from another file, the key with which it vouches for others.
+///
+/// # Errors
+///
+/// If one of them is missing, or cannot be used.
+pub fn signer_of_files(certificate: &Path, key: &Path) -> Result<Signer, FolderError> {
+    let certificates = read_pem(certificate)?.certificates;
+    signer_of(key, certificates, read_pem(key)?.key)
 }
 
 #[derive(Debug)]

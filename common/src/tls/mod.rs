@@ -34,7 +34,7 @@ mod verify;
 
 pub use accept::{ServerTls, TlsConnection};
 pub use authority::{Authority, Usage};
-pub use credentials::{Credentials, Loaded, load_signer};
+pub use credentials::{Credentials, Loaded, load_signer, signer_of_files};
 pub use dial::{DialError, Dialer, FirstContact};
 pub use facts::{CertificateFacts, key_fingerprint};
 pub use folder::{
@@ -45,5 +45,6 @@ pub use gate::{Gate, Gated, Rule};
 pub use issue::{Host, IssueError, KeyPair, Signer, Subject, new_key, read_request, request};
 pub use join_token::{JoinToken, JoinTokenError};
 pub use moment::WallSource;
+pub use rustls::pki_types::CertificateDer;
 pub use peer::{Connection, PeerIdentity, Proof};
 pub use problem::CertificateProblem;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use gristmill_common::backoff::Backoff;
 use gristmill_common::ids::JobId;
 use gristmill_common::time::{Clock, Timestamp};
+use gristmill_common::tls::{DialError, Dialer};
 use gristmill_common::wire::v1::jobs_client::JobsClient as Rpc;
 use gristmill_common::wire::{WIRE_VERSION, WireError, transport, v1};
 use tonic::transport::Channel;
@@ -39,6 +40,14 @@ pub enum ClientError {
         url: String,
         /// What went wrong last.
         reason: String,
+    },
+    /// A certificate or a right is missing: the master refuses the caller, or the caller the master.
+    #[error("{message}")]
+    Denied {
+        /// Who refuses what, and why.
+        message: String,
+        /// What to try.
+        hint: Option<String>,
     },
     /// The URL is none.
     #[error("{url:?} is not the URL of a master such as http://127.0.0.1:7420")]
@@ -93,11 +102,12 @@ impl ClientError {
     pub fn hint(&self) -> Option<&str> {
         match self {
             ClientError::Usage { hint, .. }
+            | ClientError::Denied { hint, .. }
             | ClientError::Rejected { hint, .. }
             | ClientError::NotFound { hint, .. } => hint.as_deref(),
             ClientError::Unreadable { .. } => None,
             ClientError::Unreachable { .. } => Some("is it running? start one with: gristmill master"),
-            ClientError::BadUrl { .. } => Some("give --master http://HOST:PORT"),
+            ClientError::BadUrl { .. } => Some("give --master https://HOST:PORT, or http://127.0.0.1:PORT on this machine"),
             ClientError::Incompatible { .. } => Some("use the same version of gristmill on both ends"),
         }
     }
@@ -120,13 +130,16 @@ impl JobsClient {
     ///
     /// If the URL is none or nobody answers there.
     pub async fn connect(url: &str, reconnect: Duration) -> Result<Self, ClientError> {
-        let is_http = url.starts_with("http://");
-        let endpoint = transport::endpoint(url).ok().filter(|_| is_http);
-        let endpoint = endpoint.ok_or_else(|| ClientError::BadUrl { url: url.to_owned() })?;
-        let channel = endpoint
-            .connect()
-            .await
-            .map_err(|error| ClientError::Unreachable { url: url.to_owned(), reason: describe(&error) })?;
+        Self::connect_with(&Dialer::plain(), url, reconnect).await
+    }
+
+    /// [`JobsClient::connect`] with a certificate.
+    ///
+    /// # Errors
+    ///
+    /// As there, and if one end refuses the other one's certificate.
+    pub async fn connect_with(dialer: &Dialer, url: &str, reconnect: Duration) -> Result<Self, ClientError> {
+        let channel = dialer.connect_to_master(url).await.map_err(|error| of_dialling(url, error))?;
         Ok(Self { url: url.to_owned(), channel, reconnect, clock: Clock::start() })
     }
 
@@ -303,6 +316,19 @@ impl JobWatch {
     }
 }
 
+/// Why there is no connection to the master at `url`.
+fn of_dialling(url: &str, error: DialError) -> ClientError {
+    let url = url.to_owned();
+    match error {
+        DialError::Url { .. } => ClientError::BadUrl { url },
+        DialError::Unreachable { reason } => ClientError::Unreachable { url, reason },
+        refused => {
+            let hint = refused.hint().map(ToOwned::to_owned);
+            ClientError::Denied { message: format!("no connection to the master at {url}: {refused}"), hint }
+        }
+    }
+}
+
 fn job_ref(job: JobId) -> v1::JobRef {
     v1::JobRef { job: job.0 }
 }
@@ -325,11 +351,10 @@ fn refused(status: &Status) -> Option<ClientError> {
     let (message, hint) = (status.message().to_owned(), refusal::hint_of(status));
     match status.code() {
         Code::InvalidArgument | Code::OutOfRange => Some(ClientError::Usage { message, hint }),
+        Code::PermissionDenied | Code::Unauthenticated => Some(ClientError::Denied { message, hint }),
         Code::NotFound => Some(ClientError::NotFound { message, hint }),
         Code::FailedPrecondition
         | Code::AlreadyExists
-        | Code::PermissionDenied
-        | Code::Unauthenticated
         | Code::ResourceExhausted
         | Code::Aborted
         | Code::DataLoss

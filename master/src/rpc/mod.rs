@@ -5,15 +5,19 @@
 //! |---|---|
 //! | `control.rs` | `Control`: one stream per worker |
 //! | `jobs.rs` | `Jobs`: what clients ask for |
+//! | `members.rs` | `Members`: certificates for workers |
 //! | `convert.rs` | messages to domain types and back |
 //! | `refusal.rs` | errors to gRPC statuses, and what a client reads out of them |
+//! | `rules.rs` | which role a call needs |
 //! | `serve.rs` | from a configuration to a master that serves, and its orderly end |
 
 mod control;
 pub(crate) mod convert;
 mod files;
 mod jobs;
+mod members;
 pub(crate) mod refusal;
+mod rules;
 mod serve;
 #[cfg(test)]
 mod tests;

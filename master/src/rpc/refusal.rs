@@ -52,7 +52,8 @@ pub(crate) fn hint_of(status: &Status) -> Option<String> {
     String::from_utf8(bytes.to_vec()).ok()
 }
 
-fn with_hint(mut status: Status, hint: Option<&str>) -> Status {
+/// The status with something to try beside its message.
+pub(super) fn with_hint(mut status: Status, hint: Option<&str>) -> Status {
     if let Some(hint) = hint {
         status.metadata_mut().insert_bin(HINT_KEY, MetadataValue::from_bytes(hint.as_bytes()));
     }

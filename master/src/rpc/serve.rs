@@ -3,11 +3,14 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use gristmill_common::identity::Role;
 use gristmill_common::ids::MasterEpoch;
 use gristmill_common::storage::{ContentError, Stores};
 use gristmill_common::time::Clock;
+use gristmill_common::tls::{CertificateProblem, Credentials, Gate, ServerTls};
 use gristmill_common::wire::{transport, v1};
 use tokio::net::TcpListener;
 use tracing::{info, warn};
@@ -15,8 +18,13 @@ use tracing::{info, warn};
 use super::control::ControlService;
 use super::files::{FilesService, PIECE_BYTES};
 use super::jobs::JobsService;
+use super::members::MembersService;
+use super::rules::rule;
 use crate::runtime::journal::{JournalError, RedbJournal};
-use crate::runtime::{MasterHandle, OpenJobs, RecoverError, ShippedFiles, StateDir, StateError, recover, start_driver};
+use crate::runtime::{
+    JoinTokens, MasterHandle, OpenJobs, RecoverError, ShippedFiles, StateDir, StateError, TokensError, recover,
+    start_driver,
+};
 use crate::scheduler::SchedulerConfig;
 
 /// How long connections may take to end after the driver has.
@@ -31,6 +39,8 @@ pub struct MasterConfig {
     pub state: PathBuf,
     /// Whether it may listen where other machines reach it, without encryption or authentication.
     pub insecure_listen: bool,
+    /// Its certificate: all connections are encrypted then, and certificates are asked for.
+    pub credentials: Option<Arc<Credentials>>,
     /// How its scheduler behaves; the epoch comes from the state folder.
     pub scheduler: SchedulerConfig,
     /// What becomes of its open jobs when it is told to end.
@@ -62,6 +72,17 @@ pub enum MasterError {
     /// The state folder cannot be used.
     #[error(transparent)]
     State(#[from] StateError),
+    /// Its certificate is of no use.
+    #[error("cannot serve with the certificate in {}", folder.display())]
+    Certificate {
+        /// Where it is.
+        folder: PathBuf,
+        /// Why.
+        source: CertificateProblem,
+    },
+    /// The file of tokens to join with cannot be used.
+    #[error(transparent)]
+    Tokens(#[from] TokensError),
     /// The journal cannot be opened, or nothing more can be recorded.
     #[error(transparent)]
     Journal(#[from] JournalError),
@@ -92,13 +113,14 @@ impl MasterError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             MasterError::Insecure { .. } => {
-                Some("listen on 127.0.0.1, or say --insecure-listen if everybody on that network may run programs here")
+                Some("give certificates with --certs DIR (gristmill certs init makes them), or listen on 127.0.0.1")
             }
             MasterError::State(StateError::InUse { .. }) => Some("give each master its own --state folder"),
             MasterError::Listen { .. } => Some("choose another port with --listen, or port 0 for any free one"),
             MasterError::Journal(error) => error.hint(),
             MasterError::Recover(error) => error.hint(),
-            MasterError::State(_) | MasterError::Files(_) | MasterError::Serve { .. } => None,
+            MasterError::Certificate { source, .. } => source.hint(),
+            MasterError::Tokens(_) | MasterError::State(_) | MasterError::Files(_) | MasterError::Serve { .. } => None,
         }
     }
 }
@@ -117,11 +139,13 @@ pub async fn run_master(
     shutdown: impl Future<Output = ()>,
     ready: impl FnOnce(MasterReady),
 ) -> Result<(), MasterError> {
-    let MasterConfig { listen, state, insecure_listen, mut scheduler, open_jobs, stores } = config;
-    let warning = check_address(listen, insecure_listen)?;
+    let MasterConfig { listen, state, insecure_listen, credentials, mut scheduler, open_jobs, stores } = config;
+    let warning = if credentials.is_some() { None } else { check_address(listen, insecure_listen)? };
+    credentials.as_deref().map_or(Ok(()), check_certificate)?;
     let clock = Clock::start();
     let state = StateDir::open(&state)?;
     let mut journal = RedbJournal::open(&state.journal())?;
+    let tokens = JoinTokens::open(&state.join_tokens())?;
     let files = ShippedFiles::open(&state.files(), std::env::current_exe().ok().as_deref())?;
     let recovered = recover(&mut journal, &files, &stores, clock.wall())?;
     let source = |source| MasterError::Listen { listen, source };
@@ -131,10 +155,12 @@ pub async fn run_master(
     let lease = scheduler.lease;
     let (master, driver) = start_driver(clock, scheduler, Box::new(journal), recovered, files.clone(), stores);
     info!(%address, epoch = %state.epoch(), "master serves");
-    ready(MasterReady { url: format!("http://{address}"), epoch: state.epoch(), warning });
+    let scheme = if credentials.is_some() { "https" } else { "http" };
+    ready(MasterReady { url: format!("{scheme}://{address}"), epoch: state.epoch(), warning });
 
     let served = {
-        let server = serve(listener, master.clone(), files, lease);
+        let members = MembersService::new(credentials.clone(), tokens);
+        let server = serve(listener, master.clone(), files, members, credentials, lease);
         tokio::pin!(server);
         tokio::select! {
             result = &mut server => result,
@@ -163,6 +189,8 @@ async fn serve(
     listener: TcpListener,
     master: MasterHandle,
     files: ShippedFiles,
+    members: MembersService,
+    credentials: Option<Arc<Credentials>>,
     lease: Duration,
 ) -> Result<(), tonic::transport::Error> {
     let control = v1::control_server::ControlServer::new(ControlService::new(master.clone(), lease))
@@ -174,12 +202,30 @@ async fn serve(
     let files = v1::files_server::FilesServer::new(FilesService::new(files))
         .max_decoding_message_size(2 * PIECE_BYTES)
         .max_encoding_message_size(2 * PIECE_BYTES);
-    transport::server()
+    let members = v1::members_server::MembersServer::new(members)
+        .max_decoding_message_size(transport::MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(transport::MAX_MESSAGE_BYTES);
+    let gate = credentials.as_ref().map(|credentials| Gate::new(rule, credentials.clock().clone()));
+    let router = transport::server()
+        .layer(gate.unwrap_or_else(Gate::open))
         .add_service(control)
         .add_service(files)
         .add_service(jobs)
-        .serve_with_incoming_shutdown(transport::incoming(listener), async move { master.gone().await })
-        .await
+        .add_service(members);
+    let gone = async move { master.gone().await };
+    match credentials {
+        None => router.serve_with_incoming_shutdown(transport::incoming(listener), gone).await,
+        Some(credentials) => {
+            router.serve_with_incoming_shutdown(ServerTls::new(credentials).incoming(listener), gone).await
+        }
+    }
+}
+
+/// Refuses a certificate with which nobody would take this for a master.
+fn check_certificate(credentials: &Credentials) -> Result<(), MasterError> {
+    let loaded = credentials.current();
+    let checked = loaded.check_role(Role::Master).and_then(|()| loaded.check(credentials.clock().now()));
+    checked.map_err(|source| MasterError::Certificate { folder: credentials.folder().to_owned(), source })
 }
 
 /// Refuses addresses that other machines reach; returns the warning if it is allowed all the same.
@@ -204,7 +250,7 @@ mod tests {
         let scheduler = SchedulerConfig::default();
         let open_jobs = OpenJobs::Keep;
         let (listen, stores) = (listen.parse().expect("an address"), Stores::without_environment());
-        MasterConfig { listen, state, insecure_listen, scheduler, open_jobs, stores }
+        MasterConfig { listen, state, insecure_listen, credentials: None, scheduler, open_jobs, stores }
     }
 
     #[test]

@@ -14,6 +14,7 @@
 //! | `sessions.rs` | the streams of open sessions and the names of workers |
 //! | `jobs.rs` | what only the runtime knows of jobs: specs, plans, claims, watchers |
 //! | `shipped.rs` | files that travel with jobs |
+//! | `join_tokens.rs` | which tokens to join with were given out and used |
 //! | `recipe.rs` | what a job was made of, for whoever runs one of its tasks again |
 //! | `order.rs` | messages to workers |
 //! | `status.rs` | what is shown of jobs and workers |
@@ -23,6 +24,7 @@
 mod driver;
 mod handle;
 mod jobs;
+mod join_tokens;
 pub mod journal;
 mod look;
 pub mod manifest;
@@ -42,6 +44,7 @@ pub use driver::{OpenJobs, start_driver};
 pub use handle::{Accepted, MasterGone, MasterHandle, Submission, SubmitRefusal};
 pub(crate) use handle::{Hello, Welcome};
 pub(crate) use order::Order;
+pub use join_tokens::{JoinTokens, TokenRefusal, TokensError};
 pub use prepare::{PreparedJob, RefusalClass, SubmitError, fresh_job_id, list_and_plan, prepare};
 pub use recipe::Recipe;
 pub use recovery::{RecoverError, Recovered, recover};

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `lock` | empty; locked as long as a master runs on the folder |
 //! | `epoch` | the last epoch as a decimal number and a line end; replaced as a whole |
+//! | `join-tokens.json` | which tokens to join with were given out and used |
 //! | `journal.redb` | what is recorded of jobs and workers |
 
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -86,6 +87,11 @@ impl StateDir {
     /// Where files that travel with jobs are.
     pub fn files(&self) -> PathBuf {
         self.folder.join("files")
+    }
+
+    /// Where tokens to join with are.
+    pub fn join_tokens(&self) -> PathBuf {
+        self.folder.join("join-tokens.json")
     }
 
     /// Where the journal is.

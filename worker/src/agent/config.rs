@@ -2,10 +2,13 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use gristmill_common::identity::Role;
 use gristmill_common::size::ByteSize;
 use gristmill_common::storage::Stores;
+use gristmill_common::tls::Credentials;
 
 use super::WorkerError;
 
@@ -21,6 +24,8 @@ pub struct WorkerConfig {
     pub advertise: Option<String>,
     /// Whether `listen` may be off loopback, where anyone on the network can read segments.
     pub insecure_listen: bool,
+    /// Its certificate: all connections are encrypted then, and certificates are asked for.
+    pub credentials: Option<Arc<Credentials>>,
     /// The worker's folder, its own alone.
     pub dir: PathBuf,
     /// Attempts at once.
@@ -50,8 +55,14 @@ impl WorkerConfig {
         if self.slots == 0 || self.slots as usize > gristmill_sys::positions::MAX_SLOTS {
             return Err(WorkerError::Slots { slots: self.slots });
         }
-        if !self.listen.ip().is_loopback() && !self.insecure_listen {
+        if !self.listen.ip().is_loopback() && !self.insecure_listen && self.credentials.is_none() {
             return Err(WorkerError::InsecureListen { listen: self.listen });
+        }
+        if let Some(credentials) = &self.credentials {
+            let loaded = credentials.current();
+            let checked = loaded.check_role(Role::Worker).and_then(|()| loaded.check(credentials.clock().now()));
+            let folder = credentials.folder().to_owned();
+            checked.map_err(|source| WorkerError::Certificate { folder, source })?;
         }
         if self.listen.ip().is_unspecified() && self.advertise.is_none() {
             return Err(WorkerError::NoAdvertisedAddress { listen: self.listen });
@@ -61,13 +72,14 @@ impl WorkerConfig {
 
     /// The URL under which other workers reach the service that listens on `bound`.
     pub(super) fn address(&self, bound: SocketAddr) -> String {
+        let scheme = if self.credentials.is_some() { "https" } else { "http" };
         match self.advertise.as_deref() {
-            None => format!("http://{bound}"),
+            None => format!("{scheme}://{bound}"),
             // A port is what follows the last colon outside the brackets of an IPv6 address.
             Some(host) if host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) => {
-                format!("http://{host}")
+                format!("{scheme}://{host}")
             }
-            Some(host) => format!("http://{host}:{}", bound.port()),
+            Some(host) => format!("{scheme}://{host}:{}", bound.port()),
         }
     }
 }
@@ -83,6 +95,7 @@ pub(super) mod tests {
             listen: "127.0.0.1:0".parse().expect("an address"),
             advertise: None,
             insecure_listen: false,
+            credentials: None,
             dir,
             slots: 2,
             memory: ByteSize::mib(400),

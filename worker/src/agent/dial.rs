@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use gristmill_common::tls::{DialError, Dialer};
 use gristmill_common::wire::transport::MAX_MESSAGE_BYTES;
 use gristmill_common::wire::v1;
 use gristmill_common::wire::v1::control_client::ControlClient;
@@ -9,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 
 /// How long a master may take to answer on a new stream.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -17,10 +18,10 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// What is said of a master that did not.
 const NO_ANSWER: &str = "it did not answer";
 
-/// A connection to the master, or why there is none.
-pub(super) async fn connect(endpoint: &Endpoint) -> Result<Channel, String> {
-    let connected = timeout(ANSWER_TIMEOUT, endpoint.connect()).await;
-    connected.map_err(|_| NO_ANSWER.to_owned())?.map_err(|error| crate::fetch::innermost(&error))
+/// A connection to the master at `url`, or why there is none.
+pub(super) async fn connect(dialer: &Dialer, url: &str) -> Result<Channel, DialError> {
+    let connected = timeout(ANSWER_TIMEOUT, dialer.connect_to_master(url)).await;
+    connected.unwrap_or_else(|_| Err(DialError::Unreachable { reason: NO_ANSWER.to_owned() }))
 }
 
 /// A stream that sends `messages`, and the first message of the master, or why there is none.

@@ -9,6 +9,7 @@ use futures::stream::{self, StreamExt as _};
 use gristmill_common::failure::{Failure, FailureCode};
 use gristmill_common::ids::{AttemptId, JobAttempt, MasterEpoch};
 use gristmill_common::task::SegmentSource;
+use gristmill_common::tls::Dialer;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -40,6 +41,8 @@ pub(super) struct Gather {
     pub(super) scratch: Scratch,
     /// The name of this machine; `None` fetches everything.
     pub(super) machine: Option<String>,
+    /// How other workers are reached.
+    pub(super) dialer: Dialer,
     /// [`MAX_FETCHES`] permits.
     pub(super) fetches: Arc<Semaphore>,
     /// [`MAX_DISK_WORK`] permits.
@@ -202,6 +205,7 @@ impl Gather {
             file: self.scratch.fetch_file(self.id.job, self.id.attempt, source.session),
             spare,
             progress_timeout: FetchOrder::PROGRESS_TIMEOUT,
+            dialer: self.dialer.clone(),
         };
         let fetched = fetch(&order, &self.cancel).await?;
         let named = |(attempt, reason)| (attempt, format!("{}: {reason}", source.address));
@@ -291,6 +295,7 @@ mod tests {
             round: Round::First,
             scratch: scratch.clone(),
             machine: machine.map(ToOwned::to_owned),
+            dialer: Dialer::plain(),
             fetches: Arc::new(Semaphore::new(MAX_FETCHES)),
             disk: Arc::new(Semaphore::new(MAX_DISK_WORK)),
             spares: FetchedFiles::default(),

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use gristmill_common::backoff::Backoff;
 use gristmill_common::ids::{MasterEpoch, SessionId, WorkerId};
-use gristmill_common::wire::transport;
+use gristmill_common::tls::{DialError, Dialer};
 use gristmill_common::wire::v1;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -70,6 +70,14 @@ pub enum LinkError {
         /// What it said.
         message: String,
     },
+    /// One end does not take the other one's certificate.
+    #[error("no connection to the master at {url}: {message}")]
+    NotTrusted {
+        /// Where it is.
+        url: String,
+        /// Why.
+        message: String,
+    },
     /// Another process registered with this worker's key.
     #[error("another process registered as this worker (is its folder a copy of another worker's?)")]
     Superseded,
@@ -109,6 +117,7 @@ enum Attached {
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) url: String,
+    pub(super) dialer: Dialer,
     pub(super) register: v1::Register,
     pub(super) orphan_timeout: Duration,
     pub(super) desk: mpsc::Sender<DeskEvent>,
@@ -188,9 +197,7 @@ impl Link {
     /// Opens a stream and says who this is. A failure that may pass is `Continue`.
     async fn attach(&mut self) -> Result<Attached, ControlFlow<LinkError, String>> {
         let again = |text: String| ControlFlow::Continue(text);
-        let endpoint =
-            transport::endpoint(&self.url).map_err(|_| ControlFlow::Break(LinkError::Url { url: self.url.clone() }))?;
-        let channel = connect(&endpoint).await.map_err(again)?;
+        let channel = connect(&self.dialer, &self.url).await.map_err(|error| self.not_connected(&error))?;
         let first = match self.session {
             Some(_) => v1::worker_message::Body::Resume(v1::Resume {}),
             None => v1::worker_message::Body::Register(self.registration().await),
@@ -220,6 +227,19 @@ impl Link {
                 Err(ControlFlow::Break(LinkError::Refused { url: self.url.clone(), message }))
             }
             FromMaster::Order(_) => Err(again("it sent an order before an answer".to_owned())),
+        }
+    }
+
+    /// What it means that there is no connection. A refused certificate ends a worker that starts; one that
+    /// has served goes on, since the certificate may be replaced.
+    fn not_connected(&self, error: &DialError) -> ControlFlow<LinkError, String> {
+        let served = self.epoch.borrow().is_some();
+        match error {
+            DialError::Url { .. } => ControlFlow::Break(LinkError::Url { url: self.url.clone() }),
+            error if error.may_pass() || served => ControlFlow::Continue(error.to_string()),
+            error => {
+                ControlFlow::Break(LinkError::NotTrusted { url: self.url.clone(), message: error.to_string() })
+            }
         }
     }
 

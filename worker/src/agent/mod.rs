@@ -37,10 +37,14 @@ pub(crate) mod watchdog;
 use std::ffi::OsString;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use gristmill_common::identity::Role;
 use gristmill_common::ids::MasterEpoch;
 use gristmill_common::storage::{ContentError, ContentStore, Fetcher};
+use gristmill_common::tls::{CertificateProblem, Credentials, Dialer, Gate, ServerTls};
 use gristmill_common::wire::{WIRE_VERSION, transport, v1};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
@@ -91,7 +95,7 @@ pub enum WorkerError {
     },
     /// Anyone on the network could read segments.
     #[error(
-        "listening on {listen} is not protected; give --insecure-listen if everyone on that network may read the data"
+        "listening on {listen} is not protected; give certificates with --certs, or --insecure-listen if everyone on that network may read the data"
     )]
     InsecureListen {
         /// What was asked for.
@@ -102,6 +106,15 @@ pub enum WorkerError {
     NoAdvertisedAddress {
         /// What was asked for.
         listen: SocketAddr,
+    },
+    /// Its certificate is of no use.
+    #[error("cannot work with the certificate in {}: {source}", folder.display())]
+    Certificate {
+        /// Where it is.
+        folder: PathBuf,
+        /// Why.
+        #[source]
+        source: CertificateProblem,
     },
     /// Its folder cannot be used.
     #[error(transparent)]
@@ -176,6 +189,7 @@ struct Worker {
     desk_inbox: mpsc::Receiver<DeskEvent>,
     to_link: mpsc::Sender<desk::ToLink>,
     link: Link,
+    credentials: Option<Arc<Credentials>>,
     epoch: watch::Receiver<Option<MasterEpoch>>,
     leave: CancellationToken,
     tasks: TaskTracker,
@@ -196,6 +210,7 @@ impl Worker {
         let (epoch, epoch_seen) = watch::channel(None);
         let (leave, tasks) = (CancellationToken::new(), TaskTracker::new());
         let machine = machine_name();
+        let dialer = Dialer::with(config.credentials.clone());
         let register = v1::Register {
             worker_key: dir.key.clone(),
             wire_version: WIRE_VERSION,
@@ -212,6 +227,7 @@ impl Worker {
             slots: config.slots,
             compress: config.compress,
             scratch_limit: config.scratch_limit,
+            dialer: dialer.clone(),
             machine: Some(machine).filter(|_| !config.shuffle_network),
             binary: spawner.binary(),
             cancel_grace,
@@ -222,7 +238,7 @@ impl Worker {
             scratch: dir.scratch.clone(),
             logs: dir.logs.clone(),
             executor_memory: config.executor_memory,
-            supply: Supply::new(files, config.master_url.clone()),
+            supply: Supply::new(files, config.master_url.clone(), dialer.clone()),
             fetcher: Fetcher::new(config.stores.clone()),
             events: desk_events.clone(),
             tasks: tasks.clone(),
@@ -230,6 +246,7 @@ impl Worker {
         let admission = Admission::new(config.slots as usize, MemoryPermits::new(config.memory));
         let link = Link {
             url: config.master_url.clone(),
+            dialer,
             register,
             orphan_timeout: config.orphan_timeout,
             desk: desk_events.clone(),
@@ -240,7 +257,8 @@ impl Worker {
             unsent: Unsent::default(),
         };
         let desk = Desk::new(desk_config, launcher, admission, held);
-        Self { desk, desk_events, desk_inbox, to_link, link, epoch: epoch_seen, leave, tasks }
+        let credentials = config.credentials.clone();
+        Self { desk, desk_events, desk_inbox, to_link, link, credentials, epoch: epoch_seen, leave, tasks }
     }
 
     async fn run(
@@ -251,10 +269,7 @@ impl Worker {
     ) -> Result<(), WorkerError> {
         let stop_serving = CancellationToken::new();
         let service = ShuffleService::new(dir.scratch.clone(), self.epoch);
-        let server = transport::server()
-            .add_service(service)
-            .serve_with_incoming_shutdown(transport::incoming(listener), stop_serving.clone().cancelled_owned());
-        let mut server = tokio::spawn(server);
+        let mut server = tokio::spawn(serve(service, listener, self.credentials, stop_serving.clone()));
         let mut link = tokio::spawn(self.link.run());
         let desk = tokio::spawn(self.desk.run(self.desk_inbox, self.to_link));
         let result = tokio::select! {
@@ -285,6 +300,28 @@ impl Worker {
         tidy_up(dir.scratch.clone(), goodbye).await;
         result
     }
+}
+
+/// Hands segments out until it is told to stop: to workers alone, if this one has a certificate.
+async fn serve(
+    service: ShuffleService,
+    listener: TcpListener,
+    credentials: Option<Arc<Credentials>>,
+    stop: CancellationToken,
+) -> Result<(), tonic::transport::Error> {
+    let gate = credentials.as_ref().map(|credentials| Gate::new(workers_alone, credentials.clock().clone()));
+    let router = transport::server().layer(gate.unwrap_or_else(Gate::open)).add_service(service);
+    let stopped = stop.cancelled_owned();
+    match credentials {
+        None => router.serve_with_incoming_shutdown(transport::incoming(listener), stopped).await,
+        Some(credentials) => {
+            router.serve_with_incoming_shutdown(ServerTls::new(credentials).incoming(listener), stopped).await
+        }
+    }
+}
+
+fn workers_alone(_path: &str) -> Option<(fn(Role) -> bool, &'static str)> {
+    Some((|role| role == Role::Worker, "a worker's"))
 }
 
 /// Removes what nobody will ask for of the scratch of a worker that ends.

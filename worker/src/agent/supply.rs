@@ -13,8 +13,9 @@ use gristmill_common::failure::{Disposition, Failure, FailureCode};
 use gristmill_common::ids::ContentId;
 use gristmill_common::spec::ShippedFile;
 use gristmill_common::storage::{ContentError, ContentStore, HeldContent};
+use gristmill_common::tls::Dialer;
 use gristmill_common::wire::v1::files_client::FilesClient;
-use gristmill_common::wire::{transport, v1};
+use gristmill_common::wire::v1;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 use tonic::Code;
@@ -36,6 +37,7 @@ const MAX_PIECE_MESSAGE: usize = 2 << 20;
 pub(super) struct Supply {
     store: ContentStore,
     master_url: String,
+    dialer: Dialer,
     /// One file at a time: two jobs that need the same fetch it once.
     turn: Arc<Mutex<()>>,
 }
@@ -81,8 +83,8 @@ enum Trouble {
 }
 
 impl Supply {
-    pub(super) fn new(store: ContentStore, master_url: String) -> Self {
-        Self { store, master_url, turn: Arc::default() }
+    pub(super) fn new(store: ContentStore, master_url: String, dialer: Dialer) -> Self {
+        Self { store, master_url, dialer, turn: Arc::default() }
     }
 
     /// Gets all of it, waiting for a master that is away.
@@ -143,8 +145,8 @@ impl Supply {
     }
 
     async fn fetch(&self, id: ContentId, name: &str) -> Result<(), Trouble> {
-        let endpoint = transport::endpoint(&self.master_url).map_err(|error| Trouble::Later(error.to_string()))?;
-        let channel = connect(&endpoint).await.map_err(Trouble::Later)?;
+        let connected = connect(&self.dialer, &self.master_url).await;
+        let channel = connected.map_err(|error| Trouble::Later(error.to_string()))?;
         let mut client = FilesClient::new(channel).max_decoding_message_size(MAX_PIECE_MESSAGE);
         let refused = |status: tonic::Status| match status.code() {
             Code::NotFound => {

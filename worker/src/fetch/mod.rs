@@ -11,7 +11,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use gristmill_common::backoff::Backoff;
 use gristmill_common::ids::{AttemptId, JobId, MasterEpoch};
-use gristmill_common::wire::transport::{self, SEGMENT_FRAME_BYTES};
+use gristmill_common::tls::Dialer;
+use gristmill_common::wire::transport::SEGMENT_FRAME_BYTES;
 use gristmill_common::wire::v1;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -46,6 +47,8 @@ pub(crate) struct FetchOrder {
     /// A file that may become the one to write.
     pub(crate) spare: Option<PathBuf>,
     pub(crate) progress_timeout: Duration,
+    /// How the other worker is reached.
+    pub(crate) dialer: Dialer,
 }
 
 impl FetchOrder {
@@ -155,8 +158,8 @@ impl Fetch<'_> {
     }
 
     async fn open(&self) -> Result<Messages, TryError> {
-        let connect = |error: tonic::transport::Error| TryError::Connect { reason: innermost(&error) };
-        let channel = transport::endpoint(&self.order.address).map_err(connect)?.connect().await.map_err(connect)?;
+        let connected = self.order.dialer.connect_to_worker(&self.order.address).await;
+        let channel = connected.map_err(|error| TryError::Connect { reason: error.to_string() })?;
         let request = v1::FetchRequest {
             epoch: self.order.epoch.0,
             job: self.order.job.0,

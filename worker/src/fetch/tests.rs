@@ -7,6 +7,8 @@ use std::sync::Mutex;
 
 use futures::StreamExt as _;
 use gristmill_common::ids::SessionId;
+use gristmill_common::tls::Dialer;
+use gristmill_common::wire::transport;
 use gristmill_common::wire::v1::shuffle_client::ShuffleClient;
 use gristmill_common::wire::v1::shuffle_server::{Shuffle, ShuffleServer};
 use prost::Message as _;
@@ -53,6 +55,7 @@ fn order(address: &str, dir: &Path, attempts: &[&str]) -> FetchOrder {
         file: scratch.fetch_file(JOB, attempt("r-1.0"), SessionId(3)),
         spare: None,
         progress_timeout: Duration::from_secs(10),
+        dialer: Dialer::plain(),
     }
 }
 

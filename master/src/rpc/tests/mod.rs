@@ -1,12 +1,13 @@
 //! A whole master over real sockets, with a client and with workers that are played.
 
+mod certificates;
 mod files;
 mod restart;
 
 use std::fs::{self, File};
 use std::future::Future;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use gristmill_common::failure::{Failure, FailureCode};
@@ -15,6 +16,7 @@ use gristmill_common::naming::{Uri, staged_part_name};
 use gristmill_common::spec::{JobShape, JobSpec};
 use gristmill_common::storage::{Stores, content_of};
 use gristmill_common::task::{AttemptOutput, AttemptReport, AttemptStats, MapOutputSummary, PartSummary, TaskInput};
+use gristmill_common::tls::Credentials;
 use gristmill_common::wire::v1::control_client::ControlClient;
 use gristmill_common::wire::v1::master_message::Body as ToWorker;
 use gristmill_common::wire::v1::worker_message::Body as FromWorker;
@@ -103,6 +105,15 @@ impl Cluster {
         listen: &str,
         open_jobs: OpenJobs,
     ) -> Result<Self, (tempfile::TempDir, MasterError)> {
+        Self::start_certified(dir, listen, open_jobs, None).await
+    }
+
+    async fn start_certified(
+        dir: tempfile::TempDir,
+        listen: &str,
+        open_jobs: OpenJobs,
+        credentials: Option<Arc<Credentials>>,
+    ) -> Result<Self, (tempfile::TempDir, MasterError)> {
         let scheduler = SchedulerConfig { lease: PATIENCE, resume_grace: PATIENCE, ..SchedulerConfig::default() };
         let listen = listen.parse().expect("an address");
         let state = dir.path().join("state");
@@ -110,6 +121,7 @@ impl Cluster {
             listen,
             state,
             insecure_listen: false,
+            credentials,
             scheduler,
             open_jobs,
             stores: Stores::without_environment(),

@@ -99,6 +99,7 @@ impl Desk {
             round,
             scratch: self.launcher.scratch.clone(),
             machine: self.config.machine.clone(),
+            dialer: self.config.dialer.clone(),
             fetches: Arc::clone(&self.fetches),
             disk: Arc::clone(&self.disk),
             spares,

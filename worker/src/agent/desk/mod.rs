@@ -21,6 +21,7 @@ use gristmill_common::removal::remove_tree;
 use gristmill_common::spec::JobSpec;
 use gristmill_common::storage::Stores;
 use gristmill_common::task::{AttemptReport, Offer};
+use gristmill_common::tls::Dialer;
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::agent::admission::Admission;
@@ -81,6 +82,8 @@ pub(in crate::agent) struct DeskConfig {
     pub(in crate::agent) scratch_limit: u64,
     /// The name of this machine, if segments may be read from its disk.
     pub(in crate::agent) machine: Option<String>,
+    /// How other workers are reached.
+    pub(in crate::agent) dialer: Dialer,
     /// The worker's own binary.
     pub(in crate::agent) binary: ContentId,
     /// How long a cancelled attempt may take to notice.
