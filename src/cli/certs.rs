@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::{ArgMatches, Args as _, Command, FromArgMatches as _, Subcommand as _};
+use clap::{ArgMatches, Command, FromArgMatches as _, Subcommand as _};
 use gristmill_common::identity::{Identity, Role};
 use gristmill_common::time::WallTime;
 use gristmill_common::tls::{
@@ -14,6 +14,7 @@ use gristmill_common::tls::{
 };
 use serde_json::{Value, json};
 
+use super::client::{ClientArgs, block_on, client_error, connect};
 use super::error::{CliError, Exit};
 use super::service::folder_error;
 use super::{Context, usage_error};
@@ -39,6 +40,8 @@ enum CertsCommand {
     Init(InitArgs),
     /// Make a certificate for somebody, with the authority's key
     Issue(IssueArgs),
+    /// Ask the master for tokens with which workers join, each one once
+    JoinToken(JoinTokenArgs),
     /// Tell what a certificate is
     Show(ShowArgs),
     /// Tell which certificates lie in a folder and those in it
@@ -93,6 +96,24 @@ struct IssueArgs {
 }
 
 #[derive(Debug, clap::Args)]
+struct JoinTokenArgs {
+    #[command(flatten)]
+    client: ClientArgs,
+
+    /// The name of a worker; may be repeated, for one token each [default: the master chooses]
+    #[arg(long = "name", value_name = "NAME")]
+    names: Vec<String>,
+
+    /// Tokens for workers whose names the master chooses
+    #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "names", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    count: u16,
+
+    /// Hours that they may be used
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=720))]
+    hours: u32,
+}
+
+#[derive(Debug, clap::Args)]
 struct ShowArgs {
     /// A file of certificates, or a folder with one's own
     #[arg(value_name = "PATH")]
@@ -112,6 +133,7 @@ pub(super) fn execute(context: &Context, matches: &ArgMatches) -> Result<Exit, C
     match CertsCommand::from_arg_matches(matches).map_err(|error| usage_error(&error))? {
         CertsCommand::Init(args) => init(context, &args),
         CertsCommand::Issue(args) => issue(context, &args),
+        CertsCommand::JoinToken(args) => join_token(context, matches, &args),
         CertsCommand::Show(args) => show(context, &args),
         CertsCommand::List(args) => list(context, &args),
     }
@@ -153,9 +175,9 @@ fn init(context: &Context, args: &InitArgs) -> Result<Exit, CliError> {
     let shown = dir.display();
     context.console.talk(format_args!("master/ is for the master's machine: master --certs {shown}/master"));
     context.console.talk(format_args!("admin/ is for you: status --certs {shown}/admin"));
-    context.console.talk(format_args!(
-        "{AUTHORITY_KEY} makes certificates: keep it offline, it is needed by certs issue alone"
-    ));
+    context
+        .console
+        .talk(format_args!("{AUTHORITY_KEY} makes certificates: keep it offline, it is needed by certs issue alone"));
     Ok(Exit::Succeeded)
 }
 
@@ -186,6 +208,25 @@ fn issue(context: &Context, args: &IssueArgs) -> Result<Exit, CliError> {
     Ok(Exit::Succeeded)
 }
 
+fn join_token(context: &Context, matches: &ArgMatches, args: &JoinTokenArgs) -> Result<Exit, CliError> {
+    let (_, matches) = matches.subcommand().expect("clap demands a subcommand");
+    let unnamed = vec![String::new(); usize::from(args.count)];
+    let names = if args.names.is_empty() { &unnamed } else { &args.names };
+    let life = args.hours * DAY / 24;
+    let tokens = block_on(async {
+        let client = connect(context, matches).await?;
+        client.create_join_tokens(names, life).await.map_err(|error| client_error(&error))
+    })?;
+    if context.console.json {
+        let tokens: Vec<Value> =
+            names.iter().zip(&tokens).map(|(name, token)| json!({ "name": name, "token": token })).collect();
+        context.console.data(json!({ "tokens": tokens, "hours": args.hours }));
+    } else {
+        context.console.data(tokens.join("\n"));
+    }
+    Ok(Exit::Succeeded)
+}
+
 /// A certificate to be made.
 struct NewCertificate<'a> {
     identity: &'a Identity,
@@ -205,8 +246,7 @@ impl NewCertificate<'_> {
         }
         let key = new_key().map_err(|error| issue_error(&error))?;
         let subject = Subject { identity: self.identity, hosts: &hosts };
-        let certificate =
-            authority.certify(subject, &key, self.life, now).map_err(|error| issue_error(&error))?;
+        let certificate = authority.certify(subject, &key, self.life, now).map_err(|error| issue_error(&error))?;
         let facts = CertificateFacts::read(&certificate).map_err(|error| CliError::of(Exit::Failed, &error))?;
         create_folder(place).map_err(|error| folder_error(&error))?;
         self.put(&place.join(IDENTITY), &key, &[certificate])?;
@@ -237,9 +277,8 @@ fn show(context: &Context, args: &ShowArgs) -> Result<Exit, CliError> {
     let path = if path.is_dir() { path.join(IDENTITY) } else { path };
     let now = context.clock.wall();
     let facts = read(&path)?;
-    let facts = facts.first().ok_or_else(|| {
-        CliError::new(Exit::Failed, format!("{} holds no certificate", path.display()))
-    })?;
+    let facts =
+        facts.first().ok_or_else(|| CliError::new(Exit::Failed, format!("{} holds no certificate", path.display())))?;
     if context.console.json {
         context.console.data(described(facts, now));
         return Ok(Exit::Succeeded);
@@ -281,9 +320,9 @@ fn list(context: &Context, args: &FolderArgs) -> Result<Exit, CliError> {
         });
         context.console.data(json!({ "certificates": rows.collect::<Vec<_>>() }));
     } else {
-        let lines = rows.iter().map(|(file, facts)| {
-            format!("{file:<32} {:<24} {}  {}", facts.whose(), facts.end, left(facts, now))
-        });
+        let lines = rows
+            .iter()
+            .map(|(file, facts)| format!("{file:<32} {:<24} {}  {}", facts.whose(), facts.end, left(facts, now)));
         context.console.data(lines.collect::<Vec<_>>().join("\n"));
     }
     Ok(Exit::Succeeded)

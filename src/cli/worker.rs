@@ -1,12 +1,13 @@
 //! `gristmill worker`: a worker of a cluster.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{ArgMatches, Args as _, Command, FromArgMatches as _};
 use gristmill_common::size::ByteSize;
 use gristmill_common::spec;
-use gristmill_worker::agent::{LinkError, WorkerConfig, WorkerError, run_worker};
+use gristmill_common::tls::{IDENTITY, JoinToken, JoinTokenError, WallSource};
+use gristmill_worker::agent::{JoinConfig, JoinError, LinkError, WorkerConfig, WorkerError, join, run_worker};
 use gristmill_worker::memory::{default_budget, default_executor_memory};
 
 use super::client::DEFAULT_MASTER;
@@ -28,6 +29,9 @@ const DEFAULT_SCRATCH_LIMIT: u64 = 95;
 /// What binaries and files of jobs may take on a worker's disk if nobody says. Raised, more jobs that come
 /// again find theirs there.
 const DEFAULT_FILE_CACHE: ByteSize = ByteSize::mib(4 << 10);
+
+/// Where a worker that joins keeps its certificate, in its folder.
+const CERTS: &str = "certs";
 
 /// How long a worker goes on without a master if nobody says.
 const DEFAULT_ORPHAN_TIMEOUT: Duration = Duration::from_secs(600);
@@ -87,6 +91,10 @@ struct WorkerArgs {
     #[arg(long, value_name = "DIR")]
     certs: Option<PathBuf>,
 
+    /// Join the master's cluster with this token, or @FILE with one; a worker that has a certificate needs none
+    #[arg(long, value_name = "TOKEN")]
+    join: Option<String>,
+
     /// Listen where other machines can connect, though nothing is encrypted or authenticated
     #[arg(long)]
     insecure_listen: bool,
@@ -130,8 +138,20 @@ pub(super) fn execute(context: &Context, matches: &ArgMatches) -> Result<Exit, C
     end_with_parent(matches.get_one("parent"))?;
     end_on_panic();
     start_log(context)?;
-    let config = config(context, args)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| failed(&error))?;
+    if let Some(config) = joining(context, &args)? {
+        let joined = runtime.block_on(async {
+            tokio::select! {
+                joined = join(&config) => Some(joined),
+                () = interrupt.asked() => None,
+            }
+        });
+        match joined {
+            Some(joined) => joined.map_err(|error| join_error(&error))?,
+            None => return Err(CliError::new(Exit::Interrupted, "interrupted before the worker had joined")),
+        }
+    }
+    let config = config(context, args)?;
     let ended = runtime.block_on(run_worker(config, interrupt.asked()));
     ended.map(|()| Exit::Succeeded).map_err(|error| worker_error(&error))
 }
@@ -152,14 +172,14 @@ fn config(context: &Context, args: WorkerArgs) -> Result<WorkerConfig, CliError>
         .hint("raise --executor-memory above --memory, or lower --memory"));
     }
     let listen = args.listen.unwrap_or_else(|| DEFAULT_LISTEN.to_owned());
-    let dir = args.dir.or_else(|| settings.get("dir")).unwrap_or_else(|| state_folder(context, "worker"));
+    let dir = worker_folder(context, args.dir);
     Ok(WorkerConfig {
         master_url: args.master.or_else(|| settings.get("master")).unwrap_or_else(|| DEFAULT_MASTER.to_owned()),
         listen: listen_address(&listen)?,
         advertise: args.advertise,
         insecure_listen: args.insecure_listen,
-        credentials: credentials(context, args.certs)?,
-        dir: context.current_dir.join(dir),
+        credentials: credentials(context, certs_folder(context, &args.certs, &dir))?,
+        dir,
         slots: args.slots.or_else(|| settings.get("slots")).unwrap_or_else(|| slots_each(1)),
         memory,
         scratch_limit: args.scratch_limit.unwrap_or(DEFAULT_SCRATCH_LIMIT),
@@ -170,6 +190,52 @@ fn config(context: &Context, args: WorkerArgs) -> Result<WorkerConfig, CliError>
         shuffle_network: args.shuffle == Shuffle::Network,
         stores: context.stores.clone(),
     })
+}
+
+/// The worker's folder.
+fn worker_folder(context: &Context, named: Option<PathBuf>) -> PathBuf {
+    let dir = named.or_else(|| context.settings.get("dir")).unwrap_or_else(|| state_folder(context, "worker"));
+    context.current_dir.join(dir)
+}
+
+/// Where the worker's certificate is: where the flag or the setting says, or in its folder if one is there.
+fn certs_folder(context: &Context, named: &Option<PathBuf>, dir: &Path) -> Option<PathBuf> {
+    let named = named.clone().or_else(|| context.settings.get("certs"));
+    named.or_else(|| Some(dir.join(CERTS)).filter(|certs| certs.join(IDENTITY).exists()))
+}
+
+/// How this worker joins; `None` if it is not to, or has done so before.
+fn joining(context: &Context, args: &WorkerArgs) -> Result<Option<JoinConfig>, CliError> {
+    let Some(text) = &args.join else { return Ok(None) };
+    let text = match text.strip_prefix('@') {
+        Some(file) => std::fs::read_to_string(context.current_dir.join(file))
+            .map_err(|error| CliError::usage(format!("cannot read {file}")).because(&error))?,
+        None => text.clone(),
+    };
+    let token: JoinToken = text.parse().map_err(|error: JoinTokenError| CliError::usage(error.to_string()))?;
+    let dir = worker_folder(context, args.dir.clone());
+    let certs = args.certs.clone().or_else(|| context.settings.get("certs")).unwrap_or_else(|| dir.join(CERTS));
+    let certs = context.current_dir.join(certs);
+    if certs.join(IDENTITY).exists() {
+        tracing::info!(certs = %certs.display(), "the worker has a certificate: the token is not used");
+        return Ok(None);
+    }
+    let master = args.master.clone().or_else(|| context.settings.get("master"));
+    let Some(master_url) = master else {
+        return Err(CliError::usage("--join needs --master https://HOST:PORT"));
+    };
+    let patience = args.orphan_timeout.map_or(DEFAULT_ORPHAN_TIMEOUT, Duration::from_secs);
+    let clock = WallSource::of_clock(context.clock);
+    Ok(Some(JoinConfig { master_url, token, certs, patience, clock }))
+}
+
+fn join_error(error: &JoinError) -> CliError {
+    let exit = match error {
+        JoinError::Refused { .. } | JoinError::Answer(_) => Exit::Denied,
+        JoinError::Unreachable { .. } => Exit::Unreachable,
+        JoinError::Folder(_) | JoinError::Key(_) => Exit::Failed,
+    };
+    CliError::of(exit, error)
 }
 
 fn worker_error(error: &WorkerError) -> CliError {

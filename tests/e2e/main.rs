@@ -22,6 +22,7 @@
 
 mod answers;
 mod book;
+mod certificates;
 mod chaos;
 mod conversions;
 mod failover;

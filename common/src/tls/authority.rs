@@ -110,8 +110,8 @@ impl Authority {
 /// Which hosts it is for.
 pub(super) fn check_host(leaf: &CertificateDer<'_>, host: &ServerName<'_>) -> Result<(), CertificateProblem> {
     let facts = CertificateFacts::read(leaf)?;
-    let certificate = EndEntityCert::try_from(leaf)
-        .map_err(|error| CertificateProblem::Unreadable { what: error.to_string() })?;
+    let certificate =
+        EndEntityCert::try_from(leaf).map_err(|error| CertificateProblem::Unreadable { what: error.to_string() })?;
     certificate.verify_is_valid_for_subject_name(host).map_err(|_| {
         let names = if facts.hosts.is_empty() { "no host".to_owned() } else { facts.hosts.join(", ") };
         CertificateProblem::WrongHost { whose: facts.whose(), names, host: host.to_str().into_owned() }

@@ -84,9 +84,9 @@ impl FolderError {
     /// What to try.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Io { path, source, .. } if source.kind() == io::ErrorKind::NotFound => {
-                path.ends_with(AUTHORITY_KEY).then(|| "bring the authority's key back, or name its folder with --dir".to_owned())
-            }
+            Self::Io { path, source, .. } if source.kind() == io::ErrorKind::NotFound => path
+                .ends_with(AUTHORITY_KEY)
+                .then(|| "bring the authority's key back, or name its folder with --dir".to_owned()),
             Self::Exists { .. } => Some("name another folder, or say --replace to renew a certificate".to_owned()),
             Self::Open { path, .. } => Some(format!("chmod 600 {}", path.display())),
             Self::Certificate { source, .. } => source.hint().map(ToOwned::to_owned),

@@ -38,13 +38,13 @@ pub use credentials::{Credentials, Loaded, load_signer, signer_of_files};
 pub use dial::{DialError, Dialer, FirstContact};
 pub use facts::{CertificateFacts, key_fingerprint};
 pub use folder::{
-    AUTHORITY_CERTIFICATE, AUTHORITY_KEY, FolderError, IDENTITY, ISSUER, Pem, create_folder, read_pem, replace_file, to_pem,
-    write_new,
+    AUTHORITY_CERTIFICATE, AUTHORITY_KEY, FolderError, IDENTITY, ISSUER, Pem, create_folder, read_pem, replace_file,
+    to_pem, write_new,
 };
 pub use gate::{Gate, Gated, Rule};
 pub use issue::{Host, IssueError, KeyPair, Signer, Subject, new_key, read_request, request};
 pub use join_token::{JoinToken, JoinTokenError};
 pub use moment::WallSource;
-pub use rustls::pki_types::CertificateDer;
 pub use peer::{Connection, PeerIdentity, Proof};
 pub use problem::CertificateProblem;
+pub use rustls::pki_types::CertificateDer;

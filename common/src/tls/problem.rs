@@ -100,7 +100,9 @@ impl CertificateProblem {
         match self {
             Self::Expired { .. } => Some("make a new one with: gristmill certs issue ROLE/NAME --replace"),
             Self::NotYetValid { .. } => Some("compare the clocks of both machines"),
-            Self::Foreign { .. } | Self::WrongAuthority => Some("are the master's URL and --certs those of one cluster?"),
+            Self::Foreign { .. } | Self::WrongAuthority => {
+                Some("are the master's URL and --certs those of one cluster?")
+            }
             Self::WrongRole { .. } | Self::Missing => Some("name the folder of another certificate with --certs"),
             Self::WrongHost { .. } => Some("use one of those names, or issue the certificate again with --host"),
             Self::NoIdentity | Self::Unreadable { .. } | Self::Unusable { .. } => None,

@@ -167,9 +167,9 @@ impl ServerCertVerifier for Expected {
         _: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let chain: Vec<CertificateDer<'_>> = std::iter::once(leaf).chain(intermediates).cloned().collect();
-        self.judge(&chain, host).map(|()| ServerCertVerified::assertion()).map_err(|problem| {
-            Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(problem))))
-        })
+        self.judge(&chain, host)
+            .map(|()| ServerCertVerified::assertion())
+            .map_err(|problem| Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(problem)))))
     }
 
     fn verify_tls12_signature(

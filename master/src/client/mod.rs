@@ -2,6 +2,7 @@
 //! nothing and never gives up before its patience ends.
 
 mod download;
+mod members;
 mod upload;
 
 use std::path::PathBuf;
@@ -107,7 +108,9 @@ impl ClientError {
             | ClientError::NotFound { hint, .. } => hint.as_deref(),
             ClientError::Unreadable { .. } => None,
             ClientError::Unreachable { .. } => Some("is it running? start one with: gristmill master"),
-            ClientError::BadUrl { .. } => Some("give --master https://HOST:PORT, or http://127.0.0.1:PORT on this machine"),
+            ClientError::BadUrl { .. } => {
+                Some("give --master https://HOST:PORT, or http://127.0.0.1:PORT on this machine")
+            }
             ClientError::Incompatible { .. } => Some("use the same version of gristmill on both ends"),
         }
     }

@@ -148,7 +148,10 @@ impl Issuing {
         let redeemed = redeemed.map_err(|error| Status::internal(describe(&error)))?;
         let worker = redeemed.map_err(|refusal| {
             tracing::warn!(token = token.number(), %refusal, "token refused");
-            with_hint(Status::unauthenticated(refusal.to_string()), Some("an admin makes one with: gristmill certs join-token"))
+            with_hint(
+                Status::unauthenticated(refusal.to_string()),
+                Some("an admin makes one with: gristmill certs join-token"),
+            )
         })?;
         let reply = self.certify(&worker, &request.request)?;
         tracing::info!(%worker, token = token.number(), "worker joined");

@@ -134,7 +134,12 @@ impl JoinTokens {
     /// # Errors
     ///
     /// If there are too many, or they cannot be written; then none of them is one.
-    pub fn add(&mut self, new: &[(JoinToken, Option<String>)], ends: WallTime, now: WallTime) -> Result<(), TokensError> {
+    pub fn add(
+        &mut self,
+        new: &[(JoinToken, Option<String>)],
+        ends: WallTime,
+        now: WallTime,
+    ) -> Result<(), TokensError> {
         let forgotten = WallTime { unix_millis: now.unix_millis.saturating_sub(REMEMBERED.as_millis() as u64) };
         let mut tokens: Vec<Token> =
             self.tokens.iter().filter(|token| token.ends >= forgotten.unix_millis).cloned().collect();

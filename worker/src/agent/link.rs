@@ -237,9 +237,7 @@ impl Link {
         match error {
             DialError::Url { .. } => ControlFlow::Break(LinkError::Url { url: self.url.clone() }),
             error if error.may_pass() || served => ControlFlow::Continue(error.to_string()),
-            error => {
-                ControlFlow::Break(LinkError::NotTrusted { url: self.url.clone(), message: error.to_string() })
-            }
+            error => ControlFlow::Break(LinkError::NotTrusted { url: self.url.clone(), message: error.to_string() }),
         }
     }
 

@@ -10,6 +10,7 @@
 //! | `gather` | makes the segments of a reduce attempt local |
 //! | `process`, `spawner`, `log` | one executor process, the thread that starts it, what it prints |
 //! | `supply` | the binary and the files that a job comes with |
+//! | `joining` | the worker's certificate: the first one, and those after it |
 //! | `unsent` | reports that wait for a stream |
 //! | `binary` | what this process is, and on which machine |
 //!
@@ -23,6 +24,7 @@ mod desk;
 mod dial;
 mod gather;
 mod job;
+mod joining;
 mod link;
 mod log;
 pub(crate) mod process;
@@ -56,6 +58,8 @@ pub use self::binary::own_binary;
 use self::binary::{Binary, machine_name};
 pub use self::config::WorkerConfig;
 use self::desk::{Desk, DeskConfig, DeskEvent};
+use self::joining::Renewal;
+pub use self::joining::{JoinConfig, JoinError, join};
 pub use self::link::LinkError;
 use self::link::{Goodbye, Link};
 use self::process::Launcher;
@@ -269,6 +273,9 @@ impl Worker {
     ) -> Result<(), WorkerError> {
         let stop_serving = CancellationToken::new();
         let service = ShuffleService::new(dir.scratch.clone(), self.epoch);
+        let renewal = self.credentials.clone().map(|credentials| {
+            tokio::spawn(Renewal { credentials, master_url: self.link.url.clone() }.run()).abort_handle()
+        });
         let mut server = tokio::spawn(serve(service, listener, self.credentials, stop_serving.clone()));
         let mut link = tokio::spawn(self.link.run());
         let desk = tokio::spawn(self.desk.run(self.desk_inbox, self.to_link));
@@ -288,6 +295,9 @@ impl Worker {
                 Err(WorkerError::Serve { reason })
             }
         };
+        if let Some(renewal) = renewal {
+            renewal.abort();
+        }
         // The desk and the link end together: neither needs what the other one is dropping.
         let stopped = self.desk_events.send(DeskEvent::Stop).await;
         if stopped.is_ok() {

@@ -185,13 +185,15 @@ async fn a_token_makes_one_worker_which_renews_its_certificate_with_it() {
     let folder = place.dir.path().join("joined");
     fs::create_dir(&folder).expect("created");
     let chain: Vec<_> = reply.chain.into_iter().map(gristmill_common::tls::CertificateDer::from).collect();
-    replace_file(&folder.join(AUTHORITY_CERTIFICATE), &to_pem(&[place.authority.certificate().clone()])).expect("written");
+    replace_file(&folder.join(AUTHORITY_CERTIFICATE), &to_pem(&[place.authority.certificate().clone()]))
+        .expect("written");
     replace_file(&folder.join(IDENTITY), &format!("{}{}", key.serialize_pem(), to_pem(&chain))).expect("written");
     let worker = Dialer::new(place.open(&folder));
     let channel = soon("the connection", worker.connect_to_master(&cluster.url)).await.expect("let in");
     let mut members = MembersClient::new(channel);
     place.clock.pass(Duration::from_secs(16 * 3600));
-    let renewed = soon("the answer", members.renew(v1::RenewRequest { request: other.clone() })).await.expect("renewed");
+    let renewed =
+        soon("the answer", members.renew(v1::RenewRequest { request: other.clone() })).await.expect("renewed");
     let renewed = CertificateReply::facts(&renewed.into_inner());
     assert_eq!(renewed.whose(), "worker/w1");
     assert!(renewed.end > facts.end);
