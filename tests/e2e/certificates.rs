@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use gristmill_tests::waiting::{PATIENCE, wait_until};
+use gristmill_tests::waiting::{eventually, run_to_end};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_gristmill");
 
@@ -34,13 +34,13 @@ fn start(dir: &Path, args: &[&str]) -> (Running, BufReader<std::process::ChildSt
 
 /// What a command that succeeds prints.
 fn printed(dir: &Path, args: &[&str]) -> String {
-    let output = gristmill(dir, args).output().expect("started");
+    let output = run_to_end(gristmill(dir, args));
     assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).expect("UTF-8").trim().to_owned()
 }
 
 fn refused(dir: &Path, args: &[&str], code: i32, expect: &str) {
-    let output = gristmill(dir, args).output().expect("started");
+    let output = run_to_end(gristmill(dir, args));
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!((output.status.code(), said.contains(expect)), (Some(code), true), "{args:?}: {said}");
 }
@@ -84,10 +84,11 @@ fn two_workers_join_and_count_words_and_others_are_refused_by_name() {
         start(dir, &args)
     };
     let _workers = [worker(0), worker(1)];
-    wait_until("both workers are there", PATIENCE, || {
+    let there = eventually(|| {
         let shown: serde_json::Value = serde_json::from_str(&run(&["workers", "--json"])).expect("JSON");
         shown["workers"].as_array().is_some_and(|workers| workers.len() == 2)
     });
+    assert!(there, "both workers are there");
     run(&["submit", "word-count", "-i", "text", "-o", "out", "--reducers", "2", "--split-size", "1KiB"]);
     printed(dir, &["run", "word-count", "-i", "text", "-o", "here", "--reducers", "2"]);
     for part in ["part-00000", "part-00001"] {

@@ -18,9 +18,11 @@ use super::peer::{Connection, Proof};
 use super::problem::CertificateProblem;
 use crate::identity::Role;
 
-/// What callers need, by the path of a call: `None` lets everybody call it; else a role is enough for which
-/// the function is true, and the text says which, with an article.
-pub type Rule = fn(&str) -> Option<(fn(Role) -> bool, &'static str)>;
+/// What a role has to be for a call, in code, and in words with an article.
+pub type Needed = (fn(Role) -> bool, &'static str);
+
+/// What callers need, by the path of a call: `None` lets everybody call it.
+pub type Rule = fn(&str) -> Option<Needed>;
 
 /// Stands in front of all services of a server that encrypts. Without a rule it lets everything through, for
 /// servers that do not.
@@ -122,7 +124,7 @@ mod tests {
     use crate::time::WallTime;
     use crate::tls::PeerIdentity;
 
-    fn rule(path: &str) -> Option<(fn(Role) -> bool, &'static str)> {
+    fn rule(path: &str) -> Option<Needed> {
         (path != "/open").then_some((|role| role == Role::Worker, "a worker's"))
     }
 

@@ -1,9 +1,7 @@
 //! Which role a call needs, by its path. Says nothing about whose job it is about.
 
 use gristmill_common::identity::Role;
-
-/// What a role has to be, in code and in words.
-type Needed = (fn(Role) -> bool, &'static str);
+use gristmill_common::tls::Needed;
 
 const WORKERS: Needed = (|role| role == Role::Worker, "a worker's");
 const ADMINS: Needed = (|role| role == Role::Admin, "an admin's");

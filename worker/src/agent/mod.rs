@@ -46,7 +46,7 @@ use std::time::Duration;
 use gristmill_common::identity::Role;
 use gristmill_common::ids::MasterEpoch;
 use gristmill_common::storage::{ContentError, ContentStore, Fetcher};
-use gristmill_common::tls::{CertificateProblem, Credentials, Dialer, Gate, ServerTls};
+use gristmill_common::tls::{CertificateProblem, Credentials, Dialer, Gate, Needed, ServerTls};
 use gristmill_common::wire::{WIRE_VERSION, transport, v1};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
@@ -330,7 +330,7 @@ async fn serve(
     }
 }
 
-fn workers_alone(_path: &str) -> Option<(fn(Role) -> bool, &'static str)> {
+fn workers_alone(_path: &str) -> Option<Needed> {
     Some((|role| role == Role::Worker, "a worker's"))
 }
 
