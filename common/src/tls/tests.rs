@@ -167,7 +167,8 @@ fn a_changed_file_is_taken_up_and_a_damaged_one_is_not() {
     let (leaf, key) = issued(&signer, "worker/a", &[], 40);
     // A key that belongs to another certificate is no identity.
     let (_, foreign_key) = issued(&signer, "worker/a", &[], 40);
-    replace_file(&path, &format!("{}{}", foreign_key.serialize_pem(), to_pem(&[leaf.clone()]))).expect("written");
+    replace_file(&path, &format!("{}{}", foreign_key.serialize_pem(), to_pem(std::slice::from_ref(&leaf))))
+        .expect("written");
     assert_eq!(credentials.current().facts, before.facts);
     replace_file(&path, &format!("{}{}", key.serialize_pem(), to_pem(&[leaf]))).expect("written");
     assert_eq!(credentials.current().facts.end, after(40));
