@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::failure::{Failure, FailureCode};
@@ -22,19 +22,20 @@ const MAX_RANGE_BYTES: u64 = 8 << 20;
 
 /// The most bytes that one attempt holds or waits for. More fills longer lines, less leaves more memory
 /// to what is collected.
-const MAX_WINDOW_BYTES: u64 = 32 << 20;
+const MAX_WINDOW_BYTES: u64 = 40 << 20;
 
 /// The part of an attempt's memory that its window may be.
-const WINDOW_SHARE: u64 = 5;
+const WINDOW_SHARE: u64 = 4;
 
-/// Ranges in a full window.
-const RANGES_IN_WINDOW: u64 = 4;
+/// Ranges in a full window: one that is read, and as many on their way as keep a line of some
+/// latency busy. More make requests smaller, fewer leave the line idle while one is read.
+const RANGES_IN_WINDOW: u64 = 5;
 
 /// The smallest range: what is read here and there costs a request each time.
 const MIN_RANGE_BYTES: u64 = 64 << 10;
 
-/// The most objects that are fetched before they are opened. More hides longer latencies of small
-/// objects, fewer burdens the store less.
+/// The most objects that are fetched, wholly or not, before they are opened. More hides longer latencies of
+/// small objects, fewer burdens the store less.
 const MAX_OBJECTS_AHEAD: usize = 32;
 
 /// How often a waiting attempt looks whether it was cancelled.
@@ -107,8 +108,7 @@ impl Budget {
 #[derive(Debug)]
 pub struct WindowedObjects {
     fetching: Fetching,
-    /// Whole small objects on their way, in the order in which they will be opened.
-    ahead: Mutex<VecDeque<(InputObject, Chunk)>>,
+    ahead: Arc<Mutex<Ahead>>,
 }
 
 /// Where one attempt's ranges come from, how many there may be, and whether they are still wanted.
@@ -123,13 +123,85 @@ impl Fetching {
     fn chunk(&self, object: &InputObject, range: Range<u64>) -> Chunk {
         Chunk::begin(self.source.as_ref(), &self.budget, object, range)
     }
+
+    /// Whether it is fetched in one piece.
+    fn is_small(&self, object: &InputObject) -> bool {
+        object.size <= self.budget.range
+    }
+
+    /// Begins as much of `wanted` as there is room for, range by range; whether that was all.
+    fn begin_some(&self, object: &InputObject, wanted: &mut Range<u64>, chunks: &mut VecDeque<Chunk>) -> bool {
+        while !wanted.is_empty() {
+            let end = wanted.end.min(wanted.start + self.budget.range);
+            if !self.budget.has_room(end - wanted.start) {
+                return false;
+            }
+            chunks.push_back(self.chunk(object, wanted.start..end));
+            wanted.start = end;
+        }
+        true
+    }
+}
+
+/// Objects that will be opened, in this order, and what is on its way of them.
+#[derive(Debug, Default)]
+struct Ahead {
+    objects: VecDeque<AheadObject>,
+}
+
+/// An object that is not open yet.
+#[derive(Debug)]
+struct AheadObject {
+    object: Arc<InputObject>,
+    /// From its beginning on.
+    chunks: VecDeque<Chunk>,
+    /// What is not begun.
+    rest: Range<u64>,
+}
+
+impl Ahead {
+    fn of(ahead: &Mutex<Self>) -> MutexGuard<'_, Self> {
+        ahead.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes note of pieces that follow what it knows already, up to the first that is not read from its
+    /// object's beginning.
+    fn announce(&mut self, pieces: &[Piece], fetching: &Fetching) {
+        for piece in pieces.iter().take(MAX_OBJECTS_AHEAD) {
+            if piece.object.uri.local_path().is_some() || piece.start > 0 || self.objects.len() >= MAX_OBJECTS_AHEAD {
+                return;
+            }
+            if !self.objects.iter().any(|known| known.object == piece.object) {
+                let is_small = fetching.is_small(&piece.object);
+                let end = if is_small { piece.object.size } else { piece.end };
+                let object = Arc::clone(&piece.object);
+                self.objects.push_back(AheadObject { object, chunks: VecDeque::new(), rest: 0..end });
+            }
+        }
+    }
+
+    /// Begins what comes next, as far as there is room and `may_begin` it.
+    fn begin(&mut self, fetching: &Fetching, may_begin: impl Fn(&InputObject) -> bool) {
+        for next in self.objects.iter_mut().filter(|next| !next.rest.is_empty()) {
+            if !may_begin(&next.object) || !fetching.begin_some(&next.object, &mut next.rest, &mut next.chunks) {
+                return;
+            }
+        }
+    }
+
+    /// What is on its way of an object that is opened. What was announced before it is not read any more.
+    fn take(&mut self, object: &InputObject) -> VecDeque<Chunk> {
+        let place = self.objects.iter().position(|known| *known.object == *object);
+        let taken = place.and_then(|place| self.objects.drain(..=place).next_back());
+        taken.map(|taken| taken.chunks).unwrap_or_default()
+    }
 }
 
 impl WindowedObjects {
     /// A reader for attempts of a job with so much memory for each.
     pub fn new(source: Arc<dyn RangeSource>, attempt_bytes: ByteSize) -> Self {
         let fetching = Fetching { source, budget: Arc::new(Budget::of(attempt_bytes)), cancelled: Arc::default() };
-        Self { fetching, ahead: Mutex::default() }
+        Self { fetching, ahead: Arc::default() }
     }
 }
 
@@ -138,28 +210,19 @@ impl ObjectReader for WindowedObjects {
         if object.uri.local_path().is_some() {
             return LOCAL.open(object);
         }
-        let mut ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
-        let place = ahead.iter().position(|(waiting, _)| waiting == object);
-        // What was announced before it is not read any more.
-        let fetched = place.and_then(|place| ahead.drain(..=place).next_back()).map(|(_, chunk)| chunk);
-        let window = Window { chunks: fetched.into_iter().collect(), ..Window::default() };
-        let fetching = self.fetching.clone();
-        Ok(Box::new(WindowedObject { fetching, object: object.clone(), window: RefCell::new(window) }))
+        let chunks = Ahead::of(&self.ahead).take(object);
+        // An announcement goes on where these end.
+        let announced = 0..chunks.back().map_or(0, |chunk| chunk.range.end);
+        let window = RefCell::new(Window { chunks, announced, ..Window::default() });
+        let (fetching, ahead) = (self.fetching.clone(), Arc::clone(&self.ahead));
+        Ok(Box::new(WindowedObject { fetching, ahead, object: object.clone(), window }))
     }
 
     fn will_open(&self, pieces: &[Piece]) {
-        let mut ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
-        for piece in pieces.iter().take(MAX_OBJECTS_AHEAD) {
-            let object = &piece.object;
-            let is_small = object.uri.local_path().is_none() && object.size <= self.fetching.budget.range;
-            if !is_small || ahead.len() >= MAX_OBJECTS_AHEAD || !self.fetching.budget.has_room(object.size) {
-                return;
-            }
-            if !ahead.iter().any(|(waiting, _)| *waiting == **object) {
-                let chunk = self.fetching.chunk(object, 0..object.size);
-                ahead.push_back((InputObject::clone(object), chunk));
-            }
-        }
+        let mut ahead = Ahead::of(&self.ahead);
+        ahead.announce(pieces, &self.fetching);
+        // Larger ones wait until the one before them is wholly on its way: they would take its room.
+        ahead.begin(&self.fetching, |object| self.fetching.is_small(object));
     }
 
     fn until(&self, cancelled: &Arc<AtomicBool>) -> Arc<dyn ObjectReader> {
@@ -169,7 +232,7 @@ impl ObjectReader for WindowedObjects {
             budget: Arc::new(Budget { range, window, held: AtomicU64::new(0) }),
             cancelled: Arc::clone(cancelled),
         };
-        Arc::new(Self { fetching, ahead: Mutex::default() })
+        Arc::new(Self { fetching, ahead: Arc::default() })
     }
 }
 
@@ -238,36 +301,29 @@ struct Window {
 /// An open object of a store.
 struct WindowedObject {
     fetching: Fetching,
+    ahead: Arc<Mutex<Ahead>>,
     object: InputObject,
     window: RefCell<Window>,
 }
 
 impl WindowedObject {
-    /// Whether it is fetched in one piece.
-    fn is_small(&self) -> bool {
-        self.object.size <= self.fetching.budget.range
-    }
-
-    /// Begins what was announced, as far as there is room.
+    /// Begins what was announced, as far as there is room, and then what will be opened next.
     fn go_ahead(&self, window: &mut Window) {
-        let most = self.fetching.budget.range;
         while let Some(wanted) = window.wanted.front_mut() {
-            let end = wanted.end.min(wanted.start + most);
-            if !self.fetching.budget.has_room(end - wanted.start) {
+            if !self.fetching.begin_some(&self.object, wanted, &mut window.chunks) {
                 return;
             }
-            let range = wanted.start..end;
-            wanted.start = end;
-            if wanted.is_empty() {
-                window.wanted.pop_front();
-            }
-            window.chunks.push_back(self.fetching.chunk(&self.object, range));
+            window.wanted.pop_front();
+        }
+        // Before all of it was announced, more of it is what comes next.
+        if window.announced.end >= self.object.size {
+            Ahead::of(&self.ahead).begin(&self.fetching, |_| true);
         }
     }
 
     /// Begins to fetch what holds `offset` and was not announced, or not begun yet.
     fn demand(&self, window: &mut Window, offset: u64, bytes: u64) {
-        if self.is_small() {
+        if self.fetching.is_small(&self.object) {
             window.chunks.push_back(self.fetching.chunk(&self.object, 0..self.object.size));
             return;
         }
@@ -331,10 +387,11 @@ impl OpenObject for WindowedObject {
     fn will_read(&self, offset: u64, bytes: u64) {
         let mut window = self.window.borrow_mut();
         let mut range = offset..offset.saturating_add(bytes).min(self.object.size);
-        if self.is_small() {
+        if self.fetching.is_small(&self.object) {
             if window.chunks.is_empty() && window.wanted.is_empty() && !range.is_empty() {
                 window.wanted.push_back(0..self.object.size);
             }
+            window.announced = 0..self.object.size;
         } else {
             // An announcement may repeat the end of the one before.
             let goes_on = window.announced.start <= offset && offset <= window.announced.end;
@@ -410,7 +467,7 @@ mod tests {
         })
     }
 
-    /// Four ranges of 256 KiB.
+    /// Five ranges of 256 KiB.
     const MEMORY: ByteSize = ByteSize::mib(5);
     const RANGE: u64 = 256 << 10;
 
@@ -433,11 +490,11 @@ mod tests {
         let objects = WindowedObjects::new(source.clone(), MEMORY);
         let planned = object("a", size);
         let open = objects.open(&planned).expect("opened");
-        assert_eq!(open.ahead_bytes(), 4 * RANGE);
+        assert_eq!(open.ahead_bytes(), 5 * RANGE);
         open.will_read(100, 2 << 20);
-        assert_eq!(source.asked(), (0..4).map(|n| 100 + n * RANGE..100 + (n + 1) * RANGE).collect::<Vec<_>>());
+        assert_eq!(source.asked(), (0..5).map(|n| 100 + n * RANGE..100 + (n + 1) * RANGE).collect::<Vec<_>>());
         assert_eq!(read(open.as_ref(), 100, 1 << 20), source.bytes[100..100 + (1 << 20)]);
-        assert_eq!(source.asked().len(), 4);
+        assert_eq!(source.asked().len(), 3);
         // Announced again from where the last announcement ended, and partly twice.
         open.will_read(100, 3 << 20);
         assert_eq!(read(open.as_ref(), 100 + (1 << 20), 4 << 20), source.bytes[100 + (1 << 20)..]);
@@ -477,6 +534,34 @@ mod tests {
             assert_eq!(read(open.as_ref(), 10, 990), source.bytes[10..]);
         }
         // The one that was left out is given up.
+        assert_eq!((source.asked(), objects.fetching.budget.held.load(Ordering::Relaxed)), (vec![], 0));
+    }
+
+    #[test]
+    fn the_next_large_object_is_on_its_way_once_all_of_the_open_one_is() {
+        let source = store(3 << 20);
+        let objects = WindowedObjects::new(source.clone(), MEMORY);
+        let piece = |key: &str, end: u64| Piece { object: Arc::new(object(key, 3 << 20)), start: 0, end };
+        let pieces = [piece("a", 3 << 20), piece("b", 1 << 20)];
+        objects.will_open(&pieces[1..]);
+        assert_eq!(source.asked(), []);
+        let open = objects.open(&pieces[0].object).expect("opened");
+        open.will_read(0, 2 << 20);
+        assert_eq!(read(open.as_ref(), 0, 2 << 20), source.bytes[..2 << 20]);
+        // More of the open one may come: nothing else takes its room.
+        assert_eq!(source.asked().len(), 8);
+        open.will_read(2 << 20, 1 << 20);
+        assert_eq!(
+            source.asked().iter().map(|range| range.start).collect::<Vec<_>>(),
+            [8, 9, 10, 11, 0].map(|n| n * RANGE)
+        );
+        assert_eq!(read(open.as_ref(), 2 << 20, 1 << 20), source.bytes[2 << 20..]);
+        drop(open);
+        // Three ranges more, and no byte beyond the piece.
+        assert_eq!(source.asked(), [RANGE..2 * RANGE, 2 * RANGE..3 * RANGE, 3 * RANGE..4 * RANGE]);
+        let next = objects.open(&pieces[1].object).expect("opened");
+        next.will_read(0, 1 << 20);
+        assert_eq!(read(next.as_ref(), 0, 1 << 20), source.bytes[..1 << 20]);
         assert_eq!((source.asked(), objects.fetching.budget.held.load(Ordering::Relaxed)), (vec![], 0));
     }
 
