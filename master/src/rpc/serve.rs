@@ -112,10 +112,10 @@ impl MasterError {
     /// What to try, where there is something to say.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            MasterError::Insecure { .. } => {
-                Some("give certificates with --certs DIR (gristmill certs init makes them), or listen on 127.0.0.1; \
-                     --insecure-listen goes without, where everybody on that network may run programs")
-            }
+            MasterError::Insecure { .. } => Some(
+                "give certificates with --certs DIR (gristmill certs init makes them), or listen on 127.0.0.1; \
+                     --insecure-listen goes without, where everybody on that network may run programs",
+            ),
             MasterError::State(StateError::InUse { .. }) => Some("give each master its own --state folder"),
             MasterError::Listen { .. } => Some("choose another port with --listen, or port 0 for any free one"),
             MasterError::Journal(error) => error.hint(),
