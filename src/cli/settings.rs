@@ -110,7 +110,7 @@ impl Settings {
         variables: impl Iterator<Item = (String, String)>,
     ) -> Result<Self, CliError> {
         let variables: Vec<(String, String)> =
-            variables.filter(|(name, value)| name.starts_with(PREFIX) && !value.is_empty()).collect();
+            variables.filter(|(name, value)| is_setting(name) && !value.is_empty()).collect();
         let named = variables.iter().find(|(name, _)| name == CONFIG_VARIABLE).map(|(_, path)| PathBuf::from(path));
         let mut settings = Self::default();
         if let Some(path) = config.map(Path::to_path_buf).or(named) {
@@ -215,6 +215,12 @@ fn parses<T: FromStr<Err: fmt::Display>>(text: &str) -> Result<(), String> {
     text.parse::<T>().map(|_| ()).map_err(|error| error.to_string())
 }
 
+/// Whether a variable is meant for the command line. Those of tests and trials are not, and lie beside it in
+/// the environment of whoever works on this project.
+fn is_setting(name: &str) -> bool {
+    name.starts_with(PREFIX) && !["GRISTMILL_TEST_", "GRISTMILL_BENCH"].iter().any(|other| name.starts_with(other))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -234,6 +240,13 @@ mod tests {
         assert_eq!(settings.get::<usize>("threads"), Some(3));
         assert_eq!(settings.get::<bool>("fsync"), Some(true));
         assert_eq!(settings.get::<String>("master"), None);
+    }
+
+    #[test]
+    fn variables_of_tests_and_benchmarks_are_no_settings() {
+        for name in ["GRISTMILL_TEST_DATA", "GRISTMILL_TEST_ROUNDS", "GRISTMILL_BENCH"] {
+            assert!(load("", &[(name, "x")]).is_ok(), "{name}");
+        }
     }
 
     #[test]

@@ -99,9 +99,12 @@ fn two_workers_join_and_count_words_and_others_are_refused_by_name() {
     refused(dir, &["certs", "init"], 1, "is there already");
     printed(dir, &["certs", "init", "--dir", "others"]);
     refused(dir, &["jobs", "--master", url, "--certs", "others/admin"], 5, "is foreign");
-    let master_as_worker = ["worker", "--master", url, "--dir", "w9", "--certs", "gristmill-certs/admin"];
-    refused(dir, &master_as_worker, 5, "wrong role");
+    let admin_as_worker = ["worker", "--master", url, "--dir", "w9", "--certs", "gristmill-certs/admin"];
+    refused(dir, &admin_as_worker, 5, "wrong role");
     printed(dir, &["certs", "issue", "viewer/v", "--hours", "1"]);
+    let viewer = ["--master", url, "--certs", "gristmill-certs/viewer-v"];
+    printed(dir, &[&["jobs"], &viewer[..]].concat());
+    refused(dir, &[&["cancel", "j-1"], &viewer[..]].concat(), 5, "a submitter's or an admin's is needed");
     let joined = ["worker", "--master", url, "--dir", "w8", "--join", tokens[0]];
     refused(dir, &joined, 5, "used token");
     fs::rename(dir.join("gristmill-certs/authority.key"), dir.join("offline.key")).expect("moved");

@@ -18,11 +18,24 @@ use super::peer::{Connection, Proof};
 use super::problem::CertificateProblem;
 use crate::identity::Role;
 
-/// What a role has to be for a call, in code, and in words with an article.
-pub type Needed = (fn(Role) -> bool, &'static str);
+/// Who may make a call.
+#[derive(Debug, Clone, Copy)]
+pub enum Access {
+    /// Everybody, without a certificate too.
+    Anybody,
+    /// Those whose certificate is of a role.
+    Holders {
+        /// Which roles may.
+        allowed: fn(Role) -> bool,
+        /// Whose certificate that is, with an article.
+        needed: &'static str,
+    },
+    /// Nobody: for calls of which nothing is known.
+    Nobody,
+}
 
-/// What callers need, by the path of a call: `None` lets everybody call it.
-pub type Rule = fn(&str) -> Option<Needed>;
+/// Who may make a call, by its path.
+pub type Rule = fn(&str) -> Access;
 
 /// Stands in front of all services of a server that encrypts. Without a rule it lets everything through, for
 /// servers that do not.
@@ -48,7 +61,10 @@ impl Gate {
 
     fn check<B>(&self, request: &Request<B>) -> Result<(), CertificateProblem> {
         let Some(rules) = &self.0 else { return Ok(()) };
-        let Some((allowed, needed)) = (rules.rule)(request.uri().path()) else { return Ok(()) };
+        let access = (rules.rule)(request.uri().path());
+        if let Access::Anybody = access {
+            return Ok(());
+        }
         // A request without a connection came past the acceptor: nothing is known of it.
         let proof = Connection::of(request.extensions()).map(|connection| &connection.proof);
         match proof.ok_or(CertificateProblem::Missing)? {
@@ -59,9 +75,10 @@ impl Gate {
                 if *expires < now {
                     return Err(CertificateProblem::Expired { whose, end: *expires, now });
                 }
-                match allowed(peer.identity.role()) {
-                    true => Ok(()),
-                    false => Err(CertificateProblem::WrongRole { whose, needed }),
+                match access {
+                    Access::Holders { allowed, .. } if allowed(peer.identity.role()) => Ok(()),
+                    Access::Holders { needed, .. } => Err(CertificateProblem::WrongRole { whose, needed }),
+                    Access::Anybody | Access::Nobody => Err(CertificateProblem::NoRule { whose }),
                 }
             }
         }
@@ -112,7 +129,9 @@ where
 /// How a caller is told.
 fn refusal(problem: &CertificateProblem) -> Status {
     match problem {
-        CertificateProblem::WrongRole { .. } => Status::permission_denied(problem.to_string()),
+        CertificateProblem::WrongRole { .. } | CertificateProblem::NoRule { .. } => {
+            Status::permission_denied(problem.to_string())
+        }
         _ => Status::unauthenticated(problem.to_string()),
     }
 }
@@ -124,8 +143,12 @@ mod tests {
     use crate::time::WallTime;
     use crate::tls::PeerIdentity;
 
-    fn rule(path: &str) -> Option<Needed> {
-        (path != "/open").then_some((|role| role == Role::Worker, "a worker's"))
+    fn rule(path: &str) -> Access {
+        match path {
+            "/open" => Access::Anybody,
+            "/a" => Access::Holders { allowed: |role| role == Role::Worker, needed: "a worker's" },
+            _ => Access::Nobody,
+        }
     }
 
     #[test]
@@ -151,6 +174,8 @@ mod tests {
         check("/a", Some(proven(Role::Admin, 9000)), Some("wrong-role"));
         check("/a", Some(proven(Role::Worker, 9000)), None);
         check("/a", Some(proven(Role::Worker, 4999)), Some("expired"));
+        check("/unknown", Some(Proof::Nobody), Some("missing"));
+        check("/unknown", Some(proven(Role::Admin, 9000)), Some("no-rule"));
         check("/open", Some(Proof::Nobody), None);
         check("/open", None, None);
     }

@@ -41,7 +41,7 @@ pub use folder::{
     AUTHORITY_CERTIFICATE, AUTHORITY_KEY, FolderError, IDENTITY, ISSUER, Pem, create_folder, read_pem, replace_file,
     to_pem, write_new,
 };
-pub use gate::{Gate, Gated, Needed, Rule};
+pub use gate::{Access, Gate, Gated, Rule};
 pub use issue::{Host, IssueError, KeyPair, Signer, Subject, new_key, read_request, request};
 pub use join_token::{JoinToken, JoinTokenError};
 pub use moment::WallSource;

@@ -43,6 +43,12 @@ pub enum CertificateProblem {
         /// What is needed, with an article.
         needed: &'static str,
     },
+    /// Nobody may make the call for which it was shown.
+    #[error("{whose} may not make this call: nobody may")]
+    NoRule {
+        /// Whose it is.
+        whose: String,
+    },
     /// It is not for the host that was asked for.
     #[error("wrong host: the certificate of {whose} is for {names}, not for {host}")]
     WrongHost {
@@ -86,6 +92,7 @@ impl CertificateProblem {
             Self::NotYetValid { .. } => "not-yet-valid",
             Self::Foreign { .. } => "foreign",
             Self::WrongRole { .. } => "wrong-role",
+            Self::NoRule { .. } => "no-rule",
             Self::WrongHost { .. } => "wrong-host",
             Self::NoIdentity => "no-identity",
             Self::Unreadable { .. } => "unreadable",
@@ -105,7 +112,7 @@ impl CertificateProblem {
             }
             Self::WrongRole { .. } | Self::Missing => Some("name the folder of another certificate with --certs"),
             Self::WrongHost { .. } => Some("use one of those names, or issue the certificate again with --host"),
-            Self::NoIdentity | Self::Unreadable { .. } | Self::Unusable { .. } => None,
+            Self::NoRule { .. } | Self::NoIdentity | Self::Unreadable { .. } | Self::Unusable { .. } => None,
         }
     }
 

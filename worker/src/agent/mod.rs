@@ -46,7 +46,7 @@ use std::time::Duration;
 use gristmill_common::identity::Role;
 use gristmill_common::ids::MasterEpoch;
 use gristmill_common::storage::{ContentError, ContentStore, Fetcher};
-use gristmill_common::tls::{CertificateProblem, Credentials, Dialer, Gate, Needed, ServerTls};
+use gristmill_common::tls::{Access, CertificateProblem, Credentials, Dialer, Gate, ServerTls};
 use gristmill_common::wire::{WIRE_VERSION, transport, v1};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
@@ -330,8 +330,12 @@ async fn serve(
     }
 }
 
-fn workers_alone(_path: &str) -> Option<Needed> {
-    Some((|role| role == Role::Worker, "a worker's"))
+/// Segments are for workers.
+fn workers_alone(path: &str) -> Access {
+    match path {
+        "/gristmill.v1.Shuffle/Fetch" => Access::Holders { allowed: |role| role == Role::Worker, needed: "a worker's" },
+        _ => Access::Nobody,
+    }
 }
 
 /// Removes what nobody will ask for of the scratch of a worker that ends.
