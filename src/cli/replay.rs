@@ -242,8 +242,10 @@ fn failed(
     before: Option<&Failure>,
 ) -> CliError {
     let same = before.is_some_and(|before| {
-        // What the master puts in front tells attempts and workers.
-        before.code == failure.code && before.position == failure.position && before.message.ends_with(&failure.message)
+        // What the master puts in front tells attempts and workers. Which of the requests for memory is the
+        // first to be refused is chance, and so is its size.
+        let words = failure.code == FailureCode::OutOfMemory || before.message.ends_with(&failure.message);
+        before.code == failure.code && before.position == failure.position && words
     });
     let how = if same { "fails here as in the job" } else { "failed here" };
     let out_of_reach = matches!(failure.code, FailureCode::InputUnreadable | FailureCode::InputChanged);
